@@ -1,0 +1,17 @@
+//! What a cluster is. Everything here is plain data and pure functions: no I/O, no clock, no terminal.
+
+mod cluster;
+mod component;
+mod image;
+mod name;
+mod pod;
+mod text;
+mod version;
+
+pub use cluster::{Cluster, Leaders, Node, Running};
+pub use component::Component;
+pub use image::{Image, ImageError};
+pub use name::{ClusterName, ContainerName, NameError, NodeName, RackName, RoleName, RunId, SwapId};
+pub use pod::{ContainerProof, Disturbance, DisturbanceKind, PodProof, compare_pods};
+pub use text::{clean, fold_names};
+pub use version::{Version, VersionError};

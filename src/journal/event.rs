@@ -1,0 +1,343 @@
+//! The events of a run, as the journal holds them: one JSON object a line.
+
+use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, PodProof, RunId, SwapId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Counts from 1 without a gap.
+    pub seq: u64,
+    /// The engine's clock.
+    pub at: Timestamp,
+    /// SHA-256, in hexadecimal, of the line before, its line feed left out. The first record's is the plan file's.
+    pub prev: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Something that happened, or that is about to: an intent is on disk before it touches a node (law 4).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The first record.
+    RunStarted {
+        /// The run.
+        run: RunId,
+        /// The cluster.
+        cluster: ClusterName,
+        /// Who started it.
+        operator: String,
+        /// Where.
+        host: String,
+        /// sonoba's own version.
+        version: String,
+    },
+    /// An engine took the run up.
+    EngineStarted {
+        /// Its process.
+        pid: u32,
+        /// Where.
+        host: String,
+        /// Whether another engine had it before.
+        resumed: bool,
+    },
+    /// An operator's command was accepted.
+    Command {
+        /// Which.
+        verb: Verb,
+        /// Whose.
+        by: String,
+    },
+    /// Nothing is in flight, nothing starts.
+    Paused {
+        /// Why.
+        reason: PauseReason,
+        /// Why, in words.
+        why: String,
+    },
+    /// The run goes on.
+    Resumed,
+    /// A phase began.
+    PhaseBegun {
+        /// Its index in the plan.
+        phase: usize,
+    },
+    /// A phase is through.
+    PhaseEnded {
+        /// Its index in the plan.
+        phase: usize,
+    },
+    /// A wave began.
+    WaveBegun {
+        /// The phase's index.
+        phase: usize,
+        /// The wave's index in the phase.
+        wave: usize,
+    },
+    /// A wave and its gates are through.
+    WaveEnded {
+        /// The phase's index.
+        phase: usize,
+        /// The wave's index in the phase.
+        wave: usize,
+    },
+    /// A gate does not hold, or a soak has begun; the run waits.
+    GateWaiting {
+        /// Which gate, in words.
+        gate: String,
+        /// What it waits for, in words.
+        why: String,
+        /// For a soak: how long it will take. Milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ms: Option<u64>,
+    },
+    /// The gate holds.
+    GatePassed {
+        /// Which gate, in words.
+        gate: String,
+    },
+    /// A pull began.
+    PullBegun {
+        /// The node.
+        node: NodeName,
+        /// The image.
+        image: Image,
+    },
+    /// How far a pull is. Bytes; what Docker said of all layers so far.
+    PullProgress {
+        /// The node.
+        node: NodeName,
+        /// The image.
+        image: Image,
+        /// Bytes fetched.
+        done: u64,
+        /// Bytes to fetch, as far as known.
+        total: u64,
+    },
+    /// The image is on the node.
+    Pulled {
+        /// The node.
+        node: NodeName,
+        /// The image.
+        image: Image,
+        /// The image's id.
+        id: String,
+        /// Whether it was there already.
+        already: bool,
+        /// How long it took. Milliseconds.
+        ms: u64,
+    },
+    /// A pull failed; the node's swap cannot happen.
+    PullFailed {
+        /// The node.
+        node: NodeName,
+        /// The image.
+        image: Image,
+        /// Why.
+        why: String,
+    },
+    /// Intent: the new containers are about to be created.
+    SwapPreparing {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+    },
+    /// Intent: the node is about to be told to swap.
+    SwapIntended {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// The transaction's id on the node.
+        tx: String,
+        /// The dead-man's switch. Milliseconds.
+        deadline_ms: u64,
+        /// The node's pods before.
+        pods: Vec<PodProof>,
+    },
+    /// The node did a step.
+    SwapStep {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// The component; none where the step concerns the whole transaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        component: Option<Component>,
+        /// Which.
+        step: Step,
+        /// The node's own monotonic clock. Milliseconds.
+        uptime_ms: u64,
+    },
+    /// A component answers healthy on its new version.
+    SwapHealthy {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// The component.
+        component: Component,
+        /// From the old one's last answer to the new one's first. Milliseconds.
+        downtime_ms: u64,
+    },
+    /// Intent: the engine is about to give this verdict.
+    SwapVerdict {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// The verdict.
+        verdict: Verdict,
+        /// Why, for a rollback.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
+    /// Pods are not as they were before the swap.
+    PodsDisturbed {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// Which, and how.
+        pods: Vec<Disturbance>,
+    },
+    /// The node is all new.
+    SwapCommitted {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// Pods compared.
+        pods_checked: usize,
+        /// Of these, undisturbed.
+        pods_undisturbed: usize,
+        /// From the intent to here. Milliseconds.
+        ms: u64,
+    },
+    /// The node is all old again.
+    SwapRolledBack {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// Why.
+        why: String,
+        /// Pods compared.
+        pods_checked: usize,
+        /// Of these, undisturbed.
+        pods_undisturbed: usize,
+        /// From the intent to here. Milliseconds.
+        ms: u64,
+    },
+    /// The swap could not be done; the node was not touched, or it needs a person.
+    SwapFailed {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// Why.
+        why: String,
+        /// Whether the node was left as it was.
+        untouched: bool,
+    },
+    /// What the cluster's API says; written when it changes.
+    ClusterSeen {
+        /// Nodes that are Ready.
+        ready: usize,
+        /// Nodes in all.
+        total: usize,
+        /// Nodes that are not, and were when the run began.
+        lost: Vec<NodeName>,
+        /// Whether the API answered.
+        api: bool,
+    },
+    /// Anything else worth keeping.
+    Note {
+        /// In words.
+        text: String,
+    },
+    /// The last record of a run that has ended.
+    RunEnded {
+        /// How.
+        outcome: Outcome,
+        /// In words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
+}
+
+/// What an operator can command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// What is in flight finishes, nothing new starts.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Nothing new starts, what is not committed rolls back, the run ends.
+    Abort,
+}
+
+/// Why a run is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PauseReason {
+    /// An operator said so.
+    Operator,
+    /// A budget is spent.
+    Budget,
+    /// The engine cannot go on by itself, for instance because its disk is full.
+    Trouble,
+}
+
+/// How a transaction on a node is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Keep the new.
+    Commit,
+    /// Restore the old.
+    Rollback,
+}
+
+/// A step that the node did in its critical section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The transaction folder exists and the runner lives.
+    Begun,
+    /// The old container is being stopped.
+    Stopping,
+    /// The old container has stopped.
+    Stopped,
+    /// The new container is started.
+    Started,
+    /// All are started; the node waits for the verdict.
+    Waiting,
+    /// Rolling back has begun.
+    Restoring,
+    /// The old container runs again.
+    Restored,
+    /// The old container is removed.
+    Removed,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Every swap is committed.
+    Completed,
+    /// It stands paused.
+    Paused,
+    /// An operator aborted it.
+    Aborted,
+    /// It could not go on, or swaps failed.
+    Failed,
+    /// It was a rollback, and is through.
+    RolledBack,
+}

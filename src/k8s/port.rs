@@ -1,0 +1,83 @@
+//! What may be asked of the cluster's API. Nothing here can evict or delete a pod.
+
+use crate::fleet::{NodeName, PodProof, Version};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// The cluster's API. It may be away for a while (an API server is being restarted): calls try again within their
+/// time limit before they fail.
+#[async_trait]
+pub trait ClusterPort: Send + Sync {
+    /// Every node, from a watched copy where there is one.
+    async fn nodes(&self) -> Result<Vec<NodeView>, ClusterError>;
+
+    /// One node, asked afresh.
+    async fn node(&self, name: &NodeName) -> Result<Option<NodeView>, ClusterError>;
+
+    /// The pods that are bound to a node, asked afresh.
+    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError>;
+
+    /// The holder of a Lease in `kube-system` (`kube-scheduler`, `kube-controller-manager`), with the random suffix that
+    /// client-go appends to the node's name taken off.
+    async fn leader(&self, lease: &str) -> Result<Option<String>, ClusterError>;
+
+    /// Takes, or renews, the run lock: the Lease `kube-system/sonoba`.
+    async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError>;
+
+    /// Gives the run lock back, if `holder` has it.
+    async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError>;
+
+    /// Puts an API server's address into the `default/kubernetes` Endpoints and EndpointSlice, or takes it out. For clusters
+    /// whose API servers run with `--endpoint-reconciler-type=none`. Returns whether it was changed.
+    async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError>;
+}
+
+/// A node as Kubernetes states it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its name.
+    pub name: NodeName,
+    /// Whether its Ready condition is true.
+    pub ready: bool,
+    /// The kubelet's version.
+    pub kubelet_version: Option<Version>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its InternalIP, where it has one.
+    pub address: Option<String>,
+}
+
+/// Who holds the run lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// `OPERATOR@HOST/RUN`: unique to one run.
+    pub identity: String,
+    /// The lock is free again this long after its last renewal. Seconds.
+    pub seconds: u32,
+}
+
+/// The answer to a wish to lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Locked {
+    /// It is ours.
+    Ours,
+    /// Somebody else has it.
+    Theirs {
+        /// Who.
+        by: String,
+        /// Since when.
+        since: Option<Timestamp>,
+    },
+}
+
+/// Why the API could not do what it was asked. The text is cleaned and says what to do where that is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    /// It does not answer.
+    #[error("{0}")]
+    Away(String),
+    /// It answered that it would not.
+    #[error("{0}")]
+    Refused(String),
+}

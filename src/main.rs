@@ -1,0 +1,3 @@
+//! The `sonoba` program: the library's command line, nothing more.
+
+fn main() {}

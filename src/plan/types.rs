@@ -1,0 +1,384 @@
+//! The plan as it is written to a file, and applied exactly as read.
+
+use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, SwapId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The plan file's format; a file of another format is refused.
+pub const FORMAT: u32 = 1;
+
+/// What will happen, in order, written out in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The release that was staged, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// The staged bumps.
+    pub bumps: Vec<Bump>,
+    /// How far and how fast.
+    pub limits: Limits,
+    /// How much may go wrong before the run pauses by itself.
+    pub budget: Budget,
+    /// How each component that moves is checked and how long it may take.
+    pub components: BTreeMap<Component, ComponentSettings>,
+    /// What the planner found; errors refuse the plan.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// How long it should take.
+    pub estimate: Estimate,
+    /// What happens, in order.
+    pub phases: Vec<Phase>,
+    /// The cluster as it was when the plan was made. `apply` refuses when it has moved on.
+    pub cluster: Cluster,
+}
+
+/// One component, from whatever runs to one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bump {
+    /// The component.
+    pub component: Component,
+    /// The image that it is to run.
+    pub to: Image,
+}
+
+/// How far and how fast. Every limit means "stop at N", never "when N is exceeded".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Nodes in the canary wave.
+    pub canary: usize,
+    /// Swaps in flight at once, in all.
+    pub max_parallel: usize,
+    /// Nodes of one rack that may be unavailable at once, those that are broken already included.
+    pub max_unavailable: usize,
+    /// How long to watch a wave after its last swap, in milliseconds.
+    pub soak_ms: u64,
+    /// Images pulled at once, in all.
+    pub max_pulls: usize,
+}
+
+/// How much may go wrong. The run pauses when a count *reaches* its number; 0 tolerates none, as 1 does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Swaps that rolled back or failed.
+    pub failed_swaps: usize,
+    /// Nodes that are NotReady and were Ready when the run began.
+    pub not_ready_nodes: usize,
+    /// Pods that a swap disturbed.
+    pub disturbed_pods: usize,
+}
+
+/// How one component is checked, and how long its swap may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentSettings {
+    /// The container's name.
+    pub container: ContainerName,
+    /// What must answer before the swap counts as healthy.
+    pub health: Check,
+    /// Where the running version can be read, where there is such a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Check>,
+    /// The dead-man's switch: without a verdict this long after the first stop, the node rolls itself back. Milliseconds.
+    pub deadline_ms: u64,
+    /// How long the old container may take to stop before it is killed. Seconds.
+    pub stop_timeout_s: u32,
+}
+
+/// Something on the node that can be asked from the node itself, through the SSH connection.
+///
+/// Written `http://HOST:PORT/PATH`, `https://…` (the certificate is not checked: the way there is the SSH connection) or
+/// `tcp://HOST:PORT` (something accepts a connection). `{address}` in HOST stands for the node's address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Check {
+    /// Which protocol.
+    pub scheme: Scheme,
+    /// Host, possibly the placeholder `{address}`.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path and query; empty for `tcp`.
+    pub path: String,
+}
+
+/// How a [`Check`] is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP/1.1; healthy is a status of 200 to 299.
+    Http,
+    /// The same over TLS.
+    Https,
+    /// A connection is accepted.
+    Tcp,
+}
+
+impl Check {
+    /// The host to connect to on the node whose address is `address`.
+    pub fn host_on(&self, address: &str) -> String {
+        self.host.replace("{address}", address)
+    }
+}
+
+impl TryFrom<String> for Check {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for Check {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = crate::fleet::clean(text);
+        let err =
+            |why: &str| format!("{shown:?} is not a check: {why}; write for instance http://127.0.0.1:10248/healthz");
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| err("no scheme"))?;
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            "tcp" => Scheme::Tcp,
+            _ => return Err(err("the scheme must be http, https or tcp")),
+        };
+        let (place, path) = rest.find('/').map_or((rest, ""), |i| rest.split_at(i));
+        let (host, port) = place.rsplit_once(':').ok_or_else(|| err("no port"))?;
+        let port = port.parse().map_err(|_| err("the port is not a number from 0 to 65535"))?;
+        let plain = host.replace("{address}", "a");
+        if plain.is_empty() || !plain.chars().all(|c| c.is_ascii_alphanumeric() || "-.:[]".contains(c)) {
+            return Err(err("the host is not valid"));
+        }
+        if !path.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(err("the path has a character that must be escaped"));
+        }
+        let path = match scheme {
+            Scheme::Tcp if !path.is_empty() => return Err(err("tcp takes no path")),
+            Scheme::Tcp => String::new(),
+            _ if path.is_empty() => "/".to_owned(),
+            _ => path.to_owned(),
+        };
+        Ok(Check { scheme, host: host.to_owned(), port, path })
+    }
+}
+
+impl From<Check> for String {
+    fn from(check: Check) -> String {
+        check.to_string()
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::Tcp => "tcp",
+        };
+        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.path)
+    }
+}
+
+/// A finding about the plan before it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// A stable code, for instance `node-not-ready`.
+    pub code: String,
+    /// How bad.
+    pub severity: Severity,
+    /// What was found, in one sentence.
+    pub text: String,
+    /// What mends it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mend: String,
+    /// The nodes that it concerns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeName>,
+}
+
+/// How bad a [`Finding`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Must be mended: the plan is refused.
+    Error,
+    /// Must be acknowledged.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+/// How long a plan should take. Milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// Pulling images.
+    pub prefetch_ms: u64,
+    /// Swaps.
+    pub work_ms: u64,
+    /// Soaking.
+    pub soak_ms: u64,
+}
+
+/// A stretch of the plan: phases run one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// Which.
+    pub kind: PhaseKind,
+    /// The images to pull; in the prefetch phase only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pulls: Vec<Pull>,
+    /// The swaps; waves run one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
+}
+
+/// Which phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PhaseKind {
+    /// Images are pulled everywhere; nothing restarts.
+    Prefetch,
+    /// rivers and etcd-rivers of the masters.
+    Rivers,
+    /// etcd, followers first.
+    Etcd,
+    /// kube-apiserver, one by one.
+    KubeApiserver,
+    /// kube-controller-manager and kube-scheduler, lease holders last.
+    Controllers,
+    /// kubelet and kube-proxy of the masters.
+    Masters,
+    /// The workers: rivers, kube-proxy and kubelet in one visit.
+    Workers,
+}
+
+impl PhaseKind {
+    /// How people read it.
+    pub fn title(self) -> &'static str {
+        match self {
+            PhaseKind::Prefetch => "prefetch images",
+            PhaseKind::Rivers => "rivers on masters",
+            PhaseKind::Etcd => "etcd",
+            PhaseKind::KubeApiserver => "kube-apiserver",
+            PhaseKind::Controllers => "controller-manager, scheduler",
+            PhaseKind::Masters => "kubelet, kube-proxy on masters",
+            PhaseKind::Workers => "workers",
+        }
+    }
+}
+
+/// One node's images to pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pull {
+    /// The node.
+    pub node: NodeName,
+    /// The images that it will need.
+    pub images: Vec<Image>,
+}
+
+/// Swaps that may run together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wave {
+    /// What kind of wave.
+    pub kind: WaveKind,
+    /// Its name on the screen, for instance `canary` or `rack3`.
+    pub title: String,
+    /// Swaps of this wave in flight at once.
+    pub max_parallel: usize,
+    /// The swaps, in the order in which they start.
+    pub swaps: Vec<Swap>,
+    /// What must hold after the last swap before the next wave starts.
+    pub gates: Vec<Gate>,
+}
+
+/// What kind of wave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaveKind {
+    /// Masters, one at a time.
+    ControlPlane,
+    /// The first few workers.
+    Canary,
+    /// Workers of one rack.
+    Rack,
+    /// Workers spread over racks.
+    Spread,
+}
+
+/// A condition that must hold before the next wave. Before a swap of the control plane the same conditions are asked
+/// about the *other* members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Gate {
+    /// No node that was Ready when the run began is NotReady now.
+    NodesReady,
+    /// Every etcd member answers healthy and has a leader.
+    EtcdHealthy,
+    /// Every kube-apiserver answers ready.
+    ApiserversReady,
+    /// This long has passed with the other gates still holding.
+    Soak {
+        /// Milliseconds.
+        ms: u64,
+    },
+}
+
+/// One node's component(s) taken from old to new in place, as one transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Swap {
+    /// Unique within the plan.
+    pub id: SwapId,
+    /// The node.
+    pub node: NodeName,
+    /// What changes, in the order of the restarts.
+    pub changes: Vec<Change>,
+    /// The transaction's dead-man's switch, in milliseconds: the shortest of its components' deadlines.
+    pub deadline_ms: u64,
+    /// After this swap the plan as a whole cannot be rolled back any more; says why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_return: Option<String>,
+}
+
+/// One container, from one image to another; all else stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The component.
+    pub component: Component,
+    /// Its container.
+    pub container: ContainerName,
+    /// The image that it runs.
+    pub from: Image,
+    /// The container that was running when the plan was made.
+    pub from_id: String,
+    /// The image that it is to run.
+    pub to: Image,
+}
+
+impl Plan {
+    /// Every swap with its phase's and wave's index, in order.
+    pub fn swaps(&self) -> impl Iterator<Item = (usize, usize, &Swap)> {
+        self.phases.iter().enumerate().flat_map(|(p, phase)| {
+            phase.waves.iter().enumerate().flat_map(move |(w, wave)| wave.swaps.iter().map(move |s| (p, w, s)))
+        })
+    }
+
+    /// Whether a finding refuses it.
+    pub fn refused(&self) -> bool {
+        self.findings.iter().any(|f| f.severity == Severity::Error)
+    }
+}

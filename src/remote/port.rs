@@ -1,0 +1,124 @@
+//! What the engine may ask of a node.
+
+use super::contract::{TxId, TxState};
+use crate::fleet::{ContainerName, Image, NodeName, Running};
+use crate::journal::Verdict;
+use crate::plan::{Change, Check, Swap};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// One node. Every call has a time limit of its own and may be repeated: none does harm when done twice.
+#[async_trait]
+pub trait NodePort: Send + Sync {
+    /// What runs under these names, and which `*.sonoba-next` and `*.sonoba-prev` containers are left over.
+    async fn look(&self, containers: &[ContainerName]) -> Result<Look, NodeError>;
+
+    /// The image's id, when the node has it.
+    async fn image_id(&self, image: &Image) -> Result<Option<String>, NodeError>;
+
+    /// Pulls an image; returns at once when it is there.
+    async fn pull(&self, image: &Image, progress: &(dyn Fn(PullProgress) + Send + Sync)) -> Result<Pulled, NodeError>;
+
+    /// Creates `NAME.sonoba-next` for each change from the running container's whole configuration with only the image
+    /// changed. A left-over `NAME.sonoba-next` is removed first.
+    async fn prepare(&self, changes: &[Change]) -> Result<(), NodeError>;
+
+    /// Removes prepared containers that were never started.
+    async fn discard(&self, containers: &[ContainerName]) -> Result<(), NodeError>;
+
+    /// Starts the critical section; returns once the node's own runner has it. A transaction that exists is left alone.
+    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32) -> Result<(), NodeError>;
+
+    /// What the node says of a transaction.
+    async fn tx_state(&self, tx: &TxId) -> Result<TxState, NodeError>;
+
+    /// Gives a verdict; returns the one that stands, which is the dead-man's switch's where that was first.
+    async fn give_verdict(&self, tx: &TxId, verdict: Verdict) -> Result<Verdict, NodeError>;
+
+    /// Takes over a transaction whose runner is gone (the node was rebooted, the runner killed): finishes a commit
+    /// that was decided, rolls back everything else. Returns when the node has taken it up.
+    async fn recover(&self, tx: &TxId) -> Result<(), NodeError>;
+
+    /// Forgets a transaction that has ended.
+    async fn forget(&self, tx: &TxId) -> Result<(), NodeError>;
+
+    /// Asks something on the node, through the held connection.
+    async fn ask(&self, check: &Check) -> Result<Answer, NodeError>;
+
+    /// Lets go of the held connection: the next call proves that the way in still works.
+    async fn reconnect(&self);
+}
+
+/// Every node of a cluster, by name.
+pub trait Fleet: Send + Sync {
+    /// The port of a node; `None` for a node that the inventory does not know.
+    fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>>;
+}
+
+/// What was seen on a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    /// The containers that exist, of those asked for.
+    pub running: Vec<Running>,
+    /// Names of left-over `*.sonoba-next` and `*.sonoba-prev` containers.
+    pub leftovers: Vec<ContainerName>,
+}
+
+/// How far a pull is. Bytes of all layers that Docker has spoken of so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullProgress {
+    /// Fetched.
+    pub done: u64,
+    /// To fetch, as far as known.
+    pub total: u64,
+}
+
+/// A pull that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image's id (`sha256:…`).
+    pub id: String,
+    /// Whether it was there already.
+    pub already: bool,
+}
+
+/// What answered a [`Check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status; 200 for a TCP connection that was accepted.
+    pub status: u16,
+    /// The body's beginning, at most 1 MiB; not cleaned.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Whether it says healthy.
+    pub fn ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Why a node could not do what it was asked. The text is cleaned, names the node and says what to do where that is
+/// known; it never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// No connection, or it broke: whether the request took effect is not known.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The connection is refused for good: host key, authentication, or a configuration to mend.
+    #[error("{0}")]
+    Refused(String),
+    /// It took longer than its limit: whether the request took effect is not known.
+    #[error("{0}")]
+    TimedOut(String),
+    /// The node (Docker, the script) answered that it could not.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl NodeError {
+    /// Whether asking again may help.
+    pub fn transient(&self) -> bool {
+        matches!(self, NodeError::Unreachable(_) | NodeError::TimedOut(_))
+    }
+}
