@@ -162,6 +162,11 @@ fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
         findings.on(&node, Severity::Warning, "skew-now", text, "a plan that brings it back into line mends it");
         before.insert((node, breach.component), breach.minors);
     }
+    let bound = |c: Component| c.as_str().starts_with("kube");
+    if phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps).flat_map(|s| &s.changes).any(|c| bound(c.component))
+    {
+        check_apiservers_known(cluster, &state, findings);
+    }
     let mut told: BTreeSet<(NodeName, String)> = BTreeSet::new();
     for swap in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps) {
         for change in &swap.changes {
@@ -175,6 +180,23 @@ fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
                 }
             }
         }
+    }
+}
+
+/// The policy measures everything by the API servers' versions: without them it would pass anything.
+fn check_apiservers_known(cluster: &Cluster, state: &State, findings: &mut Findings) {
+    let unknown: Vec<&NodeName> =
+        cluster.masters().map(|n| &n.name).filter(|n| state.version(Component::KubeApiserver, n).is_none()).collect();
+    let mend = "mend the way to the masters (sonoba doctor), and use tags that begin with the version";
+    if unknown.len() == cluster.masters().count() {
+        let text = "no kube-apiserver's version is known, so the version-skew policy cannot be checked";
+        findings.add(Severity::Error, "apiserver-unknown", text, mend);
+        return;
+    }
+    for node in unknown {
+        let text =
+            "the version of this master's kube-apiserver is not known; the version-skew policy is checked without it";
+        findings.on(node, Severity::Warning, "apiserver-unknown", text, mend);
     }
 }
 
