@@ -146,6 +146,27 @@ mod tests {
         assert!(error("name: x\n").contains("nodes"));
     }
 
+    #[test]
+    fn thousands_of_nodes_are_within_the_parsers_budget() {
+        let nodes: String = (0..5_000)
+            .map(|i| {
+                format!(
+                    "- address: 10.{}.{}.{}\n  user: cke\n  control_plane: false\n  labels:\n    \
+                     topology.kubernetes.io/zone: rack{}\n    cke.cybozu.com/rack: \"{0}\"\n    \
+                     cke.cybozu.com/index-in-rack: \"{2}\"\n    cke.cybozu.com/role: cs\n    \
+                     machine-type: r6525-boot-1\n  annotations: {{a: b, c: d}}\n  taints: [{{key: x, effect: NoExecute}}]\n",
+                    i >> 16,
+                    (i >> 8) & 255,
+                    i & 255,
+                    i / 40
+                )
+            })
+            .collect();
+        let entries = read_text(&format!("nodes:\n{nodes}")).unwrap();
+        assert_eq!(entries.len(), 5_000);
+        assert_eq!(entries[4_999].rack, Some("rack124".parse().unwrap()));
+    }
+
     proptest::proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in "(nodes:\n)?(\\PC|\n| |- |: ){0,200}") {

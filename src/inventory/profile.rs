@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Longer files than this are not a profile or an inventory. Bytes; a `cluster.yml` of 5,000 nodes has about 3 MB.
+/// Longer files than this are not a profile or an inventory. Bytes.
 const MAX_BYTES: u64 = 32 << 20;
 
 /// All that is to be known of a cluster before it is asked.

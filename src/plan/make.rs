@@ -407,6 +407,31 @@ mod tests {
     }
 
     #[test]
+    fn skew_cannot_be_passed_by_not_knowing() {
+        let kubelets = |s: &mut Stage| s.bumps.retain(|b| b.component == Component::Kubelet);
+        let none = found(|c, s| {
+            kubelets(s);
+            set(c, Component::KubeApiserver, "kube-apiserver:nightly");
+        });
+        assert!(none.contains(&(Severity::Error, "apiserver-unknown".into(), 0)), "{none:?}");
+        let one_unknown = found(|c, s| {
+            kubelets(s);
+            s.bumps[0].to = s.bumps[0].to.with_tag("1.35.7.1").unwrap();
+            let apiserver = node(c, "rack1-m1").components.get_mut(&Component::KubeApiserver).unwrap();
+            apiserver.image = "kube-apiserver:nightly".parse().unwrap();
+        });
+        assert_eq!(one_unknown, one(Severity::Warning, "apiserver-unknown", 1));
+    }
+
+    #[test]
+    fn thousands_of_nodes_are_planned_at_once() {
+        let plan = plan(&cluster(7, 5_000, 125), &stage());
+        assert!(!plan.refused());
+        assert_eq!(plan.swaps().count(), 5 * 7 + 5_000);
+        assert_eq!(plan.swaps().last().map(|(_, _, s)| s.id.to_string()), Some("s5035".into()));
+    }
+
+    #[test]
     fn a_narrow_scope_takes_masters_only_by_name() {
         let nodes = |change: &dyn Fn(&mut Stage)| -> BTreeSet<String> {
             let mut stage = stage();
