@@ -26,6 +26,8 @@ mod widgets;
 mod fixtures;
 #[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod update_tests;
 
 pub use backend::{Backend, Options, RunHandle};
 pub use driver::{TuiError, run};
