@@ -11,6 +11,7 @@ use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures::StreamExt;
 use jiff::Timestamp;
 use ratatui::DefaultTerminal;
+use ratatui::layout::Rect;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +122,8 @@ impl Driver {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let size = terminal.size().map_err(failed("its size was asked"))?;
+        // Not every terminal hands out an empty screen.
+        wipe(terminal).map_err(failed("the screen was cleared"))?;
         update(app, Msg::Resize(size.width, size.height));
         for effect in app.begin() {
             self.carry_out(effect);
@@ -147,7 +150,7 @@ impl Driver {
                 }
                 () = tokio::time::sleep_until(next_frame), if app.dirty() || self.repaint => {
                     if std::mem::take(&mut self.repaint) {
-                        terminal.clear().map_err(failed("the screen was cleared"))?;
+                        wipe(terminal).map_err(failed("the screen was cleared"))?;
                     }
                     terminal.draw(|frame| draw(app, frame)).map_err(failed("the screen was painted"))?;
                     app.painted();
@@ -227,6 +230,13 @@ impl Driver {
         self.run = Some(Arc::new(handle));
         begun
     }
+}
+
+/// Clears the screen, so that the next picture is painted in full. `Terminal::clear` would ask the terminal for its cursor,
+/// and the answer would be lost among the keys.
+fn wipe(terminal: &mut DefaultTerminal) -> std::io::Result<()> {
+    let size = terminal.size()?;
+    terminal.resize(Rect::new(0, 0, size.width, size.height))
 }
 
 async fn deliver(backend: &dyn Backend, run: Option<Arc<RunHandle>>, verb: Verb) -> Result<(), String> {

@@ -85,7 +85,7 @@ fn line(
         Span::styled(pad(name, words), if here && !over { theme.text } else { style }),
     ];
     if gauge > 0 {
-        let style = if bad > 0 { theme.alarm } else { theme.good };
+        let style = if bad > 0 { theme.notice } else { theme.good };
         spans.extend(progress::bar(theme, done, total, gauge, style));
         spans.push(" ".into());
     }
