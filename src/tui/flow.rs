@@ -136,7 +136,7 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
             let tone = if outcome == Outcome::Completed { Tone::Calm } else { Tone::Alarm };
             // What lay over the screen asked about a run that is over now.
             app.over = app.over.filter(|o| matches!(o, super::app::Over::Help(_)));
-            app.say(tone, format!("the run ended {}; enter shows the report", outcome_word(outcome)));
+            app.say(tone, format!("the run has ended: {}; its report says more", outcome_word(outcome)));
             app.sight.looking = true;
             return vec![Effect::Observe];
         }

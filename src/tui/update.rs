@@ -104,6 +104,7 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Abort => app.over = Some(Over::Ask(Question::Abort)),
         Command::OpenReport => {
             app.report_top = 0;
+            app.notice = None;
             app.screen = Screen::Report;
         }
         Command::Yes => return yes(app),

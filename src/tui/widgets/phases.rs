@@ -97,7 +97,8 @@ fn line(
 fn short(kind: PhaseKind) -> &'static str {
     match kind {
         PhaseKind::Controllers => "controllers",
-        PhaseKind::Masters => "masters' kubelet",
+        PhaseKind::Rivers => "rivers, masters",
+        PhaseKind::Masters => "master kubelets",
         other => other.title(),
     }
 }
