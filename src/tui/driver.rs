@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// Pictures are at least this far apart, however fast records come.
 const FRAME: Duration = Duration::from_millis(33);
 
+/// How long leaving waits for starts and commands on their way.
+const ERRANDS: Duration = Duration::from_secs(3);
+
 /// Records folded between two looks at the keyboard.
 const BATCH: usize = 512;
 
@@ -95,6 +98,8 @@ struct Driver {
     backend: Arc<dyn Backend>,
     run: Option<Arc<RunHandle>>,
     tasks: JoinSet<()>,
+    /// Starts and commands: these are not cut off when the operator leaves right after the key.
+    errands: JoinSet<()>,
     sender: mpsc::Sender<Told>,
     inbox: mpsc::Receiver<Told>,
     leaving: Option<Option<String>>,
@@ -111,7 +116,16 @@ enum Told {
 impl Driver {
     fn new(backend: Arc<dyn Backend>) -> Driver {
         let (sender, inbox) = mpsc::channel(64);
-        Driver { backend, run: None, tasks: JoinSet::new(), sender, inbox, leaving: None, repaint: false }
+        Driver {
+            backend,
+            run: None,
+            tasks: JoinSet::new(),
+            errands: JoinSet::new(),
+            sender,
+            inbox,
+            leaving: None,
+            repaint: false,
+        }
     }
 
     /// The loop. Returns what to print after the screen is gone.
@@ -131,19 +145,30 @@ impl Driver {
         let mut next_frame = Instant::now();
         loop {
             if let Some(words) = self.leaving.take() {
+                self.finish_errands().await;
                 return Ok(words);
             }
             let effects = tokio::select! {
                 biased;
-                () = signals.any() => return Ok(None),
+                () = signals.any() => {
+                    self.finish_errands().await;
+                    return Ok(None);
+                }
                 event = events.next() => match event {
                     // The terminal is gone: the run goes on without us.
-                    None => return Ok(None),
+                    None => {
+                        self.finish_errands().await;
+                        return Ok(None);
+                    }
                     Some(event) => match message(event.map_err(failed("a key was read"))?) {
                         Some(msg) => update(app, msg),
                         None => Vec::new(),
                     },
                 },
+                Some(ended) = self.errands.join_next() => {
+                    ended.map_err(TuiError::Inside)?;
+                    Vec::new()
+                }
                 Some(ended) = self.tasks.join_next() => {
                     ended.map_err(TuiError::Inside)?;
                     Vec::new()
@@ -193,21 +218,32 @@ impl Driver {
                     None => tell(&sender, Msg::Attached(None)).await,
                 }
             }),
-            Effect::Start(_, plan) => self.spawn(async move {
-                match backend.start(plan.as_ref().clone()).await {
-                    Ok(handle) => give(&sender, handle, |begun| Msg::Started(Ok(begun))).await,
-                    Err(why) => tell(&sender, Msg::Started(Err(why))).await,
-                }
-            }),
+            Effect::Start(_, plan) => {
+                self.errands.spawn(async move {
+                    match backend.start(plan.as_ref().clone()).await {
+                        Ok(handle) => give(&sender, handle, |begun| Msg::Started(Ok(begun))).await,
+                        Err(why) => tell(&sender, Msg::Started(Err(why))).await,
+                    }
+                });
+            }
             Effect::Command(_, verb) => {
                 let run = self.run.clone();
-                self.spawn(async move {
+                self.errands.spawn(async move {
                     let result = deliver(backend.as_ref(), run, verb).await;
                     tell(&sender, Msg::Commanded(verb, result)).await;
                 });
             }
             Effect::Repaint => self.repaint = true,
             Effect::Leave(words) => self.leaving = Some(words),
+        }
+    }
+
+    /// Waits for starts and commands that are on their way, for a moment: a hanging engine must not hold the terminal.
+    async fn finish_errands(&mut self) {
+        self.inbox.close();
+        let all = async { while self.errands.join_next().await.is_some() {} };
+        if tokio::time::timeout(ERRANDS, all).await.is_err() {
+            tracing::warn!("left the cockpit while a command was still on its way to the engine");
         }
     }
 

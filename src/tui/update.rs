@@ -121,6 +121,9 @@ fn quit(app: &mut App) -> Vec<Effect> {
             app.over = Some(Over::Ask(Question::EndDemo));
             Vec::new()
         }
+        _ if app.confirm.starting => {
+            vec![Effect::Leave(Some("an engine was being started; `sonoba runs` tells whether it runs.".into()))]
+        }
         _ if app.live().is_some_and(|r| !r.lost) && !app.options.read_only => {
             app.over = Some(Over::Ask(Question::Detach));
             Vec::new()
