@@ -162,6 +162,11 @@ fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
         findings.on(&node, Severity::Warning, "skew-now", text, "a plan that brings it back into line mends it");
         before.insert((node, breach.component), breach.minors);
     }
+    let bound = |c: Component| c.as_str().starts_with("kube");
+    if phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps).flat_map(|s| &s.changes).any(|c| bound(c.component))
+    {
+        check_apiservers_known(cluster, &state, findings);
+    }
     let mut told: BTreeSet<(NodeName, String)> = BTreeSet::new();
     for swap in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps) {
         for change in &swap.changes {
@@ -175,6 +180,23 @@ fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
                 }
             }
         }
+    }
+}
+
+/// The policy measures everything by the API servers' versions: without them it would pass anything.
+fn check_apiservers_known(cluster: &Cluster, state: &State, findings: &mut Findings) {
+    let unknown: Vec<&NodeName> =
+        cluster.masters().map(|n| &n.name).filter(|n| state.version(Component::KubeApiserver, n).is_none()).collect();
+    let mend = "mend the way to the masters (sonoba doctor), and use tags that begin with the version";
+    if unknown.len() == cluster.masters().count() {
+        let text = "no kube-apiserver's version is known, so the version-skew policy cannot be checked";
+        findings.add(Severity::Error, "apiserver-unknown", text, mend);
+        return;
+    }
+    for node in unknown {
+        let text =
+            "the version of this master's kube-apiserver is not known; the version-skew policy is checked without it";
+        findings.on(node, Severity::Warning, "apiserver-unknown", text, mend);
     }
 }
 
@@ -382,6 +404,31 @@ mod tests {
         assert_eq!(marked(&cluster), Vec::<String>::new(), "a patch can be taken back");
         set(&mut cluster, Component::Etcd, "ghcr.io/cybozu/etcd:3.5.21.1");
         assert_eq!(marked(&cluster), ["rack0-m1"], "the leader, which is last");
+    }
+
+    #[test]
+    fn skew_cannot_be_passed_by_not_knowing() {
+        let kubelets = |s: &mut Stage| s.bumps.retain(|b| b.component == Component::Kubelet);
+        let none = found(|c, s| {
+            kubelets(s);
+            set(c, Component::KubeApiserver, "kube-apiserver:nightly");
+        });
+        assert!(none.contains(&(Severity::Error, "apiserver-unknown".into(), 0)), "{none:?}");
+        let one_unknown = found(|c, s| {
+            kubelets(s);
+            s.bumps[0].to = s.bumps[0].to.with_tag("1.35.7.1").unwrap();
+            let apiserver = node(c, "rack1-m1").components.get_mut(&Component::KubeApiserver).unwrap();
+            apiserver.image = "kube-apiserver:nightly".parse().unwrap();
+        });
+        assert_eq!(one_unknown, one(Severity::Warning, "apiserver-unknown", 1));
+    }
+
+    #[test]
+    fn thousands_of_nodes_are_planned_at_once() {
+        let plan = plan(&cluster(7, 5_000, 125), &stage());
+        assert!(!plan.refused());
+        assert_eq!(plan.swaps().count(), 5 * 7 + 5_000);
+        assert_eq!(plan.swaps().last().map(|(_, _, s)| s.id.to_string()), Some("s5035".into()));
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl State {
         };
     }
 
+    /// The version of a component on a node, where it is known.
+    pub fn version(&self, component: Component, node: &NodeName) -> Option<&Version> {
+        self.0.get(&component)?.get(node)
+    }
+
     /// Every breach in this state.
     pub fn breaches(&self) -> Vec<(NodeName, Breach)> {
         let Some((oldest, newest)) = self.apiservers() else { return Vec::new() };
@@ -139,7 +144,7 @@ impl State {
             return self.breaches();
         }
         let found = self.apiservers().and_then(|(oldest, newest)| {
-            let own = self.0.get(&component)?.get(node)?;
+            let own = self.version(component, node)?;
             Some((node.clone(), breach(component, own, oldest, newest)?))
         });
         found.into_iter().collect()
