@@ -1,7 +1,7 @@
 //! From staged bumps to an ordered plan. Pure: the same cluster, stage and settings always give the same plan.
 //!
 //! [`make`] asks four questions, one a file: who takes part (`select`), in what order (`order`, `waves`), does every step on
-//! the way obey the version-skew policy ([`skew`]), and how long will it take (`estimate`). What stands in the way becomes a
+//! the way obey the version-skew policy ([`skew`], asked by `preflight`), and how long will it take (`estimate`). What stands in the way becomes a
 //! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once.
 
 mod estimate;
@@ -10,6 +10,7 @@ mod hazards;
 mod make;
 mod moved;
 mod order;
+mod preflight;
 mod render;
 mod select;
 mod settings;

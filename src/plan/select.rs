@@ -41,6 +41,7 @@ pub(super) fn select<'a>(
     findings: &mut Findings,
 ) -> Vec<Chosen<'a>> {
     unknown_in_scope(cluster, scope, findings);
+    moved_tags(cluster, targets, findings);
     let absent = absent_everywhere(cluster, targets, findings);
     let mut chosen = Vec::new();
     for node in cluster.nodes.values().filter(|n| scope.takes(n)) {
@@ -136,6 +137,27 @@ fn same_version(component: Component, node: &Node, running: &Running, to: &Image
         let from = &running.image;
         let text = format!("{component} keeps its version but changes its image: {from} -> {to}");
         findings.on(&node.name, Severity::Info, "same-version", text, "");
+    }
+}
+
+/// Nodes that run the target's reference but not the image that most others have under it. They count as done, since the
+/// reference is what was staged; that it means two things must not go unnoticed.
+fn moved_tags(cluster: &Cluster, targets: &BTreeMap<Component, &Image>, findings: &mut Findings) {
+    for (&component, &to) in targets {
+        let mut ids: BTreeMap<&str, Vec<&NodeName>> = BTreeMap::new();
+        for node in cluster.nodes.values() {
+            if let Some(running) = node.components.get(&component).filter(|r| r.image == *to) {
+                ids.entry(&running.image_id).or_default().push(&node.name);
+            }
+        }
+        let most = ids.iter().max_by_key(|(_, nodes)| nodes.len()).map(|(id, _)| *id);
+        for node in ids.iter().filter(|(id, _)| Some(**id) != most).flat_map(|(_, nodes)| nodes) {
+            let text = format!(
+                "{component} runs {to}, but other nodes have another image under this name; it is left as it is"
+            );
+            let mend = "find out who moved the tag; stage the image by its digest to bring all nodes together";
+            findings.on(node, Severity::Warning, "tag-moved", text, mend);
+        }
     }
 }
 
