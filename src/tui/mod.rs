@@ -25,7 +25,11 @@ mod widgets;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod pty_tests;
+#[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod update_tests;
 
 pub use backend::{Backend, Options, RunHandle};
 pub use driver::{TuiError, run};

@@ -25,6 +25,12 @@ pub fn len(app: &App) -> usize {
     lines(app).len().saturating_sub(usize::from(app.size.1).saturating_sub(7))
 }
 
+/// All its text.
+#[cfg(test)]
+pub fn words(app: &App) -> String {
+    lines(app).iter().map(|l| l.to_string() + "\n").collect()
+}
+
 fn lines(app: &App) -> Vec<Line<'static>> {
     let t = &app.theme;
     let mode = app.screen.mode();

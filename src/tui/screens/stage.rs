@@ -16,7 +16,7 @@ pub const FIELDS: usize = 4;
 /// Paints the stage.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let limits = limit_lines(app, area.width);
-    if area.width >= 118 {
+    if area.width >= 150 {
         let [left, _, right] =
             Layout::horizontal([Constraint::Length(62), Constraint::Length(2), Constraint::Min(0)]).areas(area);
         let limits = limit_lines(app, left.width);
@@ -27,9 +27,12 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         paint(frame, left, lines, "");
         paint(frame, right, change_lines(app, right.width), "changes");
     } else {
-        let changes = change_lines(app, area.width);
-        let room = usize::from(area.height).saturating_sub(limits.len() + changes.len()).max(4);
-        let mut lines = release_lines(app, area.width, room);
+        // The limits and three releases keep their places; the changes take what is left.
+        let height = usize::from(area.height).saturating_sub(limits.len());
+        let mut changes = change_lines(app, area.width);
+        let releases = height.saturating_sub(changes.len()).max(4).min(app.releases.len() + 1);
+        let mut lines = release_lines(app, area.width, releases);
+        changes = text::fit_lines(changes, height.saturating_sub(lines.len()), "components; the plan has them all");
         lines.extend(changes);
         lines.extend(limits);
         paint(frame, area, lines, "");
@@ -39,7 +42,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
 fn release_lines(app: &App, width: u16, height: usize) -> Vec<Line<'static>> {
     let t = &app.theme;
     let mut lines = vec![heading(t, "RELEASES", "of the profile", width)];
-    let shown = height.saturating_sub(2).max(1);
+    // A count takes a line of its own.
+    let room = height.saturating_sub(1);
+    let shown = if app.releases.len() <= room { room } else { room.saturating_sub(1).max(1) };
     let top = text::window(app.stage.release, app.releases.len(), shown);
     for (i, release) in app.releases.iter().enumerate().skip(top).take(shown) {
         let sign = if i == app.stage.release { "◉" } else { "○" };
