@@ -11,6 +11,7 @@ use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures::StreamExt;
 use jiff::Timestamp;
 use ratatui::DefaultTerminal;
+use ratatui::layout::Rect;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Pictures are at least this far apart, however fast records come.
 const FRAME: Duration = Duration::from_millis(33);
+
+/// How long leaving waits for starts and commands on their way.
+const ERRANDS: Duration = Duration::from_secs(3);
 
 /// Records folded between two looks at the keyboard.
 const BATCH: usize = 512;
@@ -94,6 +98,8 @@ struct Driver {
     backend: Arc<dyn Backend>,
     run: Option<Arc<RunHandle>>,
     tasks: JoinSet<()>,
+    /// Starts and commands: these are not cut off when the operator leaves right after the key.
+    errands: JoinSet<()>,
     sender: mpsc::Sender<Told>,
     inbox: mpsc::Receiver<Told>,
     leaving: Option<Option<String>>,
@@ -110,7 +116,16 @@ enum Told {
 impl Driver {
     fn new(backend: Arc<dyn Backend>) -> Driver {
         let (sender, inbox) = mpsc::channel(64);
-        Driver { backend, run: None, tasks: JoinSet::new(), sender, inbox, leaving: None, repaint: false }
+        Driver {
+            backend,
+            run: None,
+            tasks: JoinSet::new(),
+            errands: JoinSet::new(),
+            sender,
+            inbox,
+            leaving: None,
+            repaint: false,
+        }
     }
 
     /// The loop. Returns what to print after the screen is gone.
@@ -121,6 +136,8 @@ impl Driver {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let size = terminal.size().map_err(failed("its size was asked"))?;
+        // Not every terminal hands out an empty screen.
+        wipe(terminal).map_err(failed("the screen was cleared"))?;
         update(app, Msg::Resize(size.width, size.height));
         for effect in app.begin() {
             self.carry_out(effect);
@@ -128,26 +145,37 @@ impl Driver {
         let mut next_frame = Instant::now();
         loop {
             if let Some(words) = self.leaving.take() {
+                self.finish_errands().await;
                 return Ok(words);
             }
             let effects = tokio::select! {
                 biased;
-                () = signals.any() => return Ok(None),
+                () = signals.any() => {
+                    self.finish_errands().await;
+                    return Ok(None);
+                }
                 event = events.next() => match event {
                     // The terminal is gone: the run goes on without us.
-                    None => return Ok(None),
+                    None => {
+                        self.finish_errands().await;
+                        return Ok(None);
+                    }
                     Some(event) => match message(event.map_err(failed("a key was read"))?) {
                         Some(msg) => update(app, msg),
                         None => Vec::new(),
                     },
                 },
+                Some(ended) = self.errands.join_next() => {
+                    ended.map_err(TuiError::Inside)?;
+                    Vec::new()
+                }
                 Some(ended) = self.tasks.join_next() => {
                     ended.map_err(TuiError::Inside)?;
                     Vec::new()
                 }
                 () = tokio::time::sleep_until(next_frame), if app.dirty() || self.repaint => {
                     if std::mem::take(&mut self.repaint) {
-                        terminal.clear().map_err(failed("the screen was cleared"))?;
+                        wipe(terminal).map_err(failed("the screen was cleared"))?;
                     }
                     terminal.draw(|frame| draw(app, frame)).map_err(failed("the screen was painted"))?;
                     app.painted();
@@ -190,21 +218,32 @@ impl Driver {
                     None => tell(&sender, Msg::Attached(None)).await,
                 }
             }),
-            Effect::Start(_, plan) => self.spawn(async move {
-                match backend.start(plan.as_ref().clone()).await {
-                    Ok(handle) => give(&sender, handle, |begun| Msg::Started(Ok(begun))).await,
-                    Err(why) => tell(&sender, Msg::Started(Err(why))).await,
-                }
-            }),
+            Effect::Start(_, plan) => {
+                self.errands.spawn(async move {
+                    match backend.start(plan.as_ref().clone()).await {
+                        Ok(handle) => give(&sender, handle, |begun| Msg::Started(Ok(begun))).await,
+                        Err(why) => tell(&sender, Msg::Started(Err(why))).await,
+                    }
+                });
+            }
             Effect::Command(_, verb) => {
                 let run = self.run.clone();
-                self.spawn(async move {
+                self.errands.spawn(async move {
                     let result = deliver(backend.as_ref(), run, verb).await;
                     tell(&sender, Msg::Commanded(verb, result)).await;
                 });
             }
             Effect::Repaint => self.repaint = true,
             Effect::Leave(words) => self.leaving = Some(words),
+        }
+    }
+
+    /// Waits for starts and commands that are on their way, for a moment: a hanging engine must not hold the terminal.
+    async fn finish_errands(&mut self) {
+        self.inbox.close();
+        let all = async { while self.errands.join_next().await.is_some() {} };
+        if tokio::time::timeout(ERRANDS, all).await.is_err() {
+            tracing::warn!("left the cockpit while a command was still on its way to the engine");
         }
     }
 
@@ -227,6 +266,13 @@ impl Driver {
         self.run = Some(Arc::new(handle));
         begun
     }
+}
+
+/// Clears the screen, so that the next picture is painted in full. `Terminal::clear` would ask the terminal for its cursor,
+/// and the answer would be lost among the keys.
+fn wipe(terminal: &mut DefaultTerminal) -> std::io::Result<()> {
+    let size = terminal.size()?;
+    terminal.resize(Rect::new(0, 0, size.width, size.height))
 }
 
 async fn deliver(backend: &dyn Backend, run: Option<Arc<RunHandle>>, verb: Verb) -> Result<(), String> {

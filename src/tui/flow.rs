@@ -2,8 +2,10 @@
 
 use super::app::{App, PlanView, RunView, Screen};
 use super::msg::{Begun, Effect, Msg};
+use super::outline;
 use crate::fleet::{RunId, clean};
 use crate::journal::{Outcome, Record, Run, RunState, Tone, Verb};
+use crate::plan::Plan;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,9 +35,7 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::Planned(plan) => {
             app.stage.planning = false;
-            // Few phases are read at once; the long lists of nodes stay folded.
-            let open = if plan.phases.len() <= 1 { BTreeSet::from([(0, None)]) } else { BTreeSet::new() };
-            app.plan = Some(PlanView { plan, open, cursor: 0 });
+            app.plan = Some(unfolded(plan, super::screens::plan::tree_height(app.size.1)));
             app.screen = Screen::Plan;
             app.touch();
         }
@@ -73,6 +73,17 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
     }
     Vec::new()
+}
+
+/// The plan with as much unfolded as fits `height` lines; lists of pulls stay folded.
+fn unfolded(plan: Arc<Plan>, height: usize) -> PlanView {
+    let phases = plan.phases.iter().enumerate().filter(|(_, phase)| phase.pulls.is_empty());
+    let phases: BTreeSet<_> = phases.map(|(p, _)| (p, None)).collect();
+    let mut view = PlanView { plan, open: phases, cursor: 0 };
+    if outline::rows(&view).len() > height {
+        view.open.clear();
+    }
+    view
 }
 
 /// A command as people say it.
@@ -125,7 +136,7 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
             let tone = if outcome == Outcome::Completed { Tone::Calm } else { Tone::Alarm };
             // What lay over the screen asked about a run that is over now.
             app.over = app.over.filter(|o| matches!(o, super::app::Over::Help(_)));
-            app.say(tone, format!("the run ended {}; enter shows the report", outcome_word(outcome)));
+            app.say(tone, format!("the run has ended: {}; its report says more", outcome_word(outcome)));
             app.sight.looking = true;
             return vec![Effect::Observe];
         }

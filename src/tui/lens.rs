@@ -1,6 +1,6 @@
 //! What a node or a component looks like, read from the last observation and the run's fold together.
 
-use super::app::{App, RunView};
+use super::app::{App, RunView, Screen};
 use super::theme::Theme;
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, Version};
 use crate::journal::{Run, SwapState, SwapView};
@@ -88,13 +88,16 @@ impl Mark {
     }
 }
 
-/// What "new" means now: the images of the run, else of the plan, else of the profile's newest release.
+/// What "new" means now: the images of the release that is being staged, else of the run, else of the plan, else of the profile's newest release.
 #[derive(Debug, Default)]
 pub struct Target<'a>(BTreeMap<Component, &'a Image>);
 
 impl<'a> Target<'a> {
     /// The target that the cockpit measures nodes against.
     pub fn of(app: &'a App) -> Target<'a> {
+        if let (Screen::Stage, Some(release)) = (app.screen, app.releases.get(app.stage.release)) {
+            return Target::of_release(release);
+        }
         let live = app.live().map(|r| &r.run.plan);
         let last = app.run.as_ref().map(|r| &r.run.plan);
         if let Some(plan) = live.or(app.plan.as_ref().map(|p| &p.plan)).or(last) {

@@ -66,10 +66,14 @@ impl Backend for Fake {
     }
 
     async fn attach(&self) -> Option<RunHandle> {
-        (self.part == "attach").then(|| self.handle(Arc::new(fixtures::plan())))
+        ["attach", "slow"].contains(&self.part.as_str()).then(|| self.handle(Arc::new(fixtures::plan())))
     }
 
     async fn command(&self, _: &RunHandle, verb: Verb) -> Result<(), String> {
+        if self.part == "slow" {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            eprintln!("{verb:?} was delivered");
+        }
         self.tell(Event::Command { verb, by: "satoru".into() });
         self.tell(match verb {
             Verb::Pause => Event::Paused { reason: PauseReason::Operator, why: "satoru paused it".into() },
@@ -151,6 +155,15 @@ impl Screen {
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
+    /// Waits for the end; what was printed at any time must have `words` in it.
+    #[track_caller]
+    fn ended_saying(self, words: &str) {
+        let raw = self.raw.clone();
+        self.ended();
+        let raw = String::from_utf8_lossy(&raw.lock().unwrap()).into_owned();
+        assert!(raw.contains(words), "{words:?} is not in: {raw}");
+    }
+
     /// Waits for the end; returns the exit code. The terminal must be as before: main screen, cursor visible.
     #[track_caller]
     fn ended(mut self) -> (u32, String) {
@@ -189,7 +202,8 @@ fn from_the_map_to_the_report_by_keys() {
     screen.until("Type the cluster's name");
     screen.press("tokyo0\r");
     screen.until("IN FLIGHT 5");
-    screen.press("p");
+    // A repaint asks the terminal for nothing that would be taken for keys, or the other way round.
+    screen.press("\u{c}p");
     screen.until("‖ PAUSED");
     screen.press("c");
     screen.until("▶ RUNNING");
@@ -215,6 +229,14 @@ fn detaching_from_a_run_gives_the_terminal_back_and_says_how_to_return() {
     let (code, text) = screen.ended();
     assert_eq!(code, 0);
     assert!(text.contains("goes on without the cockpit"), "{text}");
+}
+
+#[test]
+fn a_command_is_delivered_although_the_operator_leaves_at_once() {
+    let mut screen = Screen::open("slow");
+    screen.until("IN FLIGHT 5");
+    screen.press("pqy");
+    screen.ended_saying("Pause was delivered");
 }
 
 #[test]

@@ -206,6 +206,20 @@ fn help() {
 }
 
 #[test]
+fn without_colour_no_screen_has_any() {
+    for screen in [Screen::Topology, Screen::Stage, Screen::Plan, Screen::Confirm, Screen::Run, Screen::Report] {
+        let mut app = paused((120, 36));
+        app.theme = super::theme::Theme::plain();
+        update(&mut app, Msg::Planned(Arc::new(fixtures::refused())));
+        (app.screen, app.over) = (screen, Some(Over::Help(0)));
+        let mut terminal = Terminal::new(TestBackend::new(120, 36)).unwrap();
+        terminal.draw(|frame| draw(&app, frame)).unwrap();
+        let reset = ratatui::style::Color::Reset;
+        assert!(terminal.backend().buffer().content.iter().all(|c| c.fg == reset && c.bg == reset), "{screen:?}");
+    }
+}
+
+#[test]
 fn a_small_terminal_is_told_kindly() {
     insta::assert_snapshot!("small-60x10", picture(&midway((60, 10))));
 }

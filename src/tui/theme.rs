@@ -39,7 +39,8 @@ impl Theme {
             head: fg(Color::Cyan).add_modifier(Modifier::BOLD),
             key: fg(Color::Yellow),
             selected: Style::new().add_modifier(Modifier::REVERSED),
-            old: fg(Color::Blue),
+            // Blue is unreadable on many dark terminals; the old version is nothing to call attention to.
+            old: Style::new(),
             good: fg(Color::Green),
             busy: fg(Color::Yellow).add_modifier(Modifier::BOLD),
             notice: fg(Color::Yellow),

@@ -104,6 +104,7 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Abort => app.over = Some(Over::Ask(Question::Abort)),
         Command::OpenReport => {
             app.report_top = 0;
+            app.notice = None;
             app.screen = Screen::Report;
         }
         Command::Yes => return yes(app),
@@ -119,6 +120,9 @@ fn quit(app: &mut App) -> Vec<Effect> {
         _ if app.options.demo => {
             app.over = Some(Over::Ask(Question::EndDemo));
             Vec::new()
+        }
+        _ if app.confirm.starting => {
+            vec![Effect::Leave(Some("an engine was being started; `sonoba runs` tells whether it runs.".into()))]
         }
         _ if app.live().is_some_and(|r| !r.lost) && !app.options.read_only => {
             app.over = Some(Over::Ask(Question::Detach));

@@ -229,7 +229,7 @@ fn the_cursor_walks_masters_and_racks_and_stays_on_the_map() {
     keys(&mut app, "G");
     assert_eq!(at(&app), "rack5-cs3");
     keys(&mut app, "jjllllllllllll");
-    assert_eq!(at(&app), "rack5-ss9");
+    assert_eq!(at(&app), "rack5-ss10");
     keys(&mut app, "gkkhh");
     assert_eq!(at(&app), "rack0-boot");
 }

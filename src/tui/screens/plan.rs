@@ -19,12 +19,23 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let Some(view) = &app.plan else {
         return paint(frame, area, vec![Line::from("There is no plan: go back and stage a release.")], "");
     };
-    let below = if area.height > 24 { 8 } else { 5 };
+    let below = detail_height(area.height);
     let [head, tree, detail] =
         Layout::vertical([Constraint::Length(3), Constraint::Min(0), Constraint::Length(below)]).areas(area);
     paint(frame, head, summary(app, &view.plan), "");
     paint(frame, tree, tree_lines(app, view, tree), "");
     paint(frame, detail, detail_lines(app, view, detail.width), "lines");
+}
+
+fn detail_height(height: u16) -> u16 {
+    if height > 24 { 7 } else { 5 }
+}
+
+/// Lines of the tree that a terminal of so many rows shows at once.
+pub fn tree_height(rows: u16) -> usize {
+    // Header and footer, the summary and the tree's heading take their lines.
+    let body = rows.saturating_sub(5);
+    usize::from(body.saturating_sub(3 + detail_height(body) + 1))
 }
 
 /// What it comes to: three lines.

@@ -25,14 +25,14 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let narrow = area.width < 110;
     let below = if narrow { (rest.height / 3).max(4) } else { 0 };
     let [middle, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(rest);
-    let left = if narrow { 27 } else { (area.width * 2 / 5).min(64) };
+    let left = if narrow { 27 } else { (area.width / 5 * 2).min(64) };
     let [left, _, right] =
         Layout::horizontal([Constraint::Length(left), Constraint::Length(1), Constraint::Min(0)]).areas(middle);
     let mut lines = vec![heading(&app.theme, "PHASES", "", left.width)];
     let room = usize::from(left.height).saturating_sub(1);
     lines.extend(phases::lines(&app.theme, &view.run, left.width.into(), room));
     paint(frame, left, lines, "");
-    let mut lines = now_lines(app, view, right);
+    let mut lines = now_lines(app, view, right, narrow);
     if narrow {
         paint(frame, bottom, log_lines(app, view, bottom.width, bottom.height), "");
     } else {
@@ -75,7 +75,10 @@ fn explanation(t: &Theme, view: &RunView, width: u16) -> Vec<Line<'static>> {
     let run = &view.run;
     let flying = run.in_flight().count();
     let (words, style) = match run.state {
-        _ if view.lost => ("the journal cannot be followed any further; this is its last state".to_owned(), t.alarm),
+        _ if view.lost => (
+            "the journal ends here and the run has not: this is its last state; `sonoba resume` goes on".to_owned(),
+            t.alarm,
+        ),
         RunState::Pausing => (
             format!("{} will finish, nothing new starts", count(flying, "swap in flight", "swaps in flight")),
             t.notice,
@@ -181,8 +184,8 @@ fn pulling(run: &Run) -> bool {
     phase.is_some_and(|p| p.kind == PhaseKind::Prefetch) && run.in_flight().next().is_none()
 }
 
-/// What is under way, and what went wrong.
-fn now_lines(app: &App, view: &RunView, area: Rect) -> Vec<Line<'static>> {
+/// What is under way, and what went wrong; `alone` when the log stands elsewhere.
+fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'static>> {
     let t = &app.theme;
     let run = &view.run;
     let width = usize::from(area.width);
@@ -190,9 +193,10 @@ fn now_lines(app: &App, view: &RunView, area: Rect) -> Vec<Line<'static>> {
     let pulling = pulling(run);
     let flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, app.run_now(), width) };
     let failures = failure_lines(t, run, width);
-    // A third of the room for failures at most, two of the rest's thirds for what is in flight.
+    // A third of the room for failures at most; of the rest, two thirds where the log needs its share too.
     let fail_room = if failures.is_empty() { 0 } else { failures.len().min((height / 3).max(2)) + 1 };
-    let fly_room = flying.len().clamp(1, (height.saturating_sub(fail_room + 1) * 2 / 3).max(3));
+    let rest = height.saturating_sub(fail_room + 1);
+    let fly_room = flying.len().clamp(1, if alone { rest.max(1) } else { (rest * 2 / 3).max(3) });
     let mut lines = vec![match pulling {
         true => heading(t, "PULLING", &flying.len().to_string(), area.width),
         false if flying.is_empty() => heading(t, "IN FLIGHT", "", area.width),

@@ -3,7 +3,7 @@
 use super::super::app::App;
 use super::super::lens;
 use super::super::text::{self, count, pad, span};
-use super::super::widgets::{heading, paint};
+use super::super::widgets::{heading, paint, rack_map};
 use crate::fleet::{Cluster, Component, Image};
 use crate::plan::Release;
 use ratatui::Frame;
@@ -13,29 +13,44 @@ use ratatui::text::{Line, Span};
 /// Limits that can be changed here.
 pub const FIELDS: usize = 4;
 
-/// Paints the stage.
+/// Lines from which the map of what is old and new is worth its place.
+const MAP: usize = 8;
+
+/// Paints the stage: releases, what the chosen one bumps, limits, and the nodes where there is room.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
-    let limits = limit_lines(app, area.width);
     if area.width >= 150 {
         let [left, _, right] =
-            Layout::horizontal([Constraint::Length(62), Constraint::Length(2), Constraint::Min(0)]).areas(area);
+            Layout::horizontal([Constraint::Length(70), Constraint::Length(2), Constraint::Min(0)]).areas(area);
         let limits = limit_lines(app, left.width);
         let room = usize::from(left.height).saturating_sub(limits.len() + 1);
         let mut lines = release_lines(app, left.width, room);
         lines.push(Line::default());
         lines.extend(limits);
         paint(frame, left, lines, "");
-        paint(frame, right, change_lines(app, right.width), "changes");
-    } else {
-        // The limits and three releases keep their places; the changes take what is left.
-        let height = usize::from(area.height).saturating_sub(limits.len());
-        let mut changes = change_lines(app, area.width);
-        let releases = height.saturating_sub(changes.len()).max(4).min(app.releases.len() + 1);
-        let mut lines = release_lines(app, area.width, releases);
-        changes = text::fit_lines(changes, height.saturating_sub(lines.len()), "components; the plan has them all");
-        lines.extend(changes);
-        lines.extend(limits);
-        paint(frame, area, lines, "");
+        let mut lines = change_lines(app, right.width);
+        lines.push(Line::default());
+        lines.extend(map_lines(app, right.width, usize::from(right.height).saturating_sub(lines.len())));
+        paint(frame, right, lines, "");
+        return;
+    }
+    // The limits and three releases keep their places; the changes take what is left, the map what they leave.
+    let limits = limit_lines(app, area.width);
+    let height = usize::from(area.height).saturating_sub(limits.len());
+    let changes = change_lines(app, area.width);
+    let releases = height.saturating_sub(changes.len()).max(4).min(app.releases.len() + 1);
+    let mut lines = release_lines(app, area.width, releases);
+    let room = height.saturating_sub(lines.len());
+    lines.extend(text::fit_lines(changes, room, "components; the plan has them all"));
+    lines.extend(limits);
+    lines.extend(map_lines(app, area.width, usize::from(area.height).saturating_sub(lines.len())));
+    paint(frame, area, lines, "");
+}
+
+/// The workers, old and new as the chosen release sees them; nothing where there is no room.
+fn map_lines(app: &App, width: u16, height: usize) -> Vec<Line<'static>> {
+    match &app.sight.cluster {
+        Some(cluster) if height >= MAP => rack_map::lines(app, cluster, width.into(), height),
+        _ => Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ fn line(theme: &Theme, swap: &SwapView, now: Timestamp, names: usize, width: usi
     let elapsed = swap.begun.map_or(String::new(), |at| span(millis(at, now)));
     // The bar and the time beside it.
     let bar = if width < 60 { 6 } else { 12 };
-    let words = width.saturating_sub(names + 7 + 1 + bar + 7).max(8);
+    let words = width.saturating_sub(names + 7 + 1 + bar + 7).clamp(8, 32);
     let style = match swap.state {
         SwapState::Ending(Verdict::Rollback) => theme.alarm,
         _ => theme.text,

@@ -3,8 +3,10 @@
 use super::super::app::App;
 use super::super::lens::{self, Target};
 use super::super::text::{fit, pad};
+use super::super::theme::Theme;
 use super::flight;
 use crate::fleet::{Cluster, Node};
+use crate::journal::Run;
 use ratatui::text::{Line, Span};
 
 /// What is known of the selected node; two columns of components where `width` allows it.
@@ -22,14 +24,8 @@ pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
         Span::styled(format!("{} {}", mark.glyph(), mark.word()), mark.style(t)),
         Span::styled(format!("  {}", states(node)), t.text),
     ]));
-    if let Some(run) = view.map(|v| &v.run) {
-        for swap in run.swaps_of(&node.name) {
-            let why = if swap.why.is_empty() { String::new() } else { format!(": {}", swap.why) };
-            let names: Vec<&str> = run.planned(swap).changes.iter().map(|c| c.component.short()).collect();
-            let text = format!("swap {} {} {}{why}", swap.id, names.join("+"), flight::word(swap));
-            lines.push(Line::styled(fit(&text, width), if swap.why.is_empty() { t.text } else { t.alarm }));
-        }
-    }
+    let (news, done) = view.map(|v| swap_lines(t, &v.run, node, width)).unwrap_or_default();
+    lines.extend(news);
     let cells: Vec<Line<'static>> = node
         .components
         .iter()
@@ -62,11 +58,28 @@ pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
     } else {
         lines.extend(cells);
     }
+    lines.extend(done);
     if !node.leftovers.is_empty() {
         let names: Vec<&str> = node.leftovers.iter().map(|n| n.as_str()).collect();
         lines.push(Line::styled(fit(&format!("! left over: {}", names.join(", ")), width), t.notice));
     }
     lines
+}
+
+/// The node's swaps in the run: those that are under way or went wrong, and the others.
+fn swap_lines(t: &Theme, run: &Run, node: &Node, width: usize) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+    let (mut news, mut rest) = (Vec::new(), Vec::new());
+    for swap in run.swaps_of(&node.name) {
+        let why = if swap.why.is_empty() { String::new() } else { format!(": {}", swap.why) };
+        let names: Vec<&str> = run.planned(swap).changes.iter().map(|c| c.component.short()).collect();
+        let text = fit(&format!("swap {} {} {}{why}", swap.id, names.join("+"), flight::word(swap)), width);
+        match (swap.why.is_empty(), swap.state.open()) {
+            (false, _) => news.push(Line::styled(text, t.alarm)),
+            (true, true) => news.push(Line::styled(text, t.busy)),
+            (true, false) => rest.push(Line::styled(text, t.dim)),
+        }
+    }
+    (news, rest)
 }
 
 fn place(node: &Node) -> String {

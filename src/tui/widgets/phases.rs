@@ -85,7 +85,7 @@ fn line(
         Span::styled(pad(name, words), if here && !over { theme.text } else { style }),
     ];
     if gauge > 0 {
-        let style = if bad > 0 { theme.alarm } else { theme.good };
+        let style = if bad > 0 { theme.notice } else { theme.good };
         spans.extend(progress::bar(theme, done, total, gauge, style));
         spans.push(" ".into());
     }
@@ -97,7 +97,8 @@ fn line(
 fn short(kind: PhaseKind) -> &'static str {
     match kind {
         PhaseKind::Controllers => "controllers",
-        PhaseKind::Masters => "masters' kubelet",
+        PhaseKind::Rivers => "rivers, masters",
+        PhaseKind::Masters => "master kubelets",
         other => other.title(),
     }
 }

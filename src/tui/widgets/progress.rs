@@ -10,7 +10,7 @@ pub fn bar(theme: &Theme, done: usize, total: usize, width: usize, style: Style)
         0 => 0,
         _ => (done.min(total) * width) / total,
     };
-    [Span::styled("█".repeat(filled), style), Span::styled("░".repeat(width - filled), theme.dim)]
+    [Span::styled("━".repeat(filled), style), Span::styled("─".repeat(width - filled), theme.dim)]
 }
 
 /// A bar that shrinks: `left` of `whole`. Empty only when nothing is left.
