@@ -20,4 +20,5 @@ pub mod journal;
 pub mod k8s;
 pub mod plan;
 pub mod remote;
+pub mod sim;
 pub mod tui;
