@@ -6,7 +6,7 @@ use super::*;
 use crate::fleet::{Component, NodeName};
 use crate::journal::*;
 use crate::plan::{Budget, Bump, Limits, Plan, Settings, Stage, make};
-use fake::{ETCD_NEW, NEW, World, world};
+use fake::{ETCD_NEW, NEW, World, upgraded_masters, world};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Lab {
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        match timeout(Duration::from_secs(3_600), wait).await {
+        match timeout(Duration::from_secs(400), wait).await {
             Ok(run) => run,
             Err(_) => panic!("never: {what}; {:#?}", self.fold().log),
         }
@@ -141,7 +141,7 @@ async fn a_whole_cluster_goes_from_old_to_new_undisturbed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_never_gets_healthy_is_back_by_itself_and_the_run_pauses() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     world.edit("w05", |n| {
         n.faults.never_healthy.insert(Component::Kubelet);
@@ -188,7 +188,7 @@ async fn a_master_that_rolls_back_stops_the_run_and_is_tried_again_on_resume() {
 
 #[tokio::test(start_paused = true)]
 async fn pause_lets_what_is_in_flight_finish_and_resume_goes_on() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -208,7 +208,7 @@ async fn pause_lets_what_is_in_flight_finish_and_resume_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn abort_rolls_back_what_is_not_committed_and_ends() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -228,7 +228,7 @@ async fn abort_rolls_back_what_is_not_committed_and_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_after_begin_comes_back_to_a_node_that_is_old_or_new() {
-    let world = world();
+    let world = upgraded_masters();
     let mut plan = plan(&world, &NODES);
     plan.budget.failed_swaps = 9;
     // Back before the deadline, and long after it.
@@ -249,7 +249,7 @@ async fn a_connection_that_breaks_after_begin_comes_back_to_a_node_that_is_old_o
 
 #[tokio::test(start_paused = true)]
 async fn a_runner_that_dies_is_taken_over_and_the_node_is_old_again() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     world.edit("w07", |n| n.faults.runner_dies = true);
     let lab = Lab::new(world, &plan);
@@ -262,7 +262,7 @@ async fn a_runner_that_dies_is_taken_over_and_the_node_is_old_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disturbed_pod_rolls_the_node_back_and_stops_the_run() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let canary = plan.swaps().find(|(_, _, s)| s.node.as_str().starts_with('w')).unwrap().2.node.clone();
     world.edit(canary.as_str(), |n| n.faults.disturbs_a_pod = true);
@@ -282,7 +282,7 @@ async fn a_disturbed_pod_rolls_the_node_back_and_stops_the_run() {
 async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_once() {
     // One run, undisturbed, tells how long it takes; then it is cut at many points of that time.
     for cut in 0..40 {
-        let world = world();
+        let world = upgraded_masters();
         let plan = plan(&world, &NODES);
         let lab = Lab::new(world, &plan);
         let engine = lab.engine();
@@ -315,7 +315,7 @@ async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_onc
 
 #[tokio::test(start_paused = true)]
 async fn a_second_engine_is_told_who_is_at_work() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -335,7 +335,7 @@ async fn a_second_engine_is_told_who_is_at_work() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_node_pauses_and_a_broken_rack_starts_nothing() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -386,7 +386,7 @@ async fn an_odd_plan_never_has_two_masters_in_between() {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_that_cannot_be_pulled_pauses_before_anything_restarts() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     world.edit("w01", |n| n.faults.unpullable = true);
     let lab = Lab::new(world, &plan);
