@@ -283,7 +283,8 @@ async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_onc
     // One run, undisturbed, tells how long it takes; then it is cut at many points of that time.
     for cut in 0..40 {
         let world = upgraded_masters();
-        let plan = plan(&world, &NODES);
+        let mut plan = plan(&world, &NODES);
+        plan.budget.failed_swaps = 99;
         let lab = Lab::new(world, &plan);
         let engine = lab.engine();
         sleep(Duration::from_millis(9_000 + cut * 613)).await;
@@ -293,10 +294,7 @@ async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_onc
             // Long enough for every dead-man's switch.
             sleep(Duration::from_secs(120)).await;
         }
-        let mut outcome = ended(lab.engine()).await;
-        if outcome == Outcome::Paused {
-            outcome = ended(lab.engine()).await;
-        }
+        let outcome = ended(lab.engine()).await;
         let run = lab.fold();
         for view in &run.swaps {
             let tag = if view.state == SwapState::Committed { "1.36.2.1" } else { "1.35.6.1" };
@@ -305,7 +303,8 @@ async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_onc
         let state = lab.world.lock();
         assert!(state.nodes.values().all(|n| n.commits <= 1), "cut {cut}");
         assert!(state.most_masters <= 1 && state.most_in_rack.values().all(|n| *n <= 2), "cut {cut}");
-        assert!(state.nodes.values().all(|n| n.txs.is_empty()), "cut {cut}");
+        // An engine that dies between a result and its forgetting leaves a folder behind, but never an open one.
+        assert!(state.nodes.values().flat_map(|n| n.txs.values()).all(|t| t.end.is_some()), "cut {cut}");
         drop(state);
         let rolled = run.count(|s| s == SwapState::RolledBack);
         assert_eq!(outcome == Outcome::Completed, rolled == 0, "cut {cut}: {outcome:?}");
