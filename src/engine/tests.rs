@@ -70,9 +70,13 @@ impl Lab {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Run) -> bool) -> Run {
+        let mut follower = Follower::open(&self.run.journal());
+        let mut run = Run::new(Arc::new(self.run.plan().unwrap().0));
         let wait = async {
             loop {
-                let run = self.fold();
+                while let Some(record) = follower.try_next() {
+                    run.apply(&record);
+                }
                 if holds(&run) {
                     return run;
                 }
