@@ -48,6 +48,10 @@ impl Drop for Node {
         for container in std::mem::take(&mut self.containers) {
             let _ = self.docker(&["rm", "-f", &container]).output();
         }
+        if self.dockerd.take().is_some() {
+            // The one mount that dockerd leaves behind; the folder could not be removed with it.
+            let _ = Command::new("umount").arg(self.path("exec/netns/default")).output();
+        }
     }
 }
 
