@@ -19,7 +19,10 @@ const SPEED: f64 = 5.0;
 const READY: Duration = Duration::from_secs(120);
 
 /// How long an engine may take to end before it is killed. Nothing but the simulation is lost then.
-const LEAVE: Duration = Duration::from_secs(3);
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// How long the simulated cluster may take to end. It removes its folder then, so it is given time.
+const END: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(args: &SimArgs) -> Result<(), Failure> {
     let scenario = sim::scenario(args)?;
@@ -90,7 +93,7 @@ fn tail(log: &Path) -> String {
 /// Ends the simulated cluster: its standard input closes, and it is waited for, so that its folder is gone with it.
 async fn end(child: &mut Child) {
     drop(child.stdin.take());
-    if timeout(LEAVE, child.wait()).await.is_err() {
+    if timeout(END, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
 }
@@ -98,18 +101,19 @@ async fn end(child: &mut Child) {
 /// Ends the engines that the demo's cockpit started, by their ids: they would outlive it, as they should anywhere else.
 async fn end_engines(engines: &[u32]) {
     let pids: Vec<Pid> = engines.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)).collect();
-    for pid in &pids {
-        // Gone already is fine.
-        let _ = kill_process(*pid, Signal::TERM);
-    }
-    let gone = async {
-        while pids.iter().any(|pid| test_kill_process(*pid).is_ok()) {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if timeout(LEAVE, gone).await.is_err() {
+    // A killed process is waited for as well: its folder cannot be removed while it still writes there.
+    for signal in [Signal::TERM, Signal::KILL] {
         for pid in &pids {
-            let _ = kill_process(*pid, Signal::KILL);
+            // Gone already is fine.
+            let _ = kill_process(*pid, signal);
+        }
+        let gone = async {
+            while pids.iter().any(|pid| test_kill_process(*pid).is_ok()) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(LEAVE, gone).await.is_ok() {
+            return;
         }
     }
 }

@@ -56,7 +56,9 @@ impl Setup {
 
 /// Who commands, for the journal: `USER@HOST`.
 pub(super) fn operator() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let user = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    clean(&format!("{}@{host}", user.unwrap_or_else(|| "somebody".into())))
+    clean(&format!("{user}@{host}"))
 }
