@@ -1,0 +1,17 @@
+//! The lab: sonoba against real OpenSSH servers, real Docker daemons (one a node), a real registry and a real
+//! three-member etcd in containers, all on this machine and on loopback.
+//!
+//! Needs root and a few Debian packages ([`parts`] knows them). Without them the tests are skipped, aloud, unless
+//! `SONOBA_LAB=require`. Everything lives below `$TMPDIR/sonoba-lab` and is taken down at the end, after a panic too;
+//! what a killed test leaves behind, the next one takes down first.
+
+mod components;
+mod harness;
+mod http;
+mod images;
+mod lab;
+mod node;
+mod parts;
+mod process;
+mod reap;
+mod registry;
