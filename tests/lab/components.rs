@@ -64,7 +64,8 @@ impl Component {
         let upstreams = |port: u16| masters.iter().map(|m| format!("{m}:{port}")).collect::<Vec<_>>().join(",");
         let faults = format!("--volume={}:/faults:ro", node.dir.join("faults").display());
         let etc = format!("--volume={}:/etc/kubernetes:ro", node.dir.join("etc-kubernetes").display());
-        let own = |options: &[&str]| options.iter().map(|o| (*o).to_owned()).chain([faults.clone(), etc.clone()]).collect();
+        let own =
+            |options: &[&str]| options.iter().map(|o| (*o).to_owned()).chain([faults.clone(), etc.clone()]).collect();
         let (image, options, command): (&str, Vec<String>, Vec<String>) = match name {
             "rivers" | "etcd-rivers" => {
                 let (near, far) = if name == "rivers" { (16443, 6443) } else { (12379, 2379) };
@@ -97,8 +98,7 @@ impl Component {
                 (&release.kubernetes, own(&["--restart=on-failure:5", "--log-opt=max-file=3"]), command)
             }
             "kubelet" => {
-                let command =
-                    vec![format!("--healthz-bind-address={a}"), format!("--hostname-override={}", node.name)];
+                let command = vec![format!("--healthz-bind-address={a}"), format!("--hostname-override={}", node.name)];
                 let mut options = vec!["--restart=always", "--pid=host", "--tmpfs=/tmp:size=8m"];
                 options.extend(privileges());
                 (&release.kubernetes, own(&options), command)
@@ -148,9 +148,14 @@ fn privileges() -> &'static [&'static str] {
 }
 
 fn etcd_options() -> Vec<String> {
-    ["--restart=unless-stopped", "--volume=etcd-cke:/var/lib/etcd", "--env=ETCD_ENABLE_V2=false", "--ulimit=nofile=2000"]
-        .map(Into::into)
-        .into()
+    [
+        "--restart=unless-stopped",
+        "--volume=etcd-cke:/var/lib/etcd",
+        "--env=ETCD_ENABLE_V2=false",
+        "--ulimit=nofile=2000",
+    ]
+    .map(Into::into)
+    .into()
 }
 
 fn etcd_command(name: &str, address: &str, masters: &[String]) -> Vec<String> {

@@ -89,6 +89,7 @@ impl Lab {
         let builder = self.nodes.first().ok_or_else(|| eyre!("a lab without nodes"))?;
         for release in [&self.old, &self.new] {
             images::publish(&self.dir, builder, release)?;
+            done(release.name);
         }
         done("images are published");
         let masters: Vec<String> = self.masters().map(|node| node.address.clone()).collect();
@@ -110,8 +111,7 @@ impl Lab {
             at("containerd.ttrpc"),
         );
         fs::write(at("containerd.toml"), config)?;
-        let child =
-            daemon(command("containerd")?.arg("--config").arg(at("containerd.toml")), &at("containerd.log"))?;
+        let child = daemon(command("containerd")?.arg("--config").arg(at("containerd.toml")), &at("containerd.log"))?;
         self.daemons.push(child);
         wait_for("containerd listens", Duration::from_secs(30), || {
             Ok(std::os::unix::net::UnixStream::connect(&socket).map(drop)?)
@@ -119,9 +119,20 @@ impl Lab {
         Ok(socket)
     }
 
+    /// Takes down the labs that killed tests left behind.
+    pub fn sweep() -> Result<()> {
+        let (all, _gate) = Ground::gate()?;
+        Ground::sweep(&all)
+    }
+
     /// The masters.
     pub fn masters(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.master())
+    }
+
+    /// Where etcd's members take clients.
+    pub fn etcd_members(&self) -> Vec<String> {
+        self.masters().map(|node| format!("{}:2379", node.address)).collect()
     }
 
     /// A node by name.
@@ -175,7 +186,8 @@ impl Lab {
         }
         // Ended children count as gone only once they are collected.
         let daemons: Vec<Child> = self.daemons.drain(..).chain(self.nodes.iter_mut().flat_map(Node::daemons)).collect();
-        let collectors: Vec<_> = daemons.into_iter().map(|mut child| std::thread::spawn(move || child.wait())).collect();
+        let collectors: Vec<_> =
+            daemons.into_iter().map(|mut child| std::thread::spawn(move || child.wait())).collect();
         let reaped = reap::lab(&self.dir, &self.user);
         if reaped.is_ok() {
             for collector in collectors {
@@ -211,20 +223,31 @@ struct Ground {
 }
 
 impl Ground {
-    /// Takes down what killed tests left behind, then claims free ground. The file is the lock on it.
-    fn claim() -> Result<(Ground, File)> {
+    /// The folder of all labs, and the right to add or remove one while the file is held.
+    fn gate() -> Result<(PathBuf, File)> {
         // Short: a socket's path may have 107 characters.
         let all = std::env::temp_dir().join("sonoba-lab");
         fs::create_dir_all(&all)?;
         let gate = File::create(all.join("gate"))?;
         gate.lock()?;
-        for entry in fs::read_dir(&all)?.flatten() {
+        Ok((all, gate))
+    }
+
+    fn sweep(all: &Path) -> Result<()> {
+        for entry in fs::read_dir(all)?.flatten() {
             let dir = entry.path();
             if dir.is_dir() && !owned(&dir) {
                 let user = account(&entry.file_name().to_string_lossy());
                 reap::lab(&dir, &user).wrap_err_with(|| format!("taking the stale lab {} down", dir.display()))?;
             }
         }
+        Ok(())
+    }
+
+    /// Takes down what killed tests left behind, then claims free ground. The file is the lock on it.
+    fn claim() -> Result<(Ground, File)> {
+        let (all, _gate) = Ground::gate()?;
+        Ground::sweep(&all)?;
         for seed in 0..200 {
             let place = (std::process::id().wrapping_mul(31).wrapping_add(seed * 7)) % (120 * 256);
             let net = format!("127.{}.{}", 130 + place / 256, place % 256);

@@ -141,6 +141,11 @@ impl Node {
         Ok(())
     }
 
+    /// Makes a component of that version start and never be healthy on this node; see `examples/standin`.
+    pub fn never_healthy(&self, component: &str, version: &str) -> Result<()> {
+        Ok(fs::write(self.dir.join("faults/never-healthy"), format!("{component} v{version}\n"))?)
+    }
+
     /// Ends every SSH session of the node at once, as a broken network would; the server itself stays.
     pub fn cut_ssh(&self) -> Result<usize> {
         let pid: i32 = fs::read_to_string(self.dir.join("sshd.pid"))?.trim().parse()?;

@@ -37,7 +37,7 @@ pub fn lab(dir: &Path, user: &str) -> Result<()> {
     end(&[of(dir), of_containers(&containers)].concat())?;
     unmount(dir)?;
     if run(command("id")?.args(["-u", user])).is_ok() {
-        run(&mut command("userdel")?.arg(user))?;
+        run(command("userdel")?.arg(user))?;
     }
     fs::remove_dir_all(dir).wrap_err_with(|| format!("removing {}", dir.display()))
 }
