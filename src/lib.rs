@@ -15,6 +15,7 @@
 //! 10. [`cli`]: the command line, which alone knows all the others.
 
 pub mod fleet;
+pub mod inventory;
 pub mod journal;
 pub mod k8s;
 pub mod plan;

@@ -112,8 +112,8 @@ impl Cluster {
     }
 }
 
-/// A sort key in which numbers count as numbers.
-fn natural(text: &str) -> Vec<(u64, String)> {
+/// A sort key in which numbers count as numbers: `rack2` before `rack10`.
+pub fn natural(text: &str) -> Vec<(u64, String)> {
     let mut key = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

@@ -8,7 +8,7 @@ mod pod;
 mod text;
 mod version;
 
-pub use cluster::{Cluster, Leaders, Node, Running};
+pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
 pub use image::{Image, ImageError};
 pub use name::{ClusterName, ContainerName, NameError, NodeName, RackName, RoleName, RunId, SwapId};

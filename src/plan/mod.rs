@@ -1,7 +1,34 @@
 //! From staged bumps to an ordered plan. Pure: the same cluster, stage and settings always give the same plan.
+//!
+//! [`make`] asks four questions, one a file: who takes part (`select`), in what order (`order`, `waves`), does every step on
+//! the way obey the version-skew policy ([`skew`], asked by `preflight`), and how long will it take (`estimate`). What stands in the way becomes a
+//! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once.
 
+mod estimate;
+mod findings;
+mod hazards;
+mod make;
+mod moved;
+mod order;
+mod preflight;
+mod render;
+mod select;
+mod settings;
+pub mod skew;
+mod stage;
 mod types;
+mod waves;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod samples;
+
+pub use make::make;
+pub use moved::moved;
+pub use render::render;
+pub use settings::Settings;
+pub use stage::{Release, Scope, Stage};
 pub use types::{
     Budget, Bump, Change, Check, ComponentSettings, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan,
     Pull, Scheme, Severity, Swap, Wave, WaveKind,

@@ -25,7 +25,7 @@ pub struct Plan {
     pub limits: Limits,
     /// How much may go wrong before the run pauses by itself.
     pub budget: Budget,
-    /// How each component that moves is checked and how long it may take.
+    /// How each component is checked and how long it may take; all eight, since gates ask components that do not move too.
     pub components: BTreeMap<Component, ComponentSettings>,
     /// What the planner found; errors refuse the plan.
     #[serde(default)]

@@ -1,0 +1,16 @@
+//! Where a fleet comes from: a cluster's profile, with its own table of nodes or a CKE `cluster.yml` beside it.
+//!
+//! This floor reads files and nothing else. What neither file says (racks and roles as Kubernetes labels, versions) is filled
+//! in when the cluster is observed.
+
+mod cke;
+mod entry;
+mod error;
+mod profile;
+mod raw;
+mod ssh;
+
+pub use entry::NodeEntry;
+pub use error::ProfileError;
+pub use profile::Profile;
+pub use ssh::{Jump, SshProfile};

@@ -1,0 +1,180 @@
+use super::*;
+
+const FULL: &str = r#"
+name = "tokyo0"
+kubeconfig = "kube/config"
+context = "admin"
+[inventory]
+rack_label = "example.com/rack"
+[[inventory.node]]
+name = "rack0-m1"
+address = "10.69.0.4"
+rack = "rack0"
+master = true
+[[inventory.node]]
+name = "rack1-cs1"
+address = "10.69.0.68"
+port = 2222
+user = "other"
+role = "cs"
+[ssh]
+user = "cke"
+identity = "~/.ssh/id_ed25519"
+jump = "bastion2"
+connect_timeout = "5s"
+[[release]]
+name = "1.36.2"
+kubernetes = "ghcr.io/cybozu/kubernetes:1.36.2.1"
+etcd = "ghcr.io/cybozu/etcd:3.6.11.1"
+[rollout]
+canary = 2
+soak = "1m 30s"
+[budget]
+disturbed_pods = 4
+[component.kubelet]
+health = "http://127.0.0.1:10248/healthz"
+deadline = "20s"
+stop_timeout = "5s"
+"#;
+
+fn place() -> Place {
+    Place { file: "/etc/sonoba/tokyo9.toml".into(), home: Some("/home/me".into()), user: Some("me".into()) }
+}
+
+fn read(text: &str) -> Result<Profile, ProfileError> {
+    parse(text, &place())
+}
+
+/// What is wrong with `FULL` once `from` in it is `to`.
+fn wrong(from: &str, to: &str) -> String {
+    assert!(FULL.contains(from), "{from}");
+    read(&FULL.replacen(from, to, 1)).unwrap_err().to_string()
+}
+
+/// `:LINE: ` of the line of `FULL` that begins so.
+fn line(start: &str) -> String {
+    let at = FULL.lines().position(|l| l.starts_with(start)).unwrap();
+    format!(":{}: ", at + 1)
+}
+
+#[test]
+fn a_full_profile_reads_as_written() {
+    let profile = read(FULL).unwrap();
+    assert_eq!(profile.name.as_str(), "tokyo0");
+    assert_eq!(profile.kubeconfig, Path::new("/etc/sonoba/kube/config"));
+    assert_eq!(profile.ssh.identity.as_deref(), Some(Path::new("/home/me/.ssh/id_ed25519")));
+    assert_eq!(profile.ssh.known_hosts, Path::new("/home/me/.ssh/known_hosts"));
+    assert_eq!(profile.ssh.connect_timeout, Duration::from_secs(5));
+    assert_eq!((profile.ssh.port, profile.ssh.max_handshakes), (22, 32));
+    assert_eq!(profile.rack_label, ["example.com/rack"]);
+    assert_eq!((profile.limits.canary, profile.limits.soak_ms, profile.limits.max_parallel), (2, 90_000, 50));
+    assert_eq!((profile.budget.disturbed_pods, profile.budget.failed_swaps), (4, 3));
+    let kubelet = profile.settings.of(Component::Kubelet);
+    assert_eq!((kubelet.deadline_ms, kubelet.stop_timeout_s), (20_000, 5));
+    let images = &profile.releases[0].images;
+    assert_eq!(images.len(), 6, "five of Kubernetes and etcd; rivers stays");
+    assert_eq!(images[&Component::KubeProxy].tag(), Some("1.36.2.1"));
+    let entries = profile.entries().unwrap();
+    let shown: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.port, e.user.as_deref(), e.master)).collect();
+    assert_eq!(shown, [("rack0-m1", 22, None, true), ("rack1-cs1", 2222, Some("other"), false)]);
+}
+
+#[test]
+fn defaults_fill_what_is_left_out() {
+    let profile = read("[[inventory.node]]\nname = \"n1\"\n").unwrap();
+    assert_eq!((profile.name.as_str(), profile.ssh.user.as_str()), ("tokyo9", "me"));
+    assert_eq!(profile.kubeconfig, Path::new("/home/me/.kube/config"));
+    assert_eq!(profile.entries().unwrap()[0].address, "n1");
+    assert_eq!((profile.limits, profile.budget), (Limits::default(), Budget::default()));
+    assert_eq!(profile.settings, Settings::default());
+    assert_eq!(profile.rack_label, ["topology.kubernetes.io/zone", "cke.cybozu.com/rack"]);
+}
+
+#[test]
+fn an_error_names_file_line_field_and_what_is_allowed() {
+    let unknown = wrong("canary = 2", "canaries = 2");
+    let start = format!("/etc/sonoba/tokyo9.toml{}unknown field `canaries`, expected one of", line("canary"));
+    assert!(unknown.starts_with(&start), "{unknown}");
+    assert!(unknown.contains("`max_unavailable`"), "{unknown}");
+    let zero = wrong("canary = 2", "canary = 0");
+    assert!(zero.contains(&line("canary")) && zero.contains("nonzero") && zero.contains("`canary = 0`"), "{zero}");
+    let time = wrong("\"5s\"\n[[release", "\"5 parsecs\"\n[[release");
+    assert!(
+        time.contains(&line("connect_timeout"))
+            && time.contains("for instance 60s")
+            && time.contains("connect_timeout"),
+        "{time}"
+    );
+    let component = wrong("[component.kubelet]", "[component.kublet]");
+    assert!(component.contains(&line("[component")) && component.contains("kube-scheduler"), "{component}");
+    let image = wrong("etcd = \"ghcr.io/cybozu/etcd:3.6.11.1\"", "etcd = \"GHCR.io/Cybozu/etcd\"");
+    assert!(image.contains(&line("etcd")) && image.contains("lower-case"), "{image}");
+    let home = wrong("~/.ssh/id", "~root/.ssh/id");
+    assert!(home.contains(&line("identity")) && home.contains("one's own home"), "{home}");
+    let syntax = wrong("canary = 2", "canary =");
+    assert!(syntax.contains(&line("canary")), "{syntax}");
+}
+
+#[test]
+fn what_would_do_harm_is_refused() {
+    let twice = wrong("\"rack1-cs1\"", "\"rack0-m1\"");
+    assert!(twice.contains(":12: ") && twice.contains("listed twice"), "{twice}");
+    let address = wrong("10.69.0.68\"\nport = 2222", "10.69.0.4\"");
+    assert!(address.contains("rack1-cs1 has the address of rack0-m1"), "{address}");
+    let grace = wrong("deadline = \"20s\"", "deadline = \"35s\"");
+    assert!(grace.contains(&line("[component")) && grace.contains("grace period (40 s)"), "{grace}");
+    let both = wrong("[inventory]", "[inventory]\ncke = \"cluster.yml\"");
+    assert!(both.contains("not both"), "{both}");
+    let none = read("[inventory]\n").unwrap_err().to_string();
+    assert!(none.contains("no nodes"), "{none}");
+    let shell = wrong("\"10.69.0.4\"", "\"-oProxyCommand=reboot\"");
+    assert!(shell.contains("not an address"), "{shell}");
+    let container = wrong("health = \"http", "container = \"etcd\"\nhealth = \"http");
+    assert!(container.contains("same container"), "{container}");
+    let fraction = wrong("stop_timeout = \"5s\"", "stop_timeout = \"1500ms\"");
+    assert!(fraction.contains("whole seconds"), "{fraction}");
+    let release = wrong("[rollout]", "[[release]]\nname = \"1.36.2\"\nrivers = \"r:1.0.0\"\n[rollout]");
+    assert!(release.contains("listed twice"), "{release}");
+}
+
+#[test]
+fn a_copy_means_the_same_elsewhere() {
+    let profile = read(FULL).unwrap();
+    let elsewhere = Place { file: "/run/x/profile.toml".into(), home: Some("/root".into()), user: None };
+    let copy = parse(&profile.to_toml(), &elsewhere).unwrap();
+    assert_eq!(Profile { document: profile.document.clone(), ..copy }, profile);
+    let cke = read("[inventory]\ncke = \"../cluster.yml\"\n").unwrap();
+    let copy = parse(&cke.to_toml(), &elsewhere).unwrap();
+    assert_eq!(Profile { document: cke.document.clone(), ..copy }, cke);
+}
+
+#[test]
+fn files_are_read_from_where_the_profile_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("osaka1.toml");
+    std::fs::write(&file, "[inventory]\ncke = \"cluster.yml\"\n[ssh]\nuser = \"cke\"\nport = 2200\n").unwrap();
+    let profile = Profile::load(&file).unwrap();
+    let missing = profile.entries().unwrap_err().to_string();
+    assert!(missing.contains("cluster.yml: cannot be read"), "{missing}");
+    std::fs::write(dir.path().join("cluster.yml"), "nodes: [{address: 10.0.0.1, control_plane: true}]").unwrap();
+    let entries = profile.entries().unwrap();
+    assert_eq!((entries[0].name.as_str(), entries[0].port, entries[0].master), ("10.0.0.1", 2200, true));
+    assert!(
+        Profile::load(&dir.path().join("none.toml")).unwrap_err().to_string().contains("none.toml: cannot be read")
+    );
+    assert!(Profile::load(dir.path()).is_err(), "a folder is no profile");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "(\\[inventory\\]\n)?(\\PC|\n|=|\"|\\[){0,200}", at in 0_usize..800, put in "\\PC{0,4}") {
+        // Free text seldom gets far; a valid profile with a few characters changed gets everywhere.
+        let at = at.min(FULL.len());
+        let changed = format!("{}{put}{}", &FULL[..at], &FULL[(at + put.len()).min(FULL.len())..]);
+        for text in [text, changed] {
+            if let Err(error) = read(&text) {
+                proptest::prop_assert!(!error.to_string().chars().any(char::is_control));
+            }
+        }
+    }
+}

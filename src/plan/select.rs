@@ -1,0 +1,201 @@
+//! Who takes part: nodes in scope that differ from what is staged and are fit to be touched. Whoever is left out is left out
+//! by decision, with a finding.
+
+use super::findings::Findings;
+use super::{Change, Scope, Severity};
+use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A node that takes part, and what changes on it.
+#[derive(Debug)]
+pub(super) struct Chosen<'a> {
+    pub(super) node: &'a Node,
+    pub(super) changes: BTreeMap<Component, Change>,
+}
+
+impl Chosen<'_> {
+    /// The changes of these components, in the order in which they are named.
+    pub(super) fn changes_of(&self, components: &[Component]) -> Vec<Change> {
+        components.iter().filter_map(|c| self.changes.get(c)).cloned().collect()
+    }
+}
+
+/// Whether a node is down: it counts against `max_unavailable` and is not touched.
+pub(super) fn broken(node: &Node) -> bool {
+    !node.ready || unreachable(node)
+}
+
+/// A node that nobody looked at is as good as one that did not answer: nothing is known of it.
+fn unreachable(node: &Node) -> bool {
+    match node.reachable {
+        Some(answered) => !answered,
+        None => node.components.is_empty(),
+    }
+}
+
+/// The nodes that take part in taking `targets` to where `scope` reaches.
+pub(super) fn select<'a>(
+    cluster: &'a Cluster,
+    targets: &BTreeMap<Component, &Image>,
+    scope: &Scope,
+    findings: &mut Findings,
+) -> Vec<Chosen<'a>> {
+    unknown_in_scope(cluster, scope, findings);
+    moved_tags(cluster, targets, findings);
+    let absent = absent_everywhere(cluster, targets, findings);
+    let mut chosen = Vec::new();
+    for node in cluster.nodes.values().filter(|n| scope.takes(n)) {
+        if !fit(node, findings) {
+            continue;
+        }
+        let mut changes = BTreeMap::new();
+        for (&component, &to) in targets {
+            if (component.master_only() && !node.master) || absent.contains(&component) {
+                continue;
+            }
+            match node.components.get(&component) {
+                Some(running) if running.image == *to => {}
+                Some(running) if running.running => {
+                    same_version(component, node, running, to, findings);
+                    let (container, from_id) = (running.container.clone(), running.id.clone());
+                    let change = Change { component, container, from: running.image.clone(), from_id, to: to.clone() };
+                    changes.insert(component, change);
+                }
+                Some(_) => findings.on(
+                    &node.name,
+                    Severity::Warning,
+                    "container-not-running",
+                    format!("the container of {component} does not run; it is left as it is"),
+                    "start it, or find out why it stopped, then plan again",
+                ),
+                None => findings.on(
+                    &node.name,
+                    Severity::Warning,
+                    "container-missing",
+                    format!("there is no container of {component}; there is nothing to swap"),
+                    "deploy it, or name its container in the profile's [component] table, then plan again",
+                ),
+            }
+        }
+        if !changes.is_empty() {
+            chosen.push(Chosen { node, changes });
+        }
+    }
+    chosen
+}
+
+/// Whether a node is fit to be touched.
+fn fit(node: &Node, findings: &mut Findings) -> bool {
+    let mut warn = |code, text: &str, mend| findings.on(&node.name, Severity::Warning, code, text, mend);
+    if unreachable(node) {
+        let text = "the node does not answer over SSH; it is left out";
+        warn("node-unreachable", text, "mend the way in (sonoba doctor), then plan again");
+        return false;
+    }
+    if !node.ready {
+        let text = "Kubernetes does not call the node Ready; it is left out";
+        warn("node-not-ready", text, "mend the node, then plan again");
+        return false;
+    }
+    if node.leftovers.is_empty() {
+        return true;
+    }
+    // A prepared container that was never started is removed by the next swap. One that was set aside may be the only way
+    // back of a swap that is still open, and its name is taken.
+    if node.leftovers.iter().any(|name| name.as_str().ends_with(".sonoba-prev")) {
+        let text = "an unfinished swap left a *.sonoba-prev container; the node is left out";
+        warn("left-over", text, "let the earlier run finish (sonoba resume), or see to the container, then plan again");
+        return false;
+    }
+    let text = "an earlier run left a prepared *.sonoba-next container; the swap replaces it";
+    warn("left-over", text, "nothing to do, unless another run is under way");
+    true
+}
+
+/// Components that no node runs: one word about them, instead of one a node.
+fn absent_everywhere(
+    cluster: &Cluster,
+    targets: &BTreeMap<Component, &Image>,
+    findings: &mut Findings,
+) -> BTreeSet<Component> {
+    let seen: BTreeSet<Component> = cluster.nodes.values().flat_map(|n| n.components.keys().copied()).collect();
+    let looked_at = cluster.nodes.values().any(|n| !unreachable(n));
+    let absent: BTreeSet<Component> = targets.keys().copied().filter(|c| looked_at && !seen.contains(c)).collect();
+    for component in &absent {
+        findings.add(
+            Severity::Warning,
+            "component-absent",
+            format!("no node that answers has a container of {component}; its bump is left out"),
+            "name its container in the profile's [component] table, or do not stage it",
+        );
+    }
+    absent
+}
+
+fn same_version(component: Component, node: &Node, running: &Running, to: &Image, findings: &mut Findings) {
+    if running.image.tag().is_some() && running.image.tag() == to.tag() {
+        let from = &running.image;
+        let text = format!("{component} keeps its version but changes its image: {from} -> {to}");
+        findings.on(&node.name, Severity::Info, "same-version", text, "");
+    }
+}
+
+/// Nodes that run the target's reference but not the image that most others have under it. They count as done, since the
+/// reference is what was staged; that it means two things must not go unnoticed.
+fn moved_tags(cluster: &Cluster, targets: &BTreeMap<Component, &Image>, findings: &mut Findings) {
+    for (&component, &to) in targets {
+        let mut ids: BTreeMap<&str, Vec<&NodeName>> = BTreeMap::new();
+        for node in cluster.nodes.values() {
+            if let Some(running) = node.components.get(&component).filter(|r| r.image == *to) {
+                ids.entry(&running.image_id).or_default().push(&node.name);
+            }
+        }
+        let most = ids.iter().max_by_key(|(_, nodes)| nodes.len()).map(|(id, _)| *id);
+        for node in ids.iter().filter(|(id, _)| Some(**id) != most).flat_map(|(_, nodes)| nodes) {
+            let text = format!(
+                "{component} runs {to}, but other nodes have another image under this name; it is left as it is"
+            );
+            let mend = "find out who moved the tag; stage the image by its digest to bring all nodes together";
+            findings.on(node, Severity::Warning, "tag-moved", text, mend);
+        }
+    }
+}
+
+fn unknown_in_scope(cluster: &Cluster, scope: &Scope, findings: &mut Findings) {
+    let mut unknown = |kind: &str, name: &str| {
+        let text = format!("the scope names the {kind} {name}, which the cluster does not have");
+        findings.add(Severity::Error, "scope-unknown", text, "correct the name");
+    };
+    for name in &scope.nodes {
+        if !cluster.nodes.contains_key(name) {
+            unknown("node", name.as_str());
+        }
+    }
+    for rack in &scope.racks {
+        if !cluster.nodes.values().any(|n| n.rack == *rack) {
+            unknown("rack", rack.as_str());
+        }
+    }
+    for role in &scope.roles {
+        if !cluster.nodes.values().any(|n| n.role.as_ref() == Some(role)) {
+            unknown("role", role.as_str());
+        }
+    }
+}
+
+/// Masters that keep the control plane from being whole while `component` moves, and why.
+pub(super) fn not_whole(cluster: &Cluster, component: Component) -> Vec<(&NodeName, &'static str)> {
+    cluster
+        .masters()
+        .filter_map(|node| {
+            let why = match node.components.get(&component) {
+                _ if unreachable(node) => "does not answer over SSH",
+                _ if !node.ready => "is not Ready",
+                None => "has no such container",
+                Some(running) if !running.running => "has it stopped",
+                Some(_) => return None,
+            };
+            Some((&node.name, why))
+        })
+        .collect()
+}

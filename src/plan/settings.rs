@@ -1,0 +1,118 @@
+//! How components are checked and how long they may take, with the defaults of a cluster that CKE made.
+
+use super::{Budget, Check, ComponentSettings, Limits, Scheme};
+use crate::fleet::{Component, ContainerName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How long the old container may take to stop before it is killed, unless the profile says otherwise. Seconds; Docker's own
+/// default.
+const STOP_TIMEOUT_S: u32 = 10;
+
+/// Settings of every component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// All eight components.
+    pub components: BTreeMap<Component, ComponentSettings>,
+}
+
+impl Settings {
+    /// Until then a node without a kubelet stays Ready: the node-monitor grace period that Kubernetes had before 1.32, and
+    /// the shorter of the two (50 s since). Milliseconds.
+    ///
+    /// <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/>
+    pub const NODE_MONITOR_GRACE_MS: u64 = 40_000;
+
+    /// The settings of a component: those given, else the default.
+    pub fn of(&self, component: Component) -> ComponentSettings {
+        self.components.get(&component).cloned().unwrap_or_else(|| default_of(component))
+    }
+
+    /// The same, with a default for every component that was left out.
+    pub fn complete(&self) -> BTreeMap<Component, ComponentSettings> {
+        Component::ALL.into_iter().map(|c| (c, self.of(c))).collect()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { components: Component::ALL.into_iter().map(|c| (c, default_of(c))).collect() }
+    }
+}
+
+impl Default for Limits {
+    /// 3 canaries, 50 at once, 5 a rack, 60 s of soak, 20 pulls at once.
+    fn default() -> Limits {
+        Limits { canary: 3, max_parallel: 50, max_unavailable: 5, soak_ms: 60_000, max_pulls: 20 }
+    }
+}
+
+impl Default for Budget {
+    /// 3 failed swaps, the first lost node, the first disturbed pod.
+    fn default() -> Budget {
+        Budget { failed_swaps: 3, not_ready_nodes: 1, disturbed_pods: 0 }
+    }
+}
+
+/// Endpoints as upstream documents them (the secure ports of controller-manager and scheduler answer `/healthz` to anybody);
+/// the ports of the two rivers are CKE's.
+fn default_of(component: Component) -> ComponentSettings {
+    use Scheme::{Http, Https, Tcp};
+    let (health, version, deadline_ms) = match component {
+        Component::Rivers => (local(Tcp, 16443, ""), None, 60_000),
+        Component::EtcdRivers => (local(Tcp, 12379, ""), None, 60_000),
+        Component::Etcd => (local(Http, 2381, "/health"), Some(local(Http, 2381, "/metrics")), 90_000),
+        // An apiserver replays its caches from etcd before it is ready.
+        Component::KubeApiserver => (local(Https, 6443, "/readyz"), Some(local(Https, 6443, "/version")), 120_000),
+        Component::KubeControllerManager => (local(Https, 10257, "/healthz"), None, 60_000),
+        Component::KubeScheduler => (local(Https, 10259, "/healthz"), None, 60_000),
+        // Within the grace period: the old kubelet may take the stop timeout to stop, the new one this long to fail, and
+        // then the old one needs a few seconds to start and report. Its version is read from its Node object.
+        Component::Kubelet => (local(Http, 10248, "/healthz"), None, 25_000),
+        Component::KubeProxy => (local(Http, 10256, "/healthz"), None, 60_000),
+    };
+    ComponentSettings {
+        container: container_of(component),
+        health,
+        version,
+        deadline_ms,
+        stop_timeout_s: STOP_TIMEOUT_S,
+    }
+}
+
+fn local(scheme: Scheme, port: u16, path: &str) -> Check {
+    Check { scheme, host: "127.0.0.1".into(), port, path: path.into() }
+}
+
+fn container_of(component: Component) -> ContainerName {
+    // Every component's name is a container's name; `names_are_container_names` holds it to that.
+    component.as_str().parse().unwrap_or_else(|_| unreachable!("component names are container names"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_container_names() {
+        for component in Component::ALL {
+            assert_eq!(container_of(component).as_str(), component.as_str());
+        }
+    }
+
+    #[test]
+    fn checks_read_back_as_they_are_written() {
+        for settings in Settings::default().components.into_values() {
+            for check in [Some(settings.health), settings.version].into_iter().flatten() {
+                assert_eq!(check.to_string().parse(), Ok(check));
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_kubelet_is_back_within_the_grace_period() {
+        let kubelet = default_of(Component::Kubelet);
+        assert!(kubelet.deadline_ms + 1_000 * u64::from(kubelet.stop_timeout_s) < Settings::NODE_MONITOR_GRACE_MS);
+    }
+}

@@ -1,0 +1,202 @@
+//! Kubernetes' version-skew policy, asked of single steps and of whole states of a cluster.
+//!
+//! Source: <https://kubernetes.io/releases/version-skew-policy/>. The rule between kubelet and kube-proxy of one node (three
+//! minors either way) needs no check of its own: it follows from each one's rule against kube-apiserver.
+
+use crate::fleet::{Cluster, Component, NodeName, Version};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The first kube-apiserver that tolerates kubelets and kube-proxies three minors older; before, it was two.
+const WIDE_SKEW_SINCE: (u32, u32) = (1, 28);
+
+/// How a state breaks the policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Breach {
+    /// The component that is out of line.
+    pub component: Component,
+    /// Which rule.
+    pub rule: Rule,
+    /// How many minors apart.
+    pub minors: i64,
+    /// Its version, for people.
+    pub own: String,
+    /// The kube-apiserver's that it is out of line with.
+    pub apiserver: String,
+}
+
+/// A rule of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Never newer than any kube-apiserver.
+    NotNewer,
+    /// At most this many minors older than any kube-apiserver.
+    NotOlderThan(i64),
+    /// kube-apiservers within one minor of each other.
+    Together,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Breach { component, minors, own, apiserver, .. } = self;
+        match self.rule {
+            Rule::NotNewer => write!(f, "{component} {own} would be newer than kube-apiserver {apiserver}"),
+            Rule::NotOlderThan(allowed) => write!(
+                f,
+                "{component} {own} would be {minors} minors older than kube-apiserver {apiserver}; {allowed} allowed"
+            ),
+            Rule::Together => {
+                write!(f, "kube-apiserver {own} would run beside {apiserver}; they must stay within one minor")
+            }
+        }
+    }
+}
+
+/// How a single step breaks the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadStep {
+    /// To an older version.
+    Downgrade,
+    /// Over at least one minor that the component must stop at.
+    SkipsMinor,
+}
+
+/// Whether `component` may go from one version to another in one restart, its neighbours left aside.
+///
+/// The control plane and etcd go one minor at a time; kubelet and kube-proxy may go over several at once.
+pub fn bad_step(component: Component, from: &Version, to: &Version) -> Option<BadStep> {
+    if to < from {
+        return Some(BadStep::Downgrade);
+    }
+    (component.master_only() && minors(from, to) > 1).then_some(BadStep::SkipsMinor)
+}
+
+/// Whether `own` may run beside kube-apiservers from `oldest` to `newest`.
+pub fn breach(component: Component, own: &Version, oldest: &Version, newest: &Version) -> Option<Breach> {
+    let broken = |rule, minors, apiserver: &Version| {
+        Some(Breach { component, rule, minors, own: own.to_string(), apiserver: apiserver.to_string() })
+    };
+    let allowed = match component {
+        Component::Kubelet | Component::KubeProxy if newest.minor_of() >= WIDE_SKEW_SINCE => 3,
+        Component::Kubelet | Component::KubeProxy => 2,
+        Component::KubeControllerManager | Component::KubeScheduler => 1,
+        Component::KubeApiserver => {
+            let apart = minors(own, newest);
+            return if apart > 1 { broken(Rule::Together, apart, newest) } else { None };
+        }
+        Component::Etcd | Component::Rivers | Component::EtcdRivers => return None,
+    };
+    let newer = minors(oldest, own);
+    if newer > 0 {
+        return broken(Rule::NotNewer, newer, oldest);
+    }
+    let older = minors(own, newest);
+    if older > allowed { broken(Rule::NotOlderThan(allowed), older, newest) } else { None }
+}
+
+/// Minors from `from` to `to`; another major is further away than any minor.
+fn minors(from: &Version, to: &Version) -> i64 {
+    (i64::from(to.major) - i64::from(from.major)) * 1_000 + i64::from(to.minor) - i64::from(from.minor)
+}
+
+/// Which version of what runs where. Versions that are not known are left out and break no rule.
+#[derive(Debug, Clone, Default)]
+pub struct State(BTreeMap<Component, BTreeMap<NodeName, Version>>);
+
+impl State {
+    /// The cluster as it was observed. A kubelet's version is its image's, else what Kubernetes says of the node.
+    pub fn of(cluster: &Cluster) -> State {
+        let mut state = State::default();
+        for node in cluster.nodes.values() {
+            for (&component, running) in &node.components {
+                state.set(component, &node.name, running.image.version());
+            }
+            let kubelet = node.components.get(&Component::Kubelet).and_then(|r| r.image.version());
+            state.set(Component::Kubelet, &node.name, kubelet.or_else(|| node.kubelet_version.clone()));
+        }
+        state
+    }
+
+    /// Takes note that a component now runs this version.
+    pub fn set(&mut self, component: Component, node: &NodeName, version: Option<Version>) {
+        let nodes = self.0.entry(component).or_default();
+        match version {
+            Some(version) => nodes.insert(node.clone(), version),
+            None => nodes.remove(node),
+        };
+    }
+
+    /// The version of a component on a node, where it is known.
+    pub fn version(&self, component: Component, node: &NodeName) -> Option<&Version> {
+        self.0.get(&component)?.get(node)
+    }
+
+    /// Every breach in this state.
+    pub fn breaches(&self) -> Vec<(NodeName, Breach)> {
+        let Some((oldest, newest)) = self.apiservers() else { return Vec::new() };
+        let all = self.0.iter().flat_map(|(&component, nodes)| nodes.iter().map(move |(n, v)| (component, n, v)));
+        all.filter_map(|(component, node, own)| Some((node.clone(), breach(component, own, oldest, newest)?))).collect()
+    }
+
+    /// The breaches that a change of `component` on `node` can have caused.
+    pub fn breaches_after(&self, component: Component, node: &NodeName) -> Vec<(NodeName, Breach)> {
+        if component == Component::KubeApiserver {
+            return self.breaches();
+        }
+        let found = self.apiservers().and_then(|(oldest, newest)| {
+            let own = self.version(component, node)?;
+            Some((node.clone(), breach(component, own, oldest, newest)?))
+        });
+        found.into_iter().collect()
+    }
+
+    fn apiservers(&self) -> Option<(&Version, &Version)> {
+        let versions = self.0.get(&Component::KubeApiserver)?;
+        Some((versions.values().min()?, versions.values().max()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Component::*;
+
+    fn v(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    fn rule(component: Component, own: &str, oldest: &str, newest: &str) -> Option<Rule> {
+        breach(component, &v(own), &v(oldest), &v(newest)).map(|b| b.rule)
+    }
+
+    #[test]
+    fn kubelets_are_never_newer_and_at_most_three_older() {
+        assert_eq!(rule(Kubelet, "1.36.0", "1.36.5", "1.36.5"), None);
+        assert_eq!(rule(Kubelet, "1.36.9", "1.36.5", "1.36.5"), None, "patches do not count");
+        assert_eq!(rule(Kubelet, "1.36.0", "1.35.0", "1.36.0"), Some(Rule::NotNewer), "the oldest apiserver counts");
+        assert_eq!(rule(KubeProxy, "1.33.0", "1.35.0", "1.36.0"), None);
+        assert_eq!(rule(KubeProxy, "1.32.0", "1.35.0", "1.36.0"), Some(Rule::NotOlderThan(3)));
+        assert_eq!(rule(Kubelet, "1.25.0", "1.28.0", "1.28.0"), None);
+        assert_eq!(rule(Kubelet, "1.24.0", "1.27.0", "1.27.0"), Some(Rule::NotOlderThan(2)));
+    }
+
+    #[test]
+    fn the_control_plane_stays_close() {
+        assert_eq!(rule(KubeScheduler, "1.35.0", "1.36.0", "1.36.0"), None);
+        assert_eq!(rule(KubeScheduler, "1.34.0", "1.36.0", "1.36.0"), Some(Rule::NotOlderThan(1)));
+        assert_eq!(rule(KubeControllerManager, "1.36.0", "1.35.0", "1.36.0"), Some(Rule::NotNewer));
+        assert_eq!(rule(KubeApiserver, "1.35.0", "1.35.0", "1.36.0"), None);
+        assert_eq!(rule(KubeApiserver, "1.34.0", "1.34.0", "1.36.0"), Some(Rule::Together));
+        assert_eq!(rule(Kubelet, "2.0.0", "1.36.0", "1.36.0"), Some(Rule::NotNewer));
+    }
+
+    #[test]
+    fn steps_go_up_and_stop_at_each_minor_where_they_must() {
+        assert_eq!(bad_step(Kubelet, &v("1.33.0"), &v("1.36.0")), None);
+        assert_eq!(bad_step(KubeApiserver, &v("1.34.0"), &v("1.36.0")), Some(BadStep::SkipsMinor));
+        assert_eq!(bad_step(Etcd, &v("3.4.0"), &v("3.6.0")), Some(BadStep::SkipsMinor));
+        assert_eq!(bad_step(Etcd, &v("3.5.21.1"), &v("3.6.0.1")), None);
+        assert_eq!(bad_step(Rivers, &v("1.36.0"), &v("1.35.0")), Some(BadStep::Downgrade));
+        assert_eq!(bad_step(KubeProxy, &v("1.36.2.2"), &v("1.36.2.1")), Some(BadStep::Downgrade));
+    }
+}

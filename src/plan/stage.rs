@@ -1,0 +1,84 @@
+//! What the operator staged: bumps, how far they reach, and how fast.
+
+use super::{Budget, Bump, Limits};
+use crate::fleet::{Component, Image, Node, NodeName, RackName, RoleName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a node runs when it is on this release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Its name, for instance `1.36.2`.
+    pub name: String,
+    /// The image of each component that belongs to it.
+    pub images: BTreeMap<Component, Image>,
+}
+
+impl Release {
+    /// The bumps that take a cluster to this release.
+    pub fn bumps(&self) -> Vec<Bump> {
+        self.images.iter().map(|(&component, to)| Bump { component, to: to.clone() }).collect()
+    }
+}
+
+/// Bumps with scope and strategy: all that the planner needs to know besides the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The release that was staged, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// The bumps; at most one a component.
+    pub bumps: Vec<Bump>,
+    /// Which nodes.
+    #[serde(default)]
+    pub scope: Scope,
+    /// How far and how fast.
+    pub limits: Limits,
+    /// How much may go wrong.
+    pub budget: Budget,
+}
+
+impl Stage {
+    /// The whole of a release, everywhere.
+    pub fn of(release: &Release, limits: Limits, budget: Budget) -> Stage {
+        let name = Some(release.name.clone());
+        Stage { release: name, bumps: release.bumps(), scope: Scope::default(), limits, budget }
+    }
+}
+
+/// Which nodes take part. Each list that is not empty narrows: `racks` and `roles` together mean "of these racks, those
+/// with these roles". All lists empty means every node.
+///
+/// A narrowed scope is about workers; a master takes part in it only where `nodes` names it, since the control plane moves
+/// as a whole or by a deliberate act.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scope {
+    /// These nodes only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeName>,
+    /// Nodes of these racks only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub racks: Vec<RackName>,
+    /// Nodes of these roles only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleName>,
+}
+
+impl Scope {
+    /// Whether it means every node.
+    pub fn is_all(&self) -> bool {
+        self.nodes.is_empty() && self.racks.is_empty() && self.roles.is_empty()
+    }
+
+    /// Whether a node takes part.
+    pub fn takes(&self, node: &Node) -> bool {
+        let named = self.nodes.contains(&node.name);
+        (self.nodes.is_empty() || named)
+            && (self.racks.is_empty() || self.racks.contains(&node.rack))
+            && (self.roles.is_empty() || node.role.as_ref().is_some_and(|role| self.roles.contains(role)))
+            && (!node.master || self.is_all() || named)
+    }
+}
