@@ -1,3 +1,570 @@
 #!/bin/sh
-# Takes components of one node from old to new in place. Written out in a later commit.
-exit 2
+# Takes components of this node from old to new in place, as one transaction that the node finishes by itself.
+#
+#   swap.sh begin ID DEADLINE_MS STOP_S NAME...   start; each NAME.sonoba-next has been created beforehand
+#   swap.sh state ID                              what is known of it
+#   swap.sh commit|rollback ID                    give a verdict; prints the one that stands
+#   swap.sh recover ID                            take over from a runner that is gone
+#   swap.sh forget ID                             remove its folder once it has ended
+#
+# $HOME/.sonoba/tx/ID holds: args (what was asked), c.NAME (ids and restart policy, from before anything was touched),
+# steps (uptime in ms, step, name), until (the dead-man's switch, as uptime in ms), verdict (a hard link, so that the
+# first to decide wins), owner.N (the runners in turn; the last one owns), end, why, log, err.
+#
+# After the records are written, containers are addressed by id: renames can then be half done without ambiguity.
+# Plain POSIX sh and docker; setsid, timeout and sync are used where the node has them.
+
+set -u
+umask 077
+LC_ALL=C
+export LC_ALL
+PATH=${PATH:-/usr/bin:/bin}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/opt/bin
+export PATH
+DOCKER_CLI_HINTS=false # no hooks of CLI plugins between a stop and a start
+export DOCKER_CLI_HINTS
+
+die() {
+    printf 'sonoba swap: %s\n' "$1" >&2
+    exit "${2:-1}"
+}
+
+# A name's rule, as the client has it: a single word, safe in a path.
+name() {
+    case $1 in
+    '' | [!A-Za-z0-9]* | *[!A-Za-z0-9._-]*) die "not a name: $1" 2 ;;
+    esac
+}
+
+number() {
+    case $1 in
+    '' | *[!0-9]* | 0?* | ????????????*) die "not a number: $1" 2 ;;
+    esac
+}
+
+# Sets $now: milliseconds since boot. Never the wall clock, which jumps. No fork: it is read between stop and start.
+uptime_ms() {
+    read -r now _ </proc/uptime
+    now=$((${now%.*} * 1000 + (1${now#*.} - 100) * 10))
+}
+
+step() {
+    uptime_ms
+    printf '%s %s %s\n' "$now" "$1" "${2-}" >>"$T/steps"
+}
+
+# Sets $verdict to the one that stands, empty when there is none.
+read_verdict() {
+    verdict=
+    [ -e "$T/verdict" ] && read -r verdict <"$T/verdict"
+}
+
+# Of several that decide at once, ln lets exactly one win.
+decide() {
+    ln "$T/v.$1" "$T/verdict" 2>/dev/null
+    read_verdict
+}
+
+# ---- runners ---------------------------------------------------------------------------------------------------
+
+# Reads /proc/$1/stat into $stat_state $stat_session $stat_start; fails when there is no such process.
+stat_of() {
+    { read -r stat_line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    stat_line=${stat_line##*) } # the command's name may hold blanks and parentheses
+    # shellcheck disable=SC2086 # the fields are to be split
+    set -- $stat_line
+    [ "$#" -ge 20 ] || return 1
+    stat_state=$1 stat_session=$4
+    shift 19
+    stat_start=$1
+}
+
+# Sets $last to the number of the latest owner, 0 when none has claimed it yet.
+last_owner() {
+    last=0
+    while [ -e "$T/owner.$((last + 1))" ]; do last=$((last + 1)); done
+}
+
+# Claims ownership as number $1; exactly one process can.
+claim() {
+    read -r boot </proc/sys/kernel/random/boot_id
+    read -r self _ </proc/self/stat
+    stat_of "$self" || return 1
+    printf '%s %s %s %s\n' "$self" "$stat_start" "$boot" "$stat_session" >"$T/claim.$1.$self" || return 1
+    # A pid can come again: the link's name is new each time, so no claim that won is ever overwritten.
+    ln "$T/claim.$1.$self" "$T/owner.$1" 2>/dev/null
+}
+
+same_boot() {
+    read -r boot </proc/sys/kernel/random/boot_id
+    last_owner
+    [ "$last" -gt 0 ] || return 0
+    read -r _ _ owner_boot _ <"$T/owner.$last"
+    [ "$owner_boot" = "$boot" ]
+}
+
+# Whether the owner lives, or a docker command that it started still does: taking over before that one has ended
+# would race with it.
+alive() {
+    last_owner
+    [ "$last" -gt 0 ] || return 1
+    read -r owner owner_start owner_boot owner_session <"$T/owner.$last" || return 1
+    read -r boot </proc/sys/kernel/random/boot_id
+    [ "$owner_boot" = "$boot" ] || return 1
+    if stat_of "$owner" && [ "$stat_start" = "$owner_start" ]; then
+        case $stat_state in Z | X) ;; *) return 0 ;; esac
+    fi
+    [ "$owner_session" = "$owner" ] || return 1 # without a session of its own it cannot be told from others
+    for proc in /proc/[0-9]*; do
+        stat_of "${proc#/proc/}" || continue
+        [ "$stat_session" = "$owner_session" ] || continue
+        case $stat_state in Z | X) ;; *) return 0 ;; esac
+    done
+    return 1
+}
+
+# Starts a runner that outlives this SSH session. TERM is ignored too: some systems send it to all that a session left.
+spawn() {
+    trap '' HUP INT QUIT TERM PIPE
+    if command -v setsid >/dev/null 2>&1; then
+        setsid sh "$0" "$1" "$id" </dev/null >>"$T/log" 2>&1 &
+    else
+        sh "$0" "$1" "$id" </dev/null >>"$T/log" 2>&1 &
+    fi
+    trap - HUP INT QUIT TERM PIPE
+}
+
+# Waits until a runner has claimed ownership beyond number $1.
+await_owner() {
+    tries=0
+    while [ ! -e "$T/owner.$(($1 + 1))" ] || [ ! -s "$T/steps" ]; do
+        [ ! -s "$T/end" ] || return 0
+        tries=$((tries + 1))
+        [ "$tries" -le 200 ] || return 1
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+}
+
+# ---- docker ----------------------------------------------------------------------------------------------------
+
+# Runs a command for at most $1 seconds, its output kept in the folder. A hung daemon must not hang the switch.
+limited() {
+    limit=$1
+    shift
+    if [ -n "$timeout" ]; then
+        timeout -k 5 "$limit" "$@" >>"$T/log" 2>"$T/err"
+    else
+        "$@" >>"$T/log" 2>"$T/err"
+    fi
+}
+
+# Asks docker something and sets $answer.
+asked() {
+    if [ -n "$timeout" ]; then
+        answer=$(timeout -k 5 30 docker "$@" 2>"$T/err")
+    else
+        answer=$(docker "$@" 2>"$T/err")
+    fi
+}
+
+# Remembers why: $1, and what docker said. The first reason stands.
+because() {
+    said=
+    [ -s "$T/err" ] && read -r said <"$T/err"
+    printf '%s%s\n' "$1" "${said:+: $said}" >>"$T/log"
+    [ -s "$T/why" ] || printf '%s%s\n' "$1" "${said:+: $said}" >"$T/why"
+}
+
+# Whether container $1 (an id) exists: 0 yes, 1 no, 2 docker does not say.
+exists() {
+    asked ps --all --no-trunc --quiet --filter "id=$1" || return 2
+    [ "$answer" = "$1" ]
+}
+
+# Sets $found to the id of the container named $1, empty when there is none.
+id_of() {
+    found=
+    asked ps --all --no-trunc --format '{{.ID}} {{.Names}}' --filter "name=^/$1\$" || return 1
+    # The filter is a pattern, in which a dot stands for anything: compare.
+    while read -r candidate candidate_name; do
+        [ "$candidate_name" != "$1" ] || found=$candidate
+    done <<END
+$answer
+END
+}
+
+# Sets $policy from docker's NAME:RETRIES.
+policy_of() {
+    case $1 in
+    always:*) policy=always ;;
+    unless-stopped:*) policy=unless-stopped ;;
+    on-failure:0) policy=on-failure ;;
+    on-failure:*) policy=$1 ;;
+    *) policy=no ;;
+    esac
+}
+
+FORMAT='{{.Id}} {{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}} {{.HostConfig.AutoRemove}}'
+
+# Writes c.NAME: old id, new id, restart policy.
+record() {
+    asked inspect --type container --format "$FORMAT" "$1" "$1.sonoba-next" || return 1
+    # shellcheck disable=SC2086 # two lines of three words
+    set -- "$1" $answer
+    [ "$#" -eq 7 ] || return 1
+    if [ "$4" = true ]; then
+        echo 'it is removed when it stops (--rm), so there would be no way back' >"$T/err"
+        return 1
+    fi
+    policy_of "$3"
+    printf '%s %s %s\n' "$2" "$5" "$policy" >"$T/c.$1.part" && mv -f "$T/c.$1.part" "$T/c.$1"
+}
+
+# Sets $old $new $policy of container $1 from its record, or from the names that exist when a power cut took the
+# record; empty where there is none. Fails when docker does not say.
+recall() {
+    old='' new='' policy=''
+    [ -s "$T/c.$1" ] && read -r old new policy <"$T/c.$1"
+    [ -z "$policy" ] || return 0
+    id_of "$1.sonoba-prev" || return 1
+    old=$found
+    id_of "$1" || return 1
+    if [ -n "$old" ]; then
+        new=$found
+    else
+        old=$found
+        id_of "$1.sonoba-next" || return 1
+        new=$found
+    fi
+    # Of the two, one still has the policy.
+    for recall_id in $new $old; do
+        asked inspect --type container --format "$FORMAT" "$recall_id" || return 1
+        recall_policy=${answer#* }
+        policy_of "${recall_policy%% *}"
+        [ "$policy" = no ] || kept=$policy
+    done
+    policy=${kept:-no}
+    kept=
+}
+
+# ---- the transaction -------------------------------------------------------------------------------------------
+
+load() {
+    timeout=
+    timeout -k 1 9 true >/dev/null 2>&1 && timeout=yes
+    nap=1
+    sleep 0.01 2>/dev/null && nap=0.1
+    deadline=0 stop=10 names='' backwards='' settled=' '
+    [ -s "$T/args" ] || return 0
+    {
+        read -r deadline
+        read -r stop
+        while read -r one; do
+            names="$names $one"
+            backwards="$one $backwards"
+        done
+    } <"$T/args"
+}
+
+# Puts a new container into its name beside the running old one; costs no downtime.
+# The policy moves with the name, so that after a reboot docker starts what bears the name. (It also starts a container
+# that has a policy and never ran: the prepared one has none until now.) It is given before it is taken: a power cut
+# between the two must not lose it.
+step_in() {
+    limited 60 docker rename "$old" "$1.sonoba-prev" &&
+        limited 60 docker rename "$new" "$1" &&
+        { [ "$policy" = no ] || limited 60 docker update "--restart=$policy" "$new"; } &&
+        { [ "$policy" = no ] || limited 60 docker update --restart=no "$old"; }
+}
+
+run() {
+    load
+    claim 1 || exit 0 # someone else has taken it over
+    step begun || exit 1
+
+    # One round trip less for each command: what this negotiates is used from now on.
+    if [ -z "${DOCKER_API_VERSION-}" ] && asked version --format '{{.Client.APIVersion}}'; then
+        case $answer in
+        [1-9].[0-9]*) DOCKER_API_VERSION=$answer && export DOCKER_API_VERSION ;;
+        esac
+    fi
+    for one in $names; do
+        record "$one" || fail "$one cannot be swapped"
+    done
+    # The records must outlast a power cut before docker's names change.
+    limited 20 sync "$T/args" "$T/v.commit" "$T/v.rollback" "$T"/c.* "$T"
+    for one in $names; do
+        { recall "$one" && step_in "$one"; } || fail "$one could not be renamed"
+    done
+
+    until=
+    for one in $names; do
+        read -r old new policy <"$T/c.$one"
+        read_verdict
+        [ -z "$verdict" ] || break
+        step stopping "$one" || fail "$one could not be logged"
+        if [ -z "$until" ]; then
+            until=$((now + deadline))
+            printf '%s\n' "$until" >"$T/until"
+        fi
+        in_time
+        limited "$((stop + 20))" docker stop -t "$stop" "$old" || fail "$one did not stop"
+        step stopped "$one"
+        in_time
+        limited "$(((until - now) / 1000 + 1))" docker start "$new" || fail "the new $one did not start"
+        step started "$one"
+    done
+    [ -n "$verdict" ] || step waiting
+
+    while
+        read_verdict
+        [ -z "$verdict" ]
+    do
+        uptime_ms
+        if [ "$now" -ge "$until" ]; then
+            : >"$T/err"
+            decide rollback
+            [ "$verdict" != rollback ] || because 'the deadline passed without a verdict'
+            break
+        fi
+        sleep "$nap"
+    done
+    finish
+}
+
+in_time() {
+    [ "$now" -lt "$until" ] || { : >"$T/err" && fail 'the deadline passed before all were started'; }
+}
+
+fail() {
+    because "$1"
+    decide rollback
+    finish
+}
+
+resume() {
+    load
+    [ ! -s "$T/end" ] || exit 0
+    ! alive || exit 0
+    claim "$((last + 1))" || exit 0
+    step begun
+    decide rollback # loses against a commit that stands
+    [ "$verdict" = commit ] || { : >"$T/err" && because 'its runner was gone and the node took it up again'; }
+    finish
+}
+
+finish() {
+    if [ "$verdict" = commit ]; then
+        limited 20 sync "$T" # the verdict must outlast what is removed now
+        for one in $names; do
+            until remove_old "$one"; do patience "$one"; done
+        done
+        end committed
+    fi
+    for one in $backwards; do
+        step restoring "$one"
+        until restore "$one"; do patience "$one"; done
+    done
+    end rolled-back
+}
+
+# Docker may be restarting, and with another version at that.
+patience() {
+    said=
+    [ -s "$T/err" ] && read -r said <"$T/err"
+    printf '%s: trying again: %s\n' "$1" "$said" >>"$T/log"
+    unset DOCKER_API_VERSION
+    sleep 1
+}
+
+end() {
+    printf '%s\n' "$1" >"$T/end.part"
+    until mv -f "$T/end.part" "$T/end"; do
+        sleep 1
+        printf '%s\n' "$1" >"$T/end.part"
+    done
+    exit 0
+}
+
+remove_old() {
+    recall "$1" || return 1
+    if [ -s "$T/c.$1" ]; then
+        exists "$old"
+        case $? in 1) return 0 ;; 2) return 1 ;; esac
+    else
+        id_of "$1.sonoba-prev" || return 1
+        [ -n "$found" ] || return 0
+        old=$found
+    fi
+    # Without --volumes: what was in an anonymous volume is the new one's now.
+    limited 60 docker rm --force "$old" || return 1
+    step removed "$1"
+}
+
+# Brings container $1 back to its old self from wherever it is. Can be repeated at any point.
+restore() {
+    recall "$1" || return 1
+    [ -n "$old" ] || return 0
+    exists "$old"
+    case $? in
+    1)
+        # What is left is all there is: it is not taken away too, and nobody is told that this were the old state.
+        : >"$T/err"
+        because "the old container of $1 is gone, so the node cannot go back"
+        exit 1
+        ;;
+    2) return 1 ;;
+    esac
+    here=
+    if [ -n "$new" ]; then
+        exists "$new"
+        case $? in 0) here=yes ;; 2) return 1 ;; esac
+    fi
+    [ -z "$here" ] || limited "$((stop + 20))" docker stop -t "$stop" "$new" || return 1
+    case $settled in
+    *" $1 "*) ;;
+    *)
+        # The old one runs, but a stop may still be under way in the daemon: let it come to its end first.
+        if unfinished_stop "$1"; then limited "$((stop + 20))" docker stop -t "$stop" "$old" || return 1; fi
+        limited 60 docker start "$old" || return 1
+        settled="$settled$1 "
+        step restored "$1"
+        ;;
+    esac
+    [ -z "$here" ] || limited 60 docker rm --force "$new" || return 1
+    wanted=$policy
+    asked inspect --type container --format "$FORMAT {{.Name}}" "$old" || return 1
+    # shellcheck disable=SC2086 # four words
+    set -- "$1" $answer
+    [ "$#" -eq 5 ] || return 1
+    policy_of "$3"
+    [ "$5" = "/$1" ] || limited 60 docker rename "$old" "$1" || return 1
+    [ "$policy" = "$wanted" ] || limited 60 docker update "--restart=$wanted" "$old"
+}
+
+# Whether a stop of $1 was begun and is not known to have ended.
+unfinished_stop() {
+    begun=1
+    while read -r _ what whose; do
+        [ "$whose" = "$1" ] || continue
+        case $what in
+        stopping) begun=0 ;;
+        stopped | restored) begun=1 ;;
+        esac
+    done <"$T/steps"
+    return "$begun"
+}
+
+# ---- verbs -----------------------------------------------------------------------------------------------------
+
+state() {
+    uptime_ms
+    printf 'sonoba-tx 1\nuptime %s\n' "$now"
+    if [ ! -d "$T" ]; then
+        printf 'found no\nalive no\n.\n'
+        return
+    fi
+    # Aliveness before the end: a runner that ends in between is then seen as alive, never as lost.
+    lives=no
+    alive && lives=yes
+    ended=
+    [ -s "$T/end" ] && read -r ended <"$T/end"
+    printf 'found yes\nalive %s\n' "$lives"
+    if [ -e "$T/steps" ]; then
+        # A power cut can leave a line half written.
+        while read -r at what whose; do
+            case $at in '' | *[!0-9]*) continue ;; esac
+            case $what in begun | stopping | stopped | started | waiting | restoring | restored | removed) ;; *) continue ;; esac
+            case $whose in *[!A-Za-z0-9._-]*) continue ;; esac
+            printf 'step %s %s%s\n' "$at" "$what" "${whose:+ $whose}"
+        done <"$T/steps"
+    fi
+    read_verdict
+    case $verdict in commit | rollback) printf 'verdict %s\n' "$verdict" ;; esac
+    case $ended in committed | rolled-back) printf 'end %s\n' "$ended" ;; esac
+    if [ -s "$T/why" ]; then
+        read -r why <"$T/why"
+        printf 'why %s\n' "$why"
+    fi
+    printf '.\n'
+}
+
+waiting() {
+    while read -r _ what _; do
+        [ "$what" != waiting ] || return 0
+    done <"$T/steps"
+    return 1
+}
+
+give() {
+    [ -d "$T" ] || die "there is no transaction $id"
+    read_verdict
+    if [ -z "$verdict" ] && [ "$1" = commit ]; then
+        waiting || die "transaction $id does not wait for a verdict yet"
+        read -r until <"$T/until"
+        uptime_ms
+        # The deadline holds even where its runner is late, or dead.
+        if [ "$now" -ge "$until" ] || ! same_boot; then decide rollback; fi
+    fi
+    [ -n "$verdict" ] || decide "$1"
+    [ -n "$verdict" ] || die "the verdict on $id could not be written"
+    printf '%s\n' "$verdict"
+}
+
+begin() {
+    number "$1"
+    number "$2"
+    mkdir -p "$HOME/.sonoba/tx" || die "cannot make $HOME/.sonoba/tx"
+    if ! mkdir "$T" 2>/dev/null; then
+        [ -d "$T" ] || die "cannot make $T"
+        return 0
+    fi
+    if ! { : >"$T/steps" && echo commit >"$T/v.commit" && echo rollback >"$T/v.rollback" &&
+        printf '%s\n' "$@" >"$T/args.part" && mv "$T/args.part" "$T/args"; }; then
+        rm -rf "$T" # nothing has been touched yet
+        die "cannot write to $T; is the disk full?"
+    fi
+    spawn run
+    await_owner 0 || die "the runner of $id did not start; see $T/log"
+}
+
+recover() {
+    [ -d "$T" ] || die "there is no transaction $id"
+    [ ! -s "$T/end" ] || return 0
+    ! alive || return 0
+    [ -e "$T/v.commit" ] || echo commit >"$T/v.commit"
+    [ -e "$T/v.rollback" ] || echo rollback >"$T/v.rollback"
+    spawn resume
+    await_owner "$last" || die "the runner of $id did not start; see $T/log"
+}
+
+forget() {
+    [ -d "$T" ] || return 0
+    [ -s "$T/end" ] || die "transaction $id has not ended"
+    # Out of sight in one step: a folder that is half removed would look like a transaction that lost its runner.
+    mv "$T" "$HOME/.sonoba/tx/.gone.$id" 2>/dev/null
+    rm -rf "$HOME/.sonoba/tx/.gone.$id"
+    [ ! -d "$T" ] || die "cannot remove $T"
+}
+
+[ "$#" -ge 2 ] || die 'usage: swap.sh VERB ID [ARGUMENT...]' 2
+[ -n "${HOME-}" ] || die 'HOME is not set' 2
+verb=$1
+id=$2
+shift 2
+name "$id"
+T=$HOME/.sonoba/tx/$id
+
+case $verb in
+begin)
+    [ "$#" -ge 3 ] || die 'usage: swap.sh begin ID DEADLINE_MS STOP_S NAME...' 2
+    for one in "$@"; do name "$one"; done
+    begin "$@"
+    ;;
+state) state ;;
+commit | rollback) give "$verb" ;;
+recover) recover ;;
+forget) forget ;;
+run) run ;;
+resume) resume ;;
+*) die "unknown verb: $verb" 2 ;;
+esac
