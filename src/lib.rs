@@ -20,3 +20,4 @@ pub mod journal;
 pub mod k8s;
 pub mod plan;
 pub mod remote;
+pub mod sim;

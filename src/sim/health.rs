@@ -1,0 +1,152 @@
+//! The components' own endpoints on a node's loopback: health, version, metrics.
+
+use super::model::Health;
+use super::shared::Shared;
+use crate::fleet::Component;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+/// Which component listens on a port of the node.
+pub(crate) fn component(port: u16) -> Option<Component> {
+    Some(match port {
+        2381 => Component::Etcd,
+        6443 => Component::KubeApiserver,
+        10257 => Component::KubeControllerManager,
+        10259 => Component::KubeScheduler,
+        10248 => Component::Kubelet,
+        10256 => Component::KubeProxy,
+        16443 => Component::Rivers,
+        12379 => Component::EtcdRivers,
+        _ => return None,
+    })
+}
+
+/// Whether it listens now.
+pub(crate) fn listens(shared: &Shared, node: usize, component: Component) -> bool {
+    ask(shared, node, component) != Health::Refused
+}
+
+fn ask(shared: &Shared, node: usize, component: Component) -> Health {
+    let now = shared.clock.now();
+    shared.world().health(node, component, now)
+}
+
+/// Answers on a connection to the component.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, node: usize, component: Component, mut stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match component {
+        Component::Rivers | Component::EtcdRivers => {
+            // What lies behind the proxy is not simulated: it accepts, and listens until the client is done.
+            let mut sink = [0; 1024];
+            while matches!(stream.read(&mut sink).await, Ok(1..)) {}
+        }
+        Component::Etcd | Component::Kubelet | Component::KubeProxy => http(shared, node, component, stream).await,
+        Component::KubeApiserver | Component::KubeControllerManager | Component::KubeScheduler => {
+            let tls = shared.tls.clone();
+            if let Ok(stream) = tls.accept(stream).await {
+                http(shared, node, component, stream).await;
+            }
+        }
+    }
+}
+
+async fn http<S>(shared: Arc<Shared>, node: usize, component: Component, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let path = request.uri().path().to_owned();
+        let shared = shared.clone();
+        async move {
+            let answer = match ask(&shared, node, component) {
+                // It went down under the connection: so does the connection.
+                Health::Refused => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
+                Health::Sick => sick(component, &path),
+                Health::Well(version) => {
+                    let leads = component == Component::Etcd && shared.world().etcd_leader().holder == node;
+                    well(component, &path, &version, leads)
+                }
+            };
+            let mut response = Response::new(Full::new(Bytes::from(answer.1)));
+            *response.status_mut() = answer.0;
+            Ok(response)
+        }
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    // A client that goes away without a word is no concern of ours.
+    let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+}
+
+type Answer = (StatusCode, String);
+
+fn well(component: Component, path: &str, version: &str, leads: bool) -> Answer {
+    let ok = |body: String| (StatusCode::OK, body);
+    match (component, path) {
+        (Component::Etcd, "/health" | "/readyz" | "/livez") => ok(r#"{"health":"true","reason":""}"#.into()),
+        (Component::Etcd, "/metrics") => ok(metrics(version, leads, true)),
+        (Component::KubeApiserver, "/readyz" | "/livez" | "/healthz") => ok("ok".into()),
+        (_, "/version") if component != Component::Etcd => ok(kubernetes_version(version)),
+        (Component::KubeProxy, "/healthz" | "/livez") => {
+            let now = jiff::Timestamp::now();
+            ok(serde_json::json!({"lastUpdated": now.to_string(), "currentTime": now.to_string()}).to_string())
+        }
+        (Component::Kubelet | Component::KubeControllerManager | Component::KubeScheduler, "/healthz") => {
+            ok("ok".into())
+        }
+        _ => (StatusCode::NOT_FOUND, "404 page not found\n".into()),
+    }
+}
+
+fn sick(component: Component, path: &str) -> Answer {
+    match (component, path) {
+        (Component::Etcd, "/health") => {
+            (StatusCode::SERVICE_UNAVAILABLE, r#"{"health":"false","reason":"RAFT NO LEADER"}"#.into())
+        }
+        (Component::Etcd, "/metrics") => (StatusCode::OK, metrics("0.0.0", false, false)),
+        (Component::KubeApiserver, _) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n".into(),
+        ),
+        (Component::Kubelet, _) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "[+]ping ok\n[-]syncloop failed: reason withheld\nhealthz check failed\n".into(),
+        ),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "not healthy\n".into()),
+    }
+}
+
+fn metrics(version: &str, leads: bool, has_leader: bool) -> String {
+    let number = u8::from;
+    format!(
+        "# HELP etcd_server_has_leader Whether or not a leader exists. 1 is existence, 0 is not.\n\
+         # TYPE etcd_server_has_leader gauge\n\
+         etcd_server_has_leader {}\n\
+         # HELP etcd_server_is_leader Whether or not this member is a leader. 1 if is, 0 otherwise.\n\
+         # TYPE etcd_server_is_leader gauge\n\
+         etcd_server_is_leader {}\n\
+         # HELP etcd_server_version Which version is running. 1 for 'server_version' label with current version.\n\
+         # TYPE etcd_server_version gauge\n\
+         etcd_server_version{{server_version=\"{version}\"}} 1\n",
+        number(has_leader),
+        number(leads),
+    )
+}
+
+fn kubernetes_version(version: &str) -> String {
+    let mut parts = version.split('.');
+    serde_json::json!({
+        "major": parts.next().unwrap_or(""),
+        "minor": parts.next().unwrap_or(""),
+        "gitVersion": format!("v{version}"),
+        "gitTreeState": "clean",
+        "compiler": "gc",
+        "platform": "linux/amd64",
+    })
+    .to_string()
+}

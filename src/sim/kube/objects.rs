@@ -1,0 +1,125 @@
+//! The objects of a simulated cluster, as its API server has them.
+
+use crate::sim::clock::Clock;
+use crate::sim::model::{Lead, NodeSpec, NodeStatus, digest, uuid};
+use serde_json::{Value, json};
+
+/// A moment as metav1.Time writes it.
+pub(crate) fn time(clock: &Clock, ms: i64) -> String {
+    clock.at(ms).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A moment as metav1.MicroTime writes it.
+pub(crate) fn micro_time(clock: &Clock, ms: i64) -> String {
+    clock.at(ms).strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// A node.
+pub(crate) fn node(spec: &NodeSpec, status: &NodeStatus, clock: &Clock, now: i64) -> Value {
+    let mut labels = json!({
+        "kubernetes.io/hostname": spec.name.as_str(),
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/os": "linux",
+        "topology.kubernetes.io/zone": spec.rack.as_str(),
+        "cke.cybozu.com/rack": spec.rack_number.to_string(),
+        "cke.cybozu.com/index-in-rack": spec.index_in_rack.to_string(),
+    });
+    if let Some(role) = &spec.role {
+        labels["cke.cybozu.com/role"] = json!(role.as_str());
+    }
+    if spec.master {
+        labels["cke.cybozu.com/master"] = json!("true");
+    }
+    let name = spec.name.as_str();
+    let taints = spec.master.then(|| json!([{"key": "cke.cybozu.com/master", "effect": "PreferNoSchedule"}]));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "uid": uuid(&["node", name]),
+            "creationTimestamp": time(clock, -86_400_000 * 90),
+            "labels": labels,
+        },
+        "spec": {"podCIDR": format!("10.64.{}.0/24", spec.rack_number % 250), "taints": taints},
+        "status": {
+            "capacity": {"cpu": "32", "memory": "131072Mi", "pods": "250"},
+            "allocatable": {"cpu": "31", "memory": "129024Mi", "pods": "250"},
+            "addresses": [
+                {"type": "InternalIP", "address": spec.address.to_string()},
+                {"type": "Hostname", "address": name},
+            ],
+            "conditions": conditions(status, clock, now),
+            "nodeInfo": {
+                "architecture": "amd64",
+                "bootID": uuid(&["boot", name]),
+                "containerRuntimeVersion": "containerd://2.1.5",
+                "kernelVersion": "6.6.95-flatcar",
+                "kubeProxyVersion": "",
+                "kubeletVersion": status.version,
+                "machineID": &digest(&["machine", name])[..32],
+                "operatingSystem": "linux",
+                "osImage": "Flatcar Container Linux by Kinvolk 4230.2.2",
+                "systemUUID": uuid(&["system", name]),
+            },
+        },
+    })
+}
+
+/// A node's conditions.
+pub(crate) fn conditions(status: &NodeStatus, clock: &Clock, now: i64) -> Value {
+    // A node whose kubelet is away is Unknown; one whose kubelet says so is False. Both are not Ready.
+    let lost = !status.ready && now - status.seen > 1_000;
+    let (ready, reason, message) = match (status.ready, lost) {
+        (true, _) => ("True", "KubeletReady", "kubelet is posting ready status"),
+        (false, true) => ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."),
+        (false, false) => ("False", "KubeletNotReady", "container runtime network not ready"),
+    };
+    let quiet = |kind: &str, reason: &str| {
+        json!({
+            "type": kind, "status": if lost { "Unknown" } else { "False" }, "reason": reason,
+            "lastHeartbeatTime": time(clock, status.seen), "lastTransitionTime": time(clock, -86_400_000 * 30),
+        })
+    };
+    json!([
+        quiet("MemoryPressure", "KubeletHasSufficientMemory"),
+        quiet("DiskPressure", "KubeletHasNoDiskPressure"),
+        quiet("PIDPressure", "KubeletHasSufficientPID"),
+        {
+            "type": "Ready", "status": ready, "reason": reason, "message": message,
+            "lastHeartbeatTime": time(clock, status.seen), "lastTransitionTime": time(clock, status.since),
+        },
+    ])
+}
+
+/// A leader's lease.
+pub(crate) fn lease(name: &str, spec: Value) -> Value {
+    json!({"metadata": {"name": name, "namespace": "kube-system"}, "spec": spec})
+}
+
+/// What a leader's lease says. client-go appends a random suffix to the node's name.
+pub(crate) fn lease_spec(name: &str, lead: &Lead, holder: &str, clock: &Clock) -> Value {
+    json!({
+        "holderIdentity": format!("{holder}_{}", uuid(&[name, holder, &lead.transitions.to_string()])),
+        "leaseDurationSeconds": 15,
+        "leaseTransitions": lead.transitions,
+        "acquireTime": micro_time(clock, lead.since),
+        "renewTime": micro_time(clock, lead.renewed),
+    })
+}
+
+/// The Endpoints and the EndpointSlice of the service `default/kubernetes`.
+pub(crate) fn kubernetes_endpoints(masters: &[&NodeSpec]) -> (Value, Value) {
+    let addresses: Vec<Value> = masters.iter().map(|m| json!({"ip": m.address.to_string()})).collect();
+    let endpoints: Vec<Value> =
+        masters.iter().map(|m| json!({"addresses": [m.address.to_string()], "conditions": {"ready": true}})).collect();
+    let ports = json!([{"name": "https", "port": 6443, "protocol": "TCP"}]);
+    let meta = json!({
+        "name": "kubernetes", "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "kubernetes", "endpointslice.kubernetes.io/skip-mirror": "true"},
+    });
+    (
+        json!({"metadata": meta.clone(), "subsets": [{"addresses": addresses, "ports": ports.clone()}]}),
+        json!({"metadata": meta, "addressType": "IPv4", "endpoints": endpoints, "ports": ports}),
+    )
+}

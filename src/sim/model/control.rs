@@ -1,0 +1,147 @@
+//! What the control plane makes of its nodes: who is Ready, and who leads.
+
+use super::container::Health;
+use super::machine::Machine;
+use super::{World, draw};
+use crate::fleet::Component;
+use crate::sim::scenario::{FaultKind, Scenario};
+
+/// A Lease is taken over when its holder was away for this long. Milliseconds; client-go's default.
+const LEASE_MS: i64 = 15_000;
+/// etcd elects a new leader when the old one was away for this long. Milliseconds; etcd's default election timeout.
+const ELECTION_MS: i64 = 1_000;
+
+/// A node as the API server has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// When that last changed. Simulated milliseconds.
+    pub since: i64,
+    /// The kubelet's version, with its `v`.
+    pub version: String,
+    /// When the kubelet was last seen well. Simulated milliseconds.
+    pub seen: i64,
+}
+
+/// A leadership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lead {
+    /// The master that has it.
+    pub holder: usize,
+    /// Since when. Simulated milliseconds.
+    pub since: i64,
+    /// When it was last renewed. Simulated milliseconds.
+    pub renewed: i64,
+    /// How often it changed hands.
+    pub transitions: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    nodes: Vec<NodeStatus>,
+    etcd: Lead,
+    scheduler: Lead,
+    controller_manager: Lead,
+    grace_ms: i64,
+}
+
+impl Control {
+    pub(crate) fn new(scenario: &Scenario, machines: &[Machine]) -> Control {
+        use rand::RngExt;
+        let version = scenario.current().map_or(String::new(), |r| version_of(r.kubernetes.as_str()));
+        let long_ago = -86_400_000 * 30;
+        let status = NodeStatus { ready: true, since: long_ago, version, seen: 0 };
+        let mut rng = draw::source(scenario.seed, "leaders");
+        let mut lead =
+            || Lead { holder: rng.random_range(0..scenario.masters), since: long_ago, renewed: 0, transitions: 4 };
+        // The grace period gives way to the client's patience as the deadline does, and leaves room for the way back.
+        let patient = scenario.timings.patience_s * scenario.speed * 2.0;
+        Control {
+            nodes: vec![status; machines.len()],
+            etcd: lead(),
+            scheduler: lead(),
+            controller_manager: lead(),
+            grace_ms: (scenario.timings.grace_s.max(patient) * 1000.0) as i64,
+        }
+    }
+}
+
+fn version_of(image: &str) -> String {
+    format!("v{}", super::container::reported(image))
+}
+
+impl World {
+    /// A node as the API server has it.
+    pub fn node_status(&self, node: usize) -> &NodeStatus {
+        &self.control.nodes[node]
+    }
+
+    /// etcd's leader.
+    pub fn etcd_leader(&self) -> &Lead {
+        &self.control.etcd
+    }
+
+    /// The holder of the Lease `kube-scheduler`.
+    pub fn scheduler(&self) -> &Lead {
+        &self.control.scheduler
+    }
+
+    /// The holder of the Lease `kube-controller-manager`.
+    pub fn controller_manager(&self) -> &Lead {
+        &self.control.controller_manager
+    }
+
+    /// The control plane looks at its nodes. Without an API server nothing changes hands.
+    pub(crate) fn watch_nodes(&mut self, now: i64) {
+        self.elect_etcd(now);
+        if !self.api_up(now) {
+            // Nobody is declared lost by an API server that was away itself.
+            let away = &mut self.control.nodes;
+            away.iter_mut().for_each(|n| n.seen = n.seen.max(now - self.control.grace_ms / 2));
+            return;
+        }
+        for node in 0..self.machines.len() {
+            let cut = !self.reachable(node, now);
+            let broken = self.faults.on(FaultKind::NotReady, node, None, now).is_some();
+            let health = self.machines[node].health(Component::Kubelet, now);
+            let status = &mut self.control.nodes[node];
+            let ready = match health {
+                Health::Well(version) if !cut => {
+                    status.seen = now;
+                    status.version = format!("v{version}");
+                    !broken
+                }
+                _ => status.ready && now - status.seen < self.control.grace_ms,
+            };
+            if ready != status.ready {
+                status.ready = ready;
+                status.since = now;
+            }
+        }
+        let well = |component| -> Vec<bool> {
+            let machines = self.machines.iter().take(self.scenario.masters);
+            machines.map(|m| matches!(m.health(component, now), Health::Well(_))).collect()
+        };
+        let (schedulers, managers) = (well(Component::KubeScheduler), well(Component::KubeControllerManager));
+        pass_on(&mut self.control.scheduler, &schedulers, LEASE_MS, now);
+        pass_on(&mut self.control.controller_manager, &managers, LEASE_MS, now);
+    }
+
+    fn elect_etcd(&mut self, now: i64) {
+        let machines = self.machines.iter().take(self.scenario.masters);
+        let members: Vec<bool> = machines.map(|m| matches!(m.health(Component::Etcd, now), Health::Well(_))).collect();
+        pass_on(&mut self.control.etcd, &members, ELECTION_MS, now);
+    }
+}
+
+fn pass_on(lead: &mut Lead, well: &[bool], after_ms: i64, now: i64) {
+    if well.get(lead.holder) == Some(&true) {
+        lead.renewed = now;
+    } else if now - lead.renewed >= after_ms {
+        let count = well.len();
+        if let Some(next) = (1..=count).map(|step| (lead.holder + step) % count).find(|&m| well[m]) {
+            *lead = Lead { holder: next, since: now, renewed: now, transitions: lead.transitions + 1 };
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The swap script's transaction, as the node itself carries it out: step by step on the simulated clock, with the
+//! dead-man's switch. Whatever happens, a transaction that has ended leaves its containers all new or all old.
+
+use super::container::State;
+use super::machine::{Env, Machine, refuse};
+use crate::fleet::ContainerName;
+use crate::journal::{Step, Verdict};
+use crate::remote::script::{Request, verdict_word, write_state};
+use crate::remote::{TxEnd, TxId, TxState, TxStep};
+use serde_json::{Value, json};
+
+/// The runner's own pace: what it takes to rename a container, to remove one, to notice a verdict. Milliseconds.
+const RENAME_MS: i64 = 60;
+const REMOVE_MS: i64 = 40;
+const NAP_MS: i64 = 50;
+
+/// One transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Tx {
+    containers: Vec<ContainerName>,
+    /// What stood when it began, by container; none where it could not be read.
+    records: Vec<Option<Record>>,
+    deadline_ms: i64,
+    stop_timeout_s: u32,
+    /// When the dead-man's switch acts.
+    until: Option<i64>,
+    /// The boot that it began in: a verdict for it holds in no other.
+    boot: u32,
+    steps: Vec<TxStep>,
+    verdict: Option<Verdict>,
+    end: Option<TxEnd>,
+    why: String,
+    alive: bool,
+    /// When the runner acts next.
+    due: i64,
+    at: At,
+}
+
+/// The two containers of a swap, by id: renames can then be half done without ambiguity.
+#[derive(Debug, Clone)]
+struct Record {
+    old: String,
+    new: String,
+    policy: Value,
+}
+
+/// What the runner does next; the number is the container's index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    StepIn,
+    Stop(usize),
+    Stopped(usize),
+    Started(usize),
+    Waiting,
+    Finish,
+    Commit(usize),
+    /// Stop the new one.
+    Restore(usize),
+    /// Start the old one.
+    PutBack(usize),
+    /// Clear the new one away.
+    Restored(usize),
+}
+
+/// What the script answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The exit code.
+    pub status: u32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+fn ok(out: impl Into<String>) -> Reply {
+    Reply { status: 0, out: out.into(), err: String::new() }
+}
+
+fn fail(status: u32, why: impl std::fmt::Display) -> Reply {
+    Reply { status, out: String::new(), err: format!("sonoba swap: {why}\n") }
+}
+
+impl Machine {
+    /// Answers one request to the script. `Install` is for the caller, who has its standard input.
+    pub fn script(&mut self, request: &Request, now: i64, env: &mut Env<'_>) -> Reply {
+        self.advance(now, env);
+        if !self.installed {
+            return fail(127, "the script is not there");
+        }
+        match request {
+            Request::Install => ok(""),
+            Request::Begin { tx, deadline_ms, stop_timeout_s, containers } => {
+                self.begin(tx, *deadline_ms, *stop_timeout_s, containers, now, env)
+            }
+            Request::State(tx) => ok(write_state(&self.tx_state(tx, now))),
+            Request::Verdict(tx, verdict) => self.verdict(tx, *verdict, now, env),
+            Request::Recover(tx) => self.recover(tx, now, env),
+            Request::Forget(tx) => match self.txs.get(tx) {
+                Some(t) if t.end.is_none() => fail(1, format!("{tx} has not ended")),
+                _ => {
+                    self.txs.remove(tx);
+                    ok("")
+                }
+            },
+        }
+    }
+
+    fn begin(
+        &mut self,
+        id: &TxId,
+        deadline_ms: u64,
+        stop_timeout_s: u32,
+        containers: &[ContainerName],
+        now: i64,
+        env: &mut Env<'_>,
+    ) -> Reply {
+        if self.txs.contains_key(id) {
+            return ok("");
+        }
+        if let Some((other, _)) = self.txs.iter().find(|(_, t)| t.end.is_none()) {
+            return fail(1, format!("{other} is under way on this node"));
+        }
+        if containers.is_empty() {
+            return fail(2, "begin needs containers");
+        }
+        let patient = i64::try_from(deadline_ms).unwrap_or(i64::MAX / 4).max(env.patience_ms);
+        let mut tx = Tx {
+            records: vec![None; containers.len()],
+            containers: containers.to_vec(),
+            deadline_ms: patient,
+            stop_timeout_s,
+            until: None,
+            boot: self.boots,
+            steps: Vec::new(),
+            verdict: None,
+            end: None,
+            why: String::new(),
+            alive: true,
+            due: now + RENAME_MS,
+            at: At::StepIn,
+        };
+        tx.step(self.uptime_ms(now), Step::Begun, None);
+        self.txs.insert(id.clone(), tx);
+        self.advance(now, env);
+        ok("")
+    }
+
+    /// What is known of a transaction.
+    pub fn tx_state(&self, id: &TxId, now: i64) -> TxState {
+        let uptime_ms = self.uptime_ms(now);
+        match self.txs.get(id) {
+            None => TxState { uptime_ms, ..TxState::default() },
+            Some(tx) => TxState {
+                found: true,
+                alive: tx.alive,
+                uptime_ms,
+                steps: tx.steps.clone(),
+                verdict: tx.verdict,
+                end: tx.end,
+                why: tx.why.clone(),
+            },
+        }
+    }
+
+    fn verdict(&mut self, id: &TxId, verdict: Verdict, now: i64, env: &mut Env<'_>) -> Reply {
+        let boots = self.boots;
+        let Some(tx) = self.txs.get_mut(id) else {
+            return fail(1, format!("there is no transaction {id}"));
+        };
+        if tx.verdict.is_none() {
+            let mut wins = verdict;
+            if verdict == Verdict::Commit {
+                if !tx.steps.iter().any(|s| s.step == Step::Waiting) {
+                    return fail(1, format!("transaction {id} does not wait for a verdict yet"));
+                }
+                // The deadline holds even where its runner is late, or dead.
+                if tx.until.is_some_and(|until| now >= until) || tx.boot != boots {
+                    wins = Verdict::Rollback;
+                }
+            }
+            tx.verdict = Some(wins);
+        }
+        let stands = tx.verdict.unwrap_or(verdict);
+        if tx.at == At::Waiting {
+            tx.due = tx.due.min(now + NAP_MS);
+        }
+        self.advance(now, env);
+        ok(format!("{}\n", verdict_word(stands)))
+    }
+
+    fn recover(&mut self, id: &TxId, now: i64, env: &mut Env<'_>) -> Reply {
+        let uptime = self.uptime_ms(now);
+        let Some(tx) = self.txs.get_mut(id) else {
+            return fail(1, format!("there is no transaction {id}"));
+        };
+        if tx.end.is_none() && !tx.alive {
+            tx.alive = true;
+            tx.due = now;
+            tx.at = At::Finish;
+            tx.step(uptime, Step::Begun, None);
+            // Loses against a commit that stands.
+            if *tx.verdict.get_or_insert(Verdict::Rollback) == Verdict::Rollback {
+                tx.because("its runner was gone and the node took it up again");
+            }
+        }
+        self.advance(now, env);
+        ok("")
+    }
+
+    /// Ends every runner at once, as a kill or a reboot does.
+    pub fn kill_runners(&mut self) {
+        self.txs.values_mut().for_each(|tx| tx.alive = false);
+    }
+
+    pub(crate) fn run_transactions(&mut self, now: i64, env: &mut Env<'_>) {
+        let due = |tx: &Tx| tx.alive && tx.end.is_none() && tx.due <= now;
+        while let Some(id) = self.txs.iter().find(|(_, tx)| due(tx)).map(|(id, _)| id.clone()) {
+            // Taken out while it acts on the machine that holds it.
+            if let Some(mut tx) = self.txs.remove(&id) {
+                tx.act(self, env);
+                self.txs.insert(id, tx);
+            }
+        }
+    }
+}
+
+impl Tx {
+    fn step(&mut self, uptime_ms: u64, step: Step, container: Option<usize>) {
+        let container = container.map_or(String::new(), |i| self.containers[i].to_string());
+        self.steps.push(TxStep { uptime_ms, step, container });
+    }
+
+    fn finish(&mut self, end: TxEnd) {
+        self.end = Some(end);
+        self.alive = false;
+    }
+
+    /// Remembers why. The first reason stands.
+    fn because(&mut self, why: &str) {
+        if self.why.is_empty() {
+            self.why = why.to_owned();
+        }
+    }
+
+    fn fail(&mut self, why: &str) {
+        self.because(why);
+        self.verdict.get_or_insert(Verdict::Rollback);
+        self.at = At::Finish;
+    }
+
+    /// Does what is due; always either moves `due` on or gets to another place.
+    fn act(&mut self, machine: &mut Machine, env: &mut Env<'_>) {
+        let now = self.due;
+        for container in &mut machine.containers {
+            container.settle(now);
+        }
+        let uptime = machine.uptime_ms(now);
+        match self.at {
+            At::StepIn => self.step_in(machine),
+            At::Stop(i) => self.stop_old(i, machine, env),
+            At::Stopped(i) => self.start_new(i, machine, env),
+            At::Started(i) => {
+                self.step(uptime, Step::Started, Some(i));
+                if i + 1 < self.containers.len() {
+                    self.at = At::Stop(i + 1);
+                } else if self.verdict.is_some() {
+                    self.at = At::Finish;
+                } else {
+                    self.step(uptime, Step::Waiting, None);
+                    self.at = At::Waiting;
+                    self.due = self.until.unwrap_or(now).max(now);
+                }
+            }
+            At::Waiting => {
+                if self.verdict.is_none() {
+                    self.verdict = Some(Verdict::Rollback);
+                    self.because("the deadline passed without a verdict");
+                }
+                self.at = At::Finish;
+            }
+            At::Finish => {
+                self.at = match self.verdict {
+                    Some(Verdict::Commit) => At::Commit(0),
+                    _ => At::Restore(self.containers.len() - 1),
+                }
+            }
+            At::Commit(i) => {
+                let old = self.records[i].as_ref().and_then(|r| machine.find(&r.old).ok());
+                if let Some(at) = old {
+                    machine.containers.remove(at);
+                    self.step(uptime, Step::Removed, Some(i));
+                }
+                self.due = now + REMOVE_MS;
+                match i + 1 < self.containers.len() {
+                    true => self.at = At::Commit(i + 1),
+                    false => self.finish(TxEnd::Committed),
+                }
+            }
+            At::Restore(i) => self.stop_new(i, machine, env),
+            At::PutBack(i) => self.start_old(i, machine, env),
+            At::Restored(i) => {
+                self.step(uptime, Step::Restored, Some(i));
+                self.clear_new(i, machine);
+                self.due = now + REMOVE_MS;
+                match i {
+                    0 => self.finish(TxEnd::RolledBack),
+                    _ => self.at = At::Restore(i - 1),
+                }
+            }
+        }
+    }
+
+    /// Puts every new container into its name beside the running old one; costs no downtime.
+    fn step_in(&mut self, machine: &mut Machine) {
+        for (i, name) in self.containers.clone().into_iter().enumerate() {
+            let (Ok(old), Ok(new)) = (machine.find(name.as_str()), machine.find(&name.next())) else {
+                let missing = if machine.find(name.as_str()).is_ok() { name.next() } else { name.to_string() };
+                return self.fail(&format!("{name} cannot be swapped: no such object: {missing}"));
+            };
+            let all = &machine.containers;
+            let policy = all[old].restart_policy();
+            self.records[i] = Some(Record { old: all[old].id.clone(), new: all[new].id.clone(), policy });
+        }
+        for (i, name) in self.containers.clone().into_iter().enumerate() {
+            let Some(record) = self.records[i].clone() else { continue };
+            let renamed = machine.find(&record.old).and_then(|old| {
+                machine.rename(old, &name.prev())?;
+                machine.containers[old].set_restart_policy(no_policy());
+                let new = machine.find(&record.new)?;
+                machine.rename(new, name.as_str())?;
+                // The policy moves with the name: at any moment a reboot starts exactly one of the two.
+                machine.containers[new].set_restart_policy(record.policy);
+                Ok(())
+            });
+            if let Err(e) = renamed {
+                return self.fail(&format!("{name} could not be renamed: {}", e.message));
+            }
+        }
+        self.at = At::Stop(0);
+    }
+
+    fn stop_old(&mut self, i: usize, machine: &mut Machine, env: &mut Env<'_>) {
+        let now = self.due;
+        if self.verdict.is_some() {
+            self.at = At::Finish;
+            return;
+        }
+        self.step(machine.uptime_ms(now), Step::Stopping, Some(i));
+        let until = *self.until.get_or_insert(now.saturating_add(self.deadline_ms));
+        if now >= until {
+            return self.fail("the deadline passed before all were started");
+        }
+        let Some(at) = self.find(machine, i, |r| &r.old) else {
+            return self.fail(&format!("{} did not stop: it is gone", self.containers[i]));
+        };
+        self.due = machine.stop(at, self.stop_timeout_s, now, env).unwrap_or(now);
+        self.at = At::Stopped(i);
+    }
+
+    fn start_new(&mut self, i: usize, machine: &mut Machine, env: &mut Env<'_>) {
+        let now = self.due;
+        self.step(machine.uptime_ms(now), Step::Stopped, Some(i));
+        if self.until.is_some_and(|until| now >= until) {
+            return self.fail("the deadline passed before all were started");
+        }
+        let gone = || refuse(404, "it is gone");
+        match self.find(machine, i, |r| &r.new).ok_or_else(gone).and_then(|at| machine.start(at, now, env)) {
+            Ok(until) => {
+                self.due = until.unwrap_or(now);
+                self.at = At::Started(i);
+            }
+            Err(e) => self.fail(&format!("the new {} did not start: {}", self.containers[i], e.message)),
+        }
+    }
+
+    fn stop_new(&mut self, i: usize, machine: &mut Machine, env: &mut Env<'_>) {
+        let now = self.due;
+        self.step(machine.uptime_ms(now), Step::Restoring, Some(i));
+        if let Some(at) = self.find(machine, i, |r| &r.new) {
+            self.due = machine.stop(at, self.stop_timeout_s, now, env).unwrap_or(now);
+        }
+        self.at = At::PutBack(i);
+    }
+
+    fn start_old(&mut self, i: usize, machine: &mut Machine, env: &mut Env<'_>) {
+        let now = self.due;
+        if let Some(at) = self.find(machine, i, |r| &r.old) {
+            if let State::Stopping { until } = machine.containers[at].state {
+                // Its stop is still under way: it comes to its end first.
+                self.due = until.max(now + 1);
+                return;
+            }
+            if let Ok(Some(until)) = machine.start(at, now, env) {
+                self.due = until;
+            }
+        } else if self.records[i].is_some() {
+            // What is left is all there is: it is not taken away too, and nobody is told that this were the old state.
+            self.because(&format!("the old container of {} is gone, so the node cannot go back", self.containers[i]));
+            self.alive = false;
+            return;
+        }
+        self.at = At::Restored(i);
+    }
+
+    fn clear_new(&mut self, i: usize, machine: &mut Machine) {
+        let name = self.containers[i].clone();
+        let new = self.find(machine, i, |r| &r.new).or_else(|| machine.find(&name.next()).ok());
+        if let Some(at) = new {
+            machine.containers.remove(at);
+        }
+        if let (Some(at), Some(record)) = (self.find(machine, i, |r| &r.old), &self.records[i]) {
+            let old = &mut machine.containers[at];
+            old.name = name.to_string();
+            old.set_restart_policy(record.policy.clone());
+        }
+    }
+
+    fn find(&self, machine: &Machine, i: usize, which: impl Fn(&Record) -> &String) -> Option<usize> {
+        machine.find(which(self.records[i].as_ref()?)).ok()
+    }
+}
+
+fn no_policy() -> Value {
+    json!({"Name": "no", "MaximumRetryCount": 0})
+}

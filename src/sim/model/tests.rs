@@ -1,0 +1,298 @@
+use super::*;
+use crate::journal::{Step, Verdict};
+use crate::remote::script::{Request, read_state};
+use crate::remote::{TxEnd, TxId, TxState};
+use crate::sim::scenario::{Fault, SimRelease};
+use proptest::prelude::*;
+
+const WORKER: usize = 3;
+
+fn world(faults: Vec<Fault>) -> World {
+    let scenario = Scenario { nodes: 6, racks: 2, faults, ..Scenario::default() };
+    World::new(&scenario).unwrap()
+}
+
+fn fault(kind: FaultKind, component: Component) -> Fault {
+    Fault {
+        node: "workers".into(),
+        component: Some(component),
+        kind,
+        times: None,
+        from_s: 0.0,
+        for_s: None,
+        factor: 10.0,
+        pods: 3,
+    }
+}
+
+fn newer(world: &World) -> SimRelease {
+    world.scenario().releases[1].clone()
+}
+
+/// Creates `NAME.sonoba-next` as the client does; returns the ids of the old and the new container.
+fn prepare(world: &mut World, node: usize, component: Component, now: i64) -> (String, String) {
+    let image = newer(world).image(component).to_string();
+    let (machine, _) = world.on(node, now);
+    machine.installed = true;
+    machine.add_image(&image);
+    let old = machine.find(component.as_str()).unwrap();
+    let mut body = machine.containers[old].body.clone();
+    machine.containers[old].set_restart_policy(serde_json::json!({"Name": "always", "MaximumRetryCount": 0}));
+    body["Image"] = image.into();
+    let id = machine.create(&format!("{component}.sonoba-next"), body, now).unwrap();
+    (machine.containers[old].id.clone(), id)
+}
+
+fn tx() -> TxId {
+    "run1.n.s1.1".parse().unwrap()
+}
+
+fn begin(components: &[Component], deadline_ms: u64) -> Request {
+    let containers = components.iter().map(|c| c.as_str().parse().unwrap()).collect();
+    Request::Begin { tx: tx(), deadline_ms, stop_timeout_s: 10, containers }
+}
+
+fn ask(world: &mut World, request: &Request, now: i64) -> Reply {
+    let (machine, mut env) = world.on(WORKER, now);
+    machine.script(request, now, &mut env)
+}
+
+fn state(world: &mut World, now: i64) -> TxState {
+    read_state(&ask(world, &Request::State(tx()), now).out).unwrap()
+}
+
+/// The id that has each component's name, and whether it runs.
+fn standing(world: &mut World, components: &[Component], now: i64) -> Vec<(String, bool)> {
+    let (machine, _) = world.on(WORKER, now);
+    let at = |c: &Component| machine.find(c.as_str()).ok();
+    components
+        .iter()
+        .map(|c| {
+            at(c)
+                .map_or((String::new(), false), |i| (machine.containers[i].id.clone(), machine.containers[i].running()))
+        })
+        .collect()
+}
+
+const KUBELET: [Component; 1] = [Component::Kubelet];
+
+#[test]
+fn a_committed_swap_leaves_the_new_one_alone() {
+    let mut w = world(vec![]);
+    let (_, new) = prepare(&mut w, WORKER, Component::Kubelet, 0);
+    assert_eq!(ask(&mut w, &begin(&KUBELET, 25_000), 0).status, 0);
+    assert_eq!(w.health(WORKER, Component::Kubelet, 100), Health::Refused);
+    let now = 15_000;
+    assert_eq!(w.health(WORKER, Component::Kubelet, now), Health::Well("1.36.2".into()));
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), now).out, "commit\n");
+    let end = state(&mut w, now + 1_000);
+    assert_eq!((end.end, end.alive), (Some(TxEnd::Committed), false));
+    let words: Vec<Step> = end.steps.iter().map(|s| s.step).collect();
+    assert_eq!(words, [Step::Begun, Step::Stopping, Step::Stopped, Step::Started, Step::Waiting, Step::Removed]);
+    assert!(end.steps.windows(2).all(|s| s[0].uptime_ms <= s[1].uptime_ms));
+    assert_eq!(standing(&mut w, &KUBELET, now + 1_000), [(new, true)]);
+    assert!(!w.machines()[WORKER].containers().iter().any(|c| c.name.contains("sonoba")));
+    w.advance(now + 2_000);
+    assert_eq!(w.node_status(WORKER).version, "v1.36.2");
+    assert!(w.node_status(WORKER).ready);
+    assert_eq!(ask(&mut w, &Request::Forget(tx()), now + 2_000).status, 0);
+    assert!(!state(&mut w, now + 2_000).found);
+}
+
+#[test]
+fn the_dead_mans_switch_puts_the_old_one_back_before_the_grace_period_ends() {
+    let mut w = world(vec![fault(FaultKind::NeverHealthy, Component::Kubelet)]);
+    let (old, _) = prepare(&mut w, WORKER, Component::Kubelet, 0);
+    ask(&mut w, &begin(&KUBELET, 25_000), 0);
+    for second in 1..40 {
+        w.advance(second * 1_000);
+        assert!(w.node_status(WORKER).ready, "at {second} s");
+        if (15..25).contains(&second) {
+            assert_eq!(w.health(WORKER, Component::Kubelet, second * 1_000), Health::Sick);
+        }
+    }
+    let end = state(&mut w, 40_000);
+    assert_eq!((end.verdict, end.end), (Some(Verdict::Rollback), Some(TxEnd::RolledBack)));
+    assert!(end.why.contains("without a verdict"), "{}", end.why);
+    assert_eq!(standing(&mut w, &KUBELET, 40_000), [(old, true)]);
+    assert_eq!(w.health(WORKER, Component::Kubelet, 40_000), Health::Well("1.35.6".into()));
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), 41_000).out, "rollback\n");
+}
+
+#[test]
+fn a_start_that_fails_rolls_every_container_of_the_visit_back() {
+    let both = [Component::KubeProxy, Component::Kubelet];
+    let mut w = world(vec![fault(FaultKind::StartFails, Component::Kubelet)]);
+    let old = both.map(|c| prepare(&mut w, WORKER, c, 0).0);
+    ask(&mut w, &begin(&both, 25_000), 0);
+    let end = state(&mut w, 20_000);
+    assert_eq!(end.end, Some(TxEnd::RolledBack));
+    assert!(end.why.contains("exec format error"), "{}", end.why);
+    assert_eq!(standing(&mut w, &both, 20_000), old.map(|id| (id, true)));
+}
+
+#[test]
+fn a_node_without_a_kubelet_is_not_ready_after_the_grace_period_and_ready_again_after() {
+    let mut w = world(vec![]);
+    let (machine, env) = w.on(WORKER, 0);
+    let at = machine.find("kubelet").unwrap();
+    machine.stop(at, 10, 0, &env).unwrap();
+    w.advance(49_000);
+    assert!(w.node_status(WORKER).ready);
+    w.advance(52_000);
+    assert!(!w.node_status(WORKER).ready);
+    let (machine, mut env) = w.on(WORKER, 60_000);
+    machine.start(at, 60_000, &mut env).unwrap();
+    w.advance(80_000);
+    assert!(w.node_status(WORKER).ready);
+}
+
+#[test]
+fn etcd_without_quorum_takes_the_api_down_and_its_leader_moves_before_that() {
+    let mut w = world(vec![]);
+    let leader = w.etcd_leader().holder;
+    let stop = |w: &mut World, node: usize, now: i64| {
+        let (machine, env) = w.on(node, now);
+        let at = machine.find("etcd").unwrap();
+        machine.stop(at, 10, now, &env);
+    };
+    stop(&mut w, leader, 0);
+    w.advance(5_000);
+    w.advance(7_000);
+    let next = w.etcd_leader().holder;
+    assert_ne!(next, leader);
+    assert!(w.api_up(7_000));
+    stop(&mut w, next, 7_000);
+    w.advance(10_000);
+    assert!(!w.api_up(10_000));
+    assert_eq!(w.health((leader + 1) % 3, Component::KubeApiserver, 10_000), Health::Sick);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world_and_another_seed_another() {
+    let play = |seed| {
+        let scenario = Scenario { seed, nodes: 6, ..Scenario::default() };
+        let mut w = World::new(&scenario).unwrap();
+        prepare(&mut w, WORKER, Component::Kubelet, 0);
+        ask(&mut w, &begin(&KUBELET, 25_000), 0);
+        state(&mut w, 30_000)
+    };
+    assert_eq!(play(1), play(1));
+    assert_ne!(play(1), play(2));
+}
+
+#[test]
+fn two_transactions_never_run_at_once_and_a_begun_one_is_left_alone() {
+    let mut w = world(vec![]);
+    prepare(&mut w, WORKER, Component::Kubelet, 0);
+    prepare(&mut w, WORKER, Component::KubeProxy, 0);
+    assert_eq!(ask(&mut w, &begin(&KUBELET, 25_000), 0).status, 0);
+    assert_eq!(ask(&mut w, &begin(&KUBELET, 25_000), 10).status, 0);
+    let other = match begin(&[Component::KubeProxy], 25_000) {
+        Request::Begin { deadline_ms, stop_timeout_s, containers, .. } => {
+            Request::Begin { tx: "run1.n.s2.1".parse().unwrap(), deadline_ms, stop_timeout_s, containers }
+        }
+        other => other,
+    };
+    let refused = ask(&mut w, &other, 20);
+    assert_eq!(refused.status, 1);
+    assert!(refused.err.contains("under way"), "{}", refused.err);
+    assert_eq!(ask(&mut w, &Request::Forget(tx()), 20).status, 1);
+}
+
+#[test]
+fn a_commit_is_taken_only_between_waiting_and_the_deadline() {
+    let mut w = world(vec![]);
+    let (old, _) = prepare(&mut w, WORKER, Component::Kubelet, 0);
+    ask(&mut w, &begin(&KUBELET, 25_000), 0);
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), 1).status, 1);
+    assert_eq!(state(&mut w, 1).verdict, None);
+    // The runner dies while it waits: the deadline holds all the same.
+    state(&mut w, 10_000);
+    w.on(WORKER, 10_000).0.kill_runners();
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), 60_000).out, "rollback\n");
+    let lost = state(&mut w, 60_000);
+    assert_eq!((lost.found, lost.alive, lost.end), (true, false, None));
+    assert_eq!(ask(&mut w, &Request::Recover(tx()), 60_000).status, 0);
+    assert_eq!(state(&mut w, 70_000).end, Some(TxEnd::RolledBack));
+    assert_eq!(standing(&mut w, &KUBELET, 70_000), [(old, true)]);
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Ask(Request),
+    Kill,
+    Reboot,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        Just(Act::Ask(Request::Verdict(tx(), Verdict::Commit))),
+        Just(Act::Ask(Request::Verdict(tx(), Verdict::Rollback))),
+        Just(Act::Ask(Request::Recover(tx()))),
+        Just(Act::Ask(Request::State(tx()))),
+        Just(Act::Ask(Request::Forget(tx()))),
+        Just(Act::Kill),
+        Just(Act::Reboot),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_asked_and_killed_a_node_ends_all_new_or_all_old(
+        acts in proptest::collection::vec((act(), 0_i64..9_000), 0..12),
+        fails in proptest::option::of(prop_oneof![Just(FaultKind::StartFails), Just(FaultKind::NeverHealthy)]),
+        seed in 0_u64..50,
+    ) {
+        let trio = [Component::Rivers, Component::KubeProxy, Component::Kubelet];
+        let faults = fails.map(|kind| fault(kind, Component::KubeProxy)).into_iter().collect();
+        let scenario = Scenario { seed, nodes: 4, racks: 2, faults, ..Scenario::default() };
+        let mut w = World::new(&scenario).unwrap();
+        let ids: Vec<(String, String)> = trio.iter().map(|c| prepare(&mut w, WORKER, *c, 0)).collect();
+        let policy = |w: &World, c: &str| {
+            w.machines()[WORKER].containers().iter().find(|x| x.name == c).map(Container::restart_policy)
+        };
+        let policies: Vec<_> = trio.iter().map(|c| policy(&w, c.as_str())).collect();
+        ask(&mut w, &begin(&trio, 25_000), 0);
+        let mut now = 0;
+        let mut first = None;
+        for (act, later) in acts {
+            now += later;
+            match act {
+                Act::Ask(request) => {
+                    let known = w.machines()[WORKER].txs.contains_key(&tx());
+                    let reply = ask(&mut w, &request, now);
+                    // A commit before the node waits for one is refused, and decides nothing.
+                    if let (Request::Verdict(..), true, 0) = (&request, known, reply.status) {
+                        let stands = first.get_or_insert(reply.out.clone());
+                        prop_assert_eq!(&*stands, &reply.out, "the first verdict stands");
+                    }
+                }
+                Act::Kill => {
+                    let (machine, _) = w.on(WORKER, now);
+                    machine.kill_runners();
+                }
+                Act::Reboot => {
+                    let (machine, mut env) = w.on(WORKER, now);
+                    machine.reboot(now, &mut env);
+                }
+            }
+        }
+        // Whoever was killed is recovered; then every deadline has long passed.
+        ask(&mut w, &Request::Recover(tx()), now);
+        now += 200_000;
+        let end = state(&mut w, now);
+        prop_assert!(end.end.is_some() || !end.found, "{:?}", end);
+        let stand = standing(&mut w, &trio, now);
+        let new = stand.iter().zip(&ids).all(|((id, _), (_, new))| id == new);
+        let old = stand.iter().zip(&ids).all(|((id, _), (old, _))| id == old);
+        prop_assert!(new || old, "{:?}", stand);
+        if let Some(end) = end.end {
+            prop_assert_eq!(new, end == TxEnd::Committed);
+        }
+        let left = w.machines()[WORKER].containers().iter().filter(|c| c.name.contains("sonoba")).count();
+        prop_assert_eq!(left, 0);
+        let kept: Vec<_> = trio.iter().map(|c| policy(&w, c.as_str())).collect();
+        prop_assert_eq!(kept, policies);
+    }
+}
