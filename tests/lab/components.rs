@@ -13,10 +13,14 @@ pub fn run_all(node: &Node, masters: &[String], release: &Release) -> Result<()>
         }
     }
     for name in names(node.kind) {
-        let component = Component::of(name, node, masters, release);
-        run(node.docker().args(component.args()))?;
+        run(node.docker().args(run_args(name, node, masters, release)))?;
     }
     Ok(())
+}
+
+/// The arguments for `docker` that run a component, from `run -d` on.
+pub fn run_args(name: &'static str, node: &Node, masters: &[String], release: &Release) -> Vec<String> {
+    Component::of(name, node, masters, release).args()
 }
 
 /// The components of a kind of node, in the order in which they start.
@@ -33,6 +37,15 @@ pub fn names(kind: Kind) -> &'static [&'static str] {
             "kubelet",
         ],
         Kind::Worker(_) => &["rivers", "kube-proxy", "kubelet"],
+    }
+}
+
+/// A component's image in a release.
+pub fn image<'a>(name: &str, release: &'a Release) -> &'a str {
+    match name {
+        "rivers" | "etcd-rivers" => &release.rivers,
+        "etcd" => &release.etcd,
+        _ => &release.kubernetes,
     }
 }
 
@@ -66,23 +79,25 @@ impl Component {
         let etc = format!("--volume={}:/etc/kubernetes:ro", node.dir.join("etc-kubernetes").display());
         let own =
             |options: &[&str]| options.iter().map(|o| (*o).to_owned()).chain([faults.clone(), etc.clone()]).collect();
-        let (image, options, command): (&str, Vec<String>, Vec<String>) = match name {
+        let (options, command): (Vec<String>, Vec<String>) = match name {
             "rivers" | "etcd-rivers" => {
                 let (near, far) = if name == "rivers" { (16443, 6443) } else { (12379, 2379) };
                 let command = vec![format!("--upstreams={}", upstreams(far)), format!("--listen={a}:{near}")];
-                (&release.rivers, own(&["--restart=always", "--ulimit=nofile=1000:2000"]), command)
+                (own(&["--restart=always", "--ulimit=nofile=1000:2000"]), command)
             }
-            "etcd" => (&release.etcd, etcd_options(), etcd_command(node.name, a, masters)),
+            "etcd" => (etcd_options(), etcd_command(node.name, a, masters)),
             "kube-apiserver" => {
                 let command = vec![
                     format!("--bind-address={a}"),
                     format!("--advertise-address={a}"),
                     format!("--etcd-servers=http://{a}:12379"),
                     "--allow-privileged=true".into(),
+                    // As CKE has it: whoever restarts an instance takes it out of the Endpoints before.
+                    "--endpoint-reconciler-type=none".into(),
                     "--service-cluster-ip-range=10.68.0.0/16".into(),
                     "--audit-log-path=-".into(),
                 ];
-                (&release.kubernetes, own(&["--restart=always", "--env=GOGC=80", "--oom-score-adj=100"]), command)
+                (own(&["--restart=always", "--env=GOGC=80", "--oom-score-adj=100"]), command)
             }
             "kube-controller-manager" => {
                 let command = vec![
@@ -91,24 +106,24 @@ impl Component {
                     // What a shell would act on must come through as it is.
                     r#"--feature-gates=A=true,B="$HOME; `id`""#.into(),
                 ];
-                (&release.kubernetes, own(&["--restart=unless-stopped"]), command)
+                (own(&["--restart=unless-stopped"]), command)
             }
             "kube-scheduler" => {
                 let command = vec![format!("--bind-address={a}"), "--config=/etc/kubernetes/scheduler.yml".into()];
-                (&release.kubernetes, own(&["--restart=on-failure:5", "--log-opt=max-file=3"]), command)
+                (own(&["--restart=on-failure:5", "--log-opt=max-file=3"]), command)
             }
             "kubelet" => {
                 let command = vec![format!("--healthz-bind-address={a}"), format!("--hostname-override={}", node.name)];
                 let mut options = vec!["--restart=always", "--pid=host", "--tmpfs=/tmp:size=8m"];
                 options.extend(privileges());
-                (&release.kubernetes, own(&options), command)
+                (own(&options), command)
             }
             _ => {
                 let command = vec![format!("--healthz-bind-address={a}"), "--proxy-mode=nftables".into()];
-                (&release.kubernetes, own(&["--restart=always", "--cap-add=NET_ADMIN"]), command)
+                (own(&["--restart=always", "--cap-add=NET_ADMIN"]), command)
             }
         };
-        Component { name, image: image.to_owned(), options, command }
+        Component { name, image: image(name, release).to_owned(), options, command }
     }
 
     /// The arguments for `docker`.

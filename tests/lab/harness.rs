@@ -7,6 +7,7 @@ use crate::process::{run, wait_for};
 use crate::writer::Writer;
 use crate::{components, parts, profile, reap};
 use color_eyre::eyre::{Result, ensure};
+use sonoba::inventory::Profile;
 use std::time::Duration;
 
 #[test]
@@ -21,9 +22,8 @@ fn the_lab_comes_up_whole_and_goes_without_a_trace() -> Result<()> {
     etcd_serves_while_a_member_restarts(&lab)?;
     a_cut_session_ends_and_a_new_one_begins(&lab)?;
     faults_are_obeyed(&lab)?;
-    let text = std::fs::read_to_string(profile::write(&lab, profile::Wishes::default())?)?;
-    let table: toml::Table = text.parse()?;
-    assert_eq!(table["inventory"]["node"].as_array().map(Vec::len), Some(lab.nodes.len()));
+    let profile = Profile::load(&profile::write(&lab, profile::Wishes::default())?)?;
+    assert_eq!(profile.entries()?.len(), lab.nodes.len());
     let (dir, user) = (lab.dir.clone(), lab.user.clone());
     lab.end()?;
     assert_eq!(reap::left(&dir), [""; 0]);

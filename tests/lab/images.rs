@@ -43,6 +43,12 @@ impl Release {
         Release::new(registry, "1.36.2", ["1.36.2.1", "3.4.23.2", "1.36.0"])
     }
 
+    /// A patch of the old release's Kubernetes, with all else as it was: for a node alone, since a kubelet of a newer
+    /// minor release than its API servers' may not be.
+    pub fn patch(registry: &str) -> Release {
+        Release::new(registry, "1.35.7", ["1.35.7.1", "3.4.23.1", "1.35.0"])
+    }
+
     /// Its images.
     pub fn images(&self) -> [&str; 3] {
         [&self.kubernetes, &self.etcd, &self.rivers]
@@ -51,15 +57,18 @@ impl Release {
 
 /// Builds a release's images with a node's daemon, pushes them, and leaves none behind on the node.
 pub fn publish(dir: &Path, builder: &Node, release: &Release) -> Result<()> {
-    let standin = standin()?;
+    publish_kubernetes(dir, builder, release)?;
     let version = format!("v{}", release.name);
-    let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
-    let rivers = ["rivers", "etcd-rivers"];
-    let etcd = crate::parts::find("etcd").unwrap_or_default();
-    build(dir, builder, &release.kubernetes, &standin, &components, &version)?;
-    build(dir, builder, &release.rivers, &standin, &rivers, &version)?;
+    build(dir, builder, &release.rivers, &standin()?, &["rivers", "etcd-rivers"], &version)?;
     // The same etcd under both tags: Debian has one. What the tag changes is the image, its id and the container.
+    let etcd = crate::parts::find("etcd").unwrap_or_default();
     build(dir, builder, &release.etcd, &etcd, &["etcd"], &version)
+}
+
+/// The same for its Kubernetes alone.
+pub fn publish_kubernetes(dir: &Path, builder: &Node, release: &Release) -> Result<()> {
+    let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+    build(dir, builder, &release.kubernetes, &standin()?, &components, &format!("v{}", release.name))
 }
 
 /// One image: a program under its names, the libraries that it needs, and a version.

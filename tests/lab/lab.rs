@@ -32,6 +32,8 @@ pub struct Lab {
     pub old: Release,
     /// What they can be upgraded to.
     pub new: Release,
+    /// What a node alone can be upgraded to.
+    pub patch: Release,
     /// The account to log in with.
     pub user: String,
     /// Runs what the test itself serves and asks.
@@ -52,6 +54,7 @@ impl Lab {
         let mut lab = Lab {
             old: Release::old(&registry),
             new: Release::new_one(&registry),
+            patch: Release::patch(&registry),
             dir: ground.dir,
             nodes: Vec::new(),
             user: ground.user,
@@ -89,8 +92,8 @@ impl Lab {
         let builder = self.nodes.first().ok_or_else(|| eyre!("a lab without nodes"))?;
         for release in [&self.old, &self.new] {
             images::publish(&self.dir, builder, release)?;
-            done(release.name);
         }
+        images::publish_kubernetes(&self.dir, builder, &self.patch)?;
         done("images are published");
         let masters: Vec<String> = self.masters().map(|node| node.address.clone()).collect();
         together(self.nodes.iter(), |node| components::run_all(node, &masters, &self.old))?;
@@ -165,12 +168,18 @@ impl Lab {
 
     /// OpenSSH's own client, to a node.
     pub fn ssh(&self, node: &Node) -> Result<std::process::Command> {
+        self.ssh_with(node, &[])
+    }
+
+    /// The same with more options.
+    pub fn ssh_with(&self, node: &Node, options: &[&str]) -> Result<std::process::Command> {
         let mut ssh = command("ssh")?;
         ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"])
             .arg("-o")
             .arg(format!("UserKnownHostsFile={}", self.dir.join("known_hosts").display()))
             .arg("-i")
             .arg(self.dir.join("id"))
+            .args(options)
             .args(["-p", &SSH_PORT.to_string(), &format!("{}@{}", self.user, node.address)]);
         Ok(ssh)
     }

@@ -5,7 +5,10 @@
 //! `SONOBA_LAB=require`. Everything lives below `$TMPDIR/sonoba-lab` and is taken down at the end, after a panic too;
 //! what a killed test leaves behind, the next one takes down first.
 
+mod cluster;
 mod components;
+mod dead_engine;
+mod downtime;
 mod harness;
 mod http;
 mod images;
@@ -15,6 +18,8 @@ mod node;
 mod parts;
 mod process;
 mod profile;
+mod program;
 mod reap;
 mod registry;
+mod upgrade;
 mod writer;

@@ -146,6 +146,11 @@ impl Node {
         Ok(fs::write(self.dir.join("faults/never-healthy"), format!("{component} v{version}\n"))?)
     }
 
+    /// Takes the fault away again.
+    pub fn mend(&self) -> Result<()> {
+        Ok(fs::remove_file(self.dir.join("faults/never-healthy"))?)
+    }
+
     /// Ends every SSH session of the node at once, as a broken network would; the server itself stays.
     pub fn cut_ssh(&self) -> Result<usize> {
         let pid: i32 = fs::read_to_string(self.dir.join("sshd.pid"))?.trim().parse()?;

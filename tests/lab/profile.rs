@@ -39,7 +39,7 @@ pub fn write(lab: &Lab, wishes: Wishes) -> Result<PathBuf> {
             Kind::Worker(role) => writeln!(text, "role = \"{role}\"\n")?,
         }
     }
-    for Release { name, kubernetes, etcd, rivers } in [&lab.old, &lab.new] {
+    for Release { name, kubernetes, etcd, rivers } in [&lab.old, &lab.patch, &lab.new] {
         writeln!(text, "[[release]]\nname = \"{name}\"\nkubernetes = \"{kubernetes}\"")?;
         writeln!(text, "etcd = \"{etcd}\"\nrivers = \"{rivers}\"\n")?;
     }
