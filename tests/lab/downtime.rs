@@ -132,18 +132,22 @@ fn gap(lab: &Lab, node: &Node, component: &str, work: impl FnOnce() -> Result<()
     let stopped = stop.clone();
     let prober = lab.runtime.spawn(async move {
         let (mut longest, mut last, mut refused) = (Duration::ZERO, Instant::now(), 0);
-        while !stopped.load(Ordering::Relaxed) {
+        loop {
+            let ending = stopped.load(Ordering::Relaxed);
             let answer = http::check(&check, &address, Duration::from_secs(1)).await;
             let healthy = matches!(&answer, Ok((200, body)) if !body.windows(5).any(|w| w == b"false"));
+            // Not before its own probe saw the component back: another's may have been quicker.
             if healthy {
                 longest = longest.max(last.elapsed());
                 last = Instant::now();
+                if ending {
+                    return (longest, refused);
+                }
             } else {
                 refused += 1;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        (longest, refused)
     });
     let id_and_start = || -> Result<(Value, Value)> {
         let now = node.inspect(component)?;
