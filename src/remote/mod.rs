@@ -1,9 +1,23 @@
 //! The first port: one node. [`NodePort`] says what the engine may ask of a node; the rest of this room is the
 //! implementation that production runs, over SSH and the Docker Engine API.
+//!
+//! In reading order: `contract` and `script` (what is said to the node), `swap.sh` (what the node does), `known_hosts`,
+//! `keys`, `connection` and `fleet` (SSH), `docker`, `successor` and `containers` (Docker), `ask` (health).
 
+mod ask;
+mod connection;
+mod containers;
 mod contract;
+mod docker;
+mod fleet;
+mod keys;
+mod known_hosts;
+mod limits;
 mod port;
 pub mod script;
+mod successor;
+mod tally;
 
 pub use contract::{TxEnd, TxId, TxIdError, TxState, TxStep};
+pub use fleet::SshFleet;
 pub use port::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled};

@@ -1,0 +1,124 @@
+//! Health checks: asked on the node itself, through its SSH connection.
+
+use super::connection::Connection;
+use super::limits;
+use super::port::{Answer, NodeError};
+use crate::plan::{Check, Scheme};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::header::{CONNECTION, HOST};
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use std::sync::{Arc, LazyLock};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// Asks `check` on the node whose own address is `address`.
+///
+/// # Errors
+/// [`NodeError::Failed`] when nothing answers there: the component is down, or is not up yet.
+pub(super) async fn ask(link: &Connection, check: &Check, address: &str) -> Result<Answer, NodeError> {
+    // An IPv6 address stands in brackets in the check, and without them in a channel's request.
+    let host = check.host_on(address);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let talk = async {
+        let stream = link.tcp(host, check.port).await?;
+        let failed = |why: &dyn std::fmt::Display| NodeError::Failed(link.says(format!("{check}: {why}")));
+        match check.scheme {
+            // The server opens the channel only once the connection was accepted.
+            Scheme::Tcp => Ok(Answer { status: 200, body: Vec::new() }),
+            Scheme::Http => get(stream, check, host).await.map_err(|e| failed(&e)),
+            Scheme::Https => {
+                let name = ServerName::try_from(host.to_owned()).map_err(|e| failed(&e))?;
+                let tls = TLS.as_ref().map_err(|e| failed(&e))?;
+                let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(|e| failed(&e))?;
+                get(stream, check, host).await.map_err(|e| failed(&e))
+            }
+        }
+    };
+    timeout(limits::ASK, talk)
+        .await
+        .unwrap_or_else(|_| Err(NodeError::TimedOut(link.says(format!("{check}: no answer in {:?}", limits::ASK)))))
+}
+
+async fn get<S>(stream: S, check: &Check, host: &str) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Dropped, and so ended, with the answer: no check leaves a task behind.
+    let _driver = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
+    let host = if host.contains(':') { format!("[{host}]:{}", check.port) } else { format!("{host}:{}", check.port) };
+    let request =
+        Request::get(check.path.as_str()).header(HOST, host).header(CONNECTION, "close").body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let mut incoming = response.into_body();
+    let mut body = Vec::new();
+    // A component's metrics may be longer; their beginning is what was asked for.
+    while body.len() < limits::BODY
+        && let Some(frame) = incoming.frame().await
+    {
+        if let Ok(data) = frame?.into_data() {
+            let room = limits::BODY - body.len();
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    }
+    Ok(Answer { status, body })
+}
+
+static TLS: LazyLock<Result<Arc<ClientConfig>, Error>> = LazyLock::new(|| {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+});
+
+/// Takes any certificate. The way to the component is the SSH connection to its own node, whose host key was checked,
+/// and the far end is the node's loopback: kubelets and schedulers have self-signed certificates there. Nothing secret
+/// is sent, and an answer only tells whether a component is healthy; who can forge it is root on that node already.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

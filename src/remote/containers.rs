@@ -1,0 +1,137 @@
+//! What the engine wants of containers and images, in terms of the Docker Engine API.
+
+use super::docker::Engine;
+use super::port::{Look, NodeError};
+use super::successor::{differences, successor};
+use crate::fleet::{ContainerName, Image, Running, clean};
+use crate::plan::Change;
+use futures::future::try_join_all;
+use hyper::Method;
+use serde_json::{Value, json};
+
+/// What runs under these names, and what is left over beside them.
+pub(super) async fn look(engine: &Engine, names: &[ContainerName]) -> Result<Look, NodeError> {
+    let list = engine.json(Method::GET, "/containers/json?all=1", None).await?.unwrap_or_default();
+    let there: Vec<&str> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|c| c["Names"].as_array().into_iter().flatten())
+        .filter_map(|name| name.as_str()?.strip_prefix('/'))
+        .collect();
+    let wanted = names.iter().filter(|name| there.contains(&name.as_str()));
+    let running = try_join_all(wanted.map(|name| async move {
+        // Removed since the list was made: then it does not exist.
+        let Some(container) = engine.container(name.as_str()).await? else { return Ok(None) };
+        read(engine, name, &container).map(Some)
+    }))
+    .await?;
+    let leftovers = names
+        .iter()
+        .flat_map(|name| [name.next(), name.prev()])
+        .filter(|name| there.contains(&name.as_str()))
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    Ok(Look { running: running.into_iter().flatten().collect(), leftovers })
+}
+
+fn read(engine: &Engine, name: &ContainerName, container: &Value) -> Result<Running, NodeError> {
+    let text = |value: &Value| value.as_str().map(clean).unwrap_or_default();
+    let image = container["Config"]["Image"].as_str().unwrap_or("").parse().map_err(|e| {
+        NodeError::Failed(engine.says(format!("container {name}: {e}; run it from a named image, not from an id")))
+    })?;
+    let first = container["Path"].as_str().map(clean);
+    let more = container["Args"].as_array().into_iter().flatten().filter_map(Value::as_str).map(clean);
+    Ok(Running {
+        container: name.clone(),
+        id: text(&container["Id"]),
+        image,
+        image_id: text(&container["Image"]),
+        running: container["State"]["Running"].as_bool().unwrap_or(false),
+        args: first.into_iter().chain(more).collect(),
+    })
+}
+
+/// The image's id, when it is there.
+pub(super) async fn image_id(engine: &Engine, image: &Image) -> Result<Option<String>, NodeError> {
+    let Some(found) = engine.image(image.as_str()).await? else { return Ok(None) };
+    match found["Id"].as_str() {
+        Some(id) => Ok(Some(clean(id))),
+        None => Err(NodeError::Failed(engine.says(format!("docker states no id of the image {image}")))),
+    }
+}
+
+/// Creates `NAME.sonoba-next` for each change. One after the other: it is not urgent, and the disk is shared with pods.
+pub(super) async fn prepare(engine: &Engine, changes: &[Change]) -> Result<(), NodeError> {
+    for change in changes {
+        prepare_one(engine, change).await?;
+    }
+    Ok(())
+}
+
+async fn prepare_one(engine: &Engine, change: &Change) -> Result<(), NodeError> {
+    let name = &change.container;
+    let failed = |why: String| NodeError::Failed(engine.says(format!("container {name}: {why}")));
+    let old = engine
+        .container(name.as_str())
+        .await?
+        .ok_or_else(|| failed("it does not exist; make a new plan of what runs there".into()))?;
+    if old["Id"].as_str() != Some(change.from_id.as_str()) {
+        return Err(failed("it was created anew since the plan was made; make a new plan".into()));
+    }
+    let image_id = old["Image"].as_str().unwrap_or("");
+    let image = engine
+        .image(image_id)
+        .await?
+        .ok_or_else(|| failed(format!("its own image {image_id} is gone; pull {} again", change.from)))?;
+    let wanted = successor(&old, &image, &change.to).map_err(&failed)?;
+    remove(engine, &name.next()).await?;
+    let path = format!("/containers/create?name={}", name.next());
+    let created = engine.json(Method::POST, &path, Some(&wanted.body)).await?.ok_or_else(|| {
+        failed(format!("the image {} is not on the node; pull it first (sonoba prefetch)", change.to))
+    })?;
+    let finished = finish(engine, &wanted.body, &wanted.networks, &created).await;
+    if finished.is_err() {
+        // The reason for giving up is what counts.
+        if let Err(error) = remove(engine, &name.next()).await {
+            tracing::debug!(%error, "a container that was not as asked is still there");
+        }
+    }
+    finished.map_err(|error| match error {
+        NodeError::Failed(why) if why.starts_with("differs") => failed(format!("its successor {why}")),
+        other => other,
+    })
+}
+
+/// Connects the networks, and proves that the container is what was asked for.
+async fn finish(engine: &Engine, body: &Value, networks: &[(String, Value)], created: &Value) -> Result<(), NodeError> {
+    let gone = || NodeError::Failed(engine.says("docker created a container that it does not know"));
+    let id = created["Id"].as_str().filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric())).ok_or_else(gone)?;
+    for (network, endpoint) in networks {
+        let connect = json!({"Container": id, "EndpointConfig": endpoint});
+        let network: ContainerName = network.parse().map_err(|_| {
+            NodeError::Failed(engine.says(format!("the network {:?} has a name that is not supported", clean(network))))
+        })?;
+        engine.json(Method::POST, &format!("/networks/{network}/connect"), Some(&connect)).await?;
+    }
+    let new = engine.container(id).await?.ok_or_else(gone)?;
+    let found = differences(body, &new);
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(NodeError::Failed(format!("differs from what was asked for, so it was removed: {}", clean(&found.join("; ")))))
+}
+
+/// Removes prepared containers.
+pub(super) async fn discard(engine: &Engine, names: &[ContainerName]) -> Result<(), NodeError> {
+    for name in names {
+        remove(engine, &name.next()).await?;
+    }
+    Ok(())
+}
+
+/// Removes a prepared container, with the volumes that Docker made for it alone: those with a name, which the old
+/// container has too, stay.
+async fn remove(engine: &Engine, name: &str) -> Result<(), NodeError> {
+    engine.json(Method::DELETE, &format!("/containers/{name}?force=true&v=true"), None).await.map(drop)
+}

@@ -1,0 +1,30 @@
+//! Every time limit and size limit of this floor, in one place. A node that does not answer must never hold up a run.
+
+use std::time::Duration;
+
+/// A command on the node that only looks.
+pub(super) const EXEC: Duration = Duration::from_secs(20);
+/// `begin` and `recover`: the script itself waits up to 10 s (200 times 50 ms) for its runner.
+pub(super) const BEGIN: Duration = Duration::from_secs(30);
+/// Opening a channel over a connection that stands.
+pub(super) const CHANNEL: Duration = Duration::from_secs(10);
+/// One request to the Docker Engine API, its answer read whole. Creating a container on a busy disk takes seconds.
+pub(super) const DOCKER: Duration = Duration::from_secs(60);
+/// A pull may take hours, but not without a sign of life: the longest silence in its stream. Unpacking a layer is silent.
+pub(super) const PULL_SILENCE: Duration = Duration::from_secs(300);
+/// Attempts at a pull.
+pub(super) const PULL_ATTEMPTS: u32 = 3;
+/// Before the second attempt at a pull; doubles for each further one.
+pub(super) const PULL_BACKOFF: Duration = Duration::from_secs(1);
+/// A health check, the connection included.
+pub(super) const ASK: Duration = Duration::from_secs(5);
+/// A keepalive is sent after this much silence; after [`KEEPALIVE_MAX`] unanswered ones the connection counts as dead.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Unanswered keepalives.
+pub(super) const KEEPALIVE_MAX: usize = 3;
+/// Bytes of a command's output that are read. The longest answer, a transaction's state, has a few kilobytes.
+pub(super) const OUTPUT: usize = 256 << 10;
+/// Bytes of a health check's body that are read.
+pub(super) const BODY: usize = 1 << 20;
+/// Bytes of an answer of the Docker Engine API that are read.
+pub(super) const DOCKER_BODY: usize = 8 << 20;
