@@ -39,6 +39,8 @@ where
     let daemon = Daemon { shared, node };
     let service = hyper::service::service_fn(move |request| daemon.clone().answer(request));
     let mut server = hyper::server::conn::http1::Builder::new();
+    // `docker system dial-stdio` passes on the end of its input, and the answer still comes.
+    server.half_close(true);
     // A client that goes away without a word is no concern of ours.
     let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }
