@@ -16,6 +16,7 @@ mod inspect;
 mod lab;
 mod node;
 mod parts;
+mod ports;
 mod process;
 mod profile;
 mod program;
