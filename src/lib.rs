@@ -21,3 +21,4 @@ pub mod k8s;
 pub mod plan;
 pub mod remote;
 pub mod sim;
+pub mod tui;

@@ -100,13 +100,16 @@ impl Cluster {
         self.nodes.values().filter(|n| !n.master)
     }
 
-    /// The racks in natural order (`rack2` before `rack10`), each with its workers.
+    /// The racks in natural order (`rack2` before `rack10`), each with its workers in that order too.
     pub fn racks(&self) -> Vec<(&RackName, Vec<&Node>)> {
         let mut racks: BTreeMap<&RackName, Vec<&Node>> = BTreeMap::new();
         for node in self.workers() {
             racks.entry(&node.rack).or_default().push(node);
         }
         let mut racks: Vec<_> = racks.into_iter().collect();
+        for (_, nodes) in &mut racks {
+            nodes.sort_by_cached_key(|n| natural(n.name.as_str()));
+        }
         racks.sort_by_cached_key(|(rack, _)| natural(rack.as_str()));
         racks
     }

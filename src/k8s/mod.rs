@@ -1,6 +1,21 @@
 //! The second port: the cluster over its API. [`ClusterPort`] says what the engine may ask; the rest of this room
 //! implements it with kube.
+//!
+//! In reading order: [`port`](self) says what may be asked, `cluster` connects and answers, `watch` keeps the nodes' copy,
+//! `convert` turns Kubernetes' objects into sonoba's, `lease` and `endpoints` hold the only two writes, `patience` rides
+//! over an API server that is being restarted.
 
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
+mod convert;
+mod endpoints;
+#[cfg(test)]
+mod fake;
+mod lease;
+mod patience;
 mod port;
+mod watch;
 
+pub use cluster::KubeCluster;
 pub use port::{ClusterError, ClusterPort, Holder, Locked, NodeView};

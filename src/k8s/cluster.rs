@@ -1,0 +1,178 @@
+//! [`ClusterPort`] over kube.
+
+use super::lease::RunLock;
+use super::patience::{Patience, for_good, shown};
+use super::watch::NodeWatch;
+use super::{ClusterError, ClusterPort, Holder, Locked, NodeView, convert, endpoints, lease};
+use crate::fleet::{NodeName, PodProof};
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, ListParams};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Objects asked for at once: what kubectl asks for.
+const PAGE: u32 = 500;
+
+/// The cluster's API through a kubeconfig. Keeps a watched copy of the nodes until it is dropped.
+pub struct KubeCluster {
+    client: Client,
+    patience: Patience,
+    watch: NodeWatch,
+    /// The last list that was asked for because the watch could not be believed, and when.
+    asked: Mutex<Option<(Instant, Vec<NodeView>)>>,
+    lock: RunLock,
+}
+
+impl KubeCluster {
+    /// Reads the kubeconfig and begins to watch the nodes. Credential plugins run as under kubectl. Must be called
+    /// within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the kubeconfig, or the context in it, cannot be used, or its credentials cannot be had. That the API server
+    /// answers is not asked yet: [`ClusterPort::nodes`] does.
+    pub async fn connect(kubeconfig: &Path, context: Option<&str>) -> Result<KubeCluster, ClusterError> {
+        Self::connect_with(kubeconfig, context, Patience::default()).await
+    }
+
+    pub(super) async fn connect_with(
+        kubeconfig: &Path,
+        context: Option<&str>,
+        patience: Patience,
+    ) -> Result<KubeCluster, ClusterError> {
+        // The first one stays; it is ring in any case.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let file = kubeconfig.display();
+        let refused = |why: String| ClusterError::Refused(format!("kubeconfig {file}: {}", shown(&why)));
+        let parsed = Kubeconfig::read_from(kubeconfig).map_err(|e| refused(reason(&e)))?;
+        if let Some(wanted) = context
+            && !parsed.contexts.iter().any(|c| c.name == wanted)
+        {
+            let known: Vec<&str> = parsed.contexts.iter().map(|c| c.name.as_str()).collect();
+            return Err(refused(format!(
+                "has no context {wanted:?}, only: {}; mend `context` in the profile",
+                known.join(", ")
+            )));
+        }
+        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        let mut config = Config::from_custom_kubeconfig(parsed, &options).await.map_err(|e| refused(reason(&e)))?;
+        config.connect_timeout = Some(patience.request.min(Duration::from_secs(5)));
+        // `Patience` tries again, and says so; two of them would multiply.
+        config.default_retry = false;
+        let client = Client::try_from(config).map_err(|e| refused(for_good(&e).unwrap_or_else(|| reason(&e))))?;
+        let watch = NodeWatch::start(client.clone());
+        Ok(KubeCluster { client, patience, watch, asked: Mutex::new(None), lock: RunLock::default() })
+    }
+
+    /// The whole of a paged list. A snapshot that goes stale between two pages starts anew, as does any page that fails.
+    async fn list<K>(&self, what: &str, api: &Api<K>, params: ListParams) -> Result<Vec<K>, ClusterError>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned,
+    {
+        let mut all: Vec<K> = Vec::new();
+        let mut token: Option<String> = None;
+        // A restart is for a stale token; a server that answers 410 for ever is stopped by the count.
+        let mut restarts = 0;
+        loop {
+            let mut page = params.clone().limit(PAGE);
+            page.continue_token.clone_from(&token);
+            let answer = self
+                .patience
+                .ask(what, || async {
+                    match api.list(&page).await {
+                        Err(kube::Error::Api(s)) if s.code == 410 && page.continue_token.is_some() => Ok(None),
+                        answer => answer.map(Some),
+                    }
+                })
+                .await?;
+            let Some(list) = answer else {
+                restarts += 1;
+                if restarts > 3 {
+                    return Err(ClusterError::Away(format!("could not {what}: the list goes stale while it is read")));
+                }
+                all.clear();
+                token = None;
+                continue;
+            };
+            all.extend(list.items);
+            token = list.metadata.continue_.filter(|t| !t.is_empty());
+            if token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// An error with its causes, each once.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[async_trait]
+impl ClusterPort for KubeCluster {
+    async fn nodes(&self) -> Result<Vec<NodeView>, ClusterError> {
+        let asked_at = self.asked.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(at, _)| *at);
+        if let Some((at, nodes)) = self.watch.fresh(self.patience.request).await
+            && asked_at.is_none_or(|asked| asked < at)
+        {
+            return Ok(nodes.iter().filter_map(|n| convert::node(n)).collect());
+        }
+        // A silent watch is normal in a small cluster: the answer of a moment ago still holds, unless the watch broke.
+        if self.watch.spoke().is_some()
+            && let Some((at, nodes)) = self.asked.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && at.elapsed() < Duration::from_secs(5)
+        {
+            return Ok(nodes.clone());
+        }
+        let api: Api<Node> = Api::all(self.client.clone());
+        let nodes: Vec<NodeView> =
+            self.list("list the nodes", &api, ListParams::default()).await?.iter().filter_map(convert::node).collect();
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), nodes.clone()));
+        Ok(nodes)
+    }
+
+    async fn node(&self, name: &NodeName) -> Result<Option<NodeView>, ClusterError> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let node = self.patience.ask(&format!("read node {name}"), || api.get_opt(name.as_str())).await?;
+        Ok(node.as_ref().and_then(convert::node).filter(|view| view.name == *name))
+    }
+
+    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError> {
+        let api: Api<Pod> = Api::all(self.client.clone());
+        let of_node = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let pods = self.list(&format!("list the pods of {node}"), &api, of_node).await?;
+        let bound = |p: &&Pod| p.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(node.as_str());
+        Ok(pods.iter().filter(bound).filter_map(convert::pod).collect())
+    }
+
+    async fn leader(&self, lease: &str) -> Result<Option<String>, ClusterError> {
+        lease::leader(&self.client, &self.patience, lease).await
+    }
+
+    async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError> {
+        self.lock.take(&self.client, &self.patience, holder).await
+    }
+
+    async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {
+        self.lock.give_back(&self.client, &self.patience, holder).await
+    }
+
+    async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError> {
+        endpoints::set(&self.client, &self.patience, address, serve).await
+    }
+}

@@ -1,0 +1,230 @@
+//! A small API server for tests: real HTTP on loopback, with resource versions, conflicts, paging, watches and faults.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+
+/// What happens to one request, whatever it asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// It is answered: the next fault is for a later one.
+    None,
+    /// This status.
+    Status(u16),
+    /// The connection is cut.
+    Cut,
+}
+
+#[derive(Default)]
+struct State {
+    /// Collection path -> name -> object.
+    objects: BTreeMap<String, BTreeMap<String, Value>>,
+    version: u64,
+    faults: VecDeque<Fault>,
+    /// While set, every request is cut and watches end.
+    away: bool,
+    log: Vec<String>,
+    /// Version, collection and line of every change: a watch begins where its list ended.
+    history: Vec<(u64, String, String)>,
+}
+
+/// The server; it ends when this is dropped.
+pub(super) struct FakeApi {
+    state: Arc<Mutex<State>>,
+    events: broadcast::Sender<(String, String)>,
+    task: JoinHandle<()>,
+    dir: tempfile::TempDir,
+}
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+impl FakeApi {
+    pub async fn start() -> FakeApi {
+        let state = Arc::new(Mutex::new(State { version: 1, ..State::default() }));
+        let (events, _) = broadcast::channel(64);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let kubeconfig = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+             clusters: [{{name: c, cluster: {{server: \"http://127.0.0.1:{port}\"}}}}]\nusers: [{{name: u, user: {{token: s3cret}}}}]\n"
+        );
+        std::fs::write(dir.path().join("kubeconfig"), kubeconfig).unwrap();
+        let task = tokio::spawn(accept(listener, Arc::clone(&state), events.clone()));
+        FakeApi { state, events, task, dir }
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("kubeconfig")
+    }
+
+    /// Creates or replaces an object and tells the watchers.
+    pub fn put(&self, collection: &str, mut object: Value) {
+        let mut state = self.state.lock().unwrap();
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        let old = state.objects.entry(collection.to_owned()).or_default().insert(name, object.clone());
+        let kind = if old.is_some() { "MODIFIED" } else { "ADDED" };
+        let line = json!({"type": kind, "object": object}).to_string() + "\n";
+        let version = state.version;
+        state.history.push((version, collection.to_owned(), line.clone()));
+        let _ = self.events.send((collection.to_owned(), line));
+    }
+
+    pub fn get(&self, collection: &str, name: &str) -> Option<Value> {
+        self.state.lock().unwrap().objects.get(collection)?.get(name).cloned()
+    }
+
+    pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().faults.extend(faults);
+    }
+
+    pub fn set_away(&self, away: bool) {
+        self.state.lock().unwrap().away = away;
+        let _ = self.events.send((String::new(), String::new()));
+    }
+
+    /// Requests so far whose line contains `part`.
+    pub fn count(&self, part: &str) -> usize {
+        self.state.lock().unwrap().log.iter().filter(|l| l.contains(part)).count()
+    }
+}
+
+impl Drop for FakeApi {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, events: broadcast::Sender<(String, String)>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let (state, events) = (Arc::clone(&state), events.clone());
+        tokio::spawn(async move {
+            let service =
+                hyper::service::service_fn(move |request| answer(Arc::clone(&state), events.clone(), request));
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(
+    state: Arc<Mutex<State>>,
+    events: broadcast::Sender<(String, String)>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, std::io::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let mut state = state.lock().unwrap();
+    state.log.push(format!("{} {}", head.method, head.uri));
+    if state.away {
+        return Err(std::io::Error::other("away"));
+    }
+    let query: BTreeMap<&str, &str> =
+        head.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let watching = query.get("watch") == Some(&"true");
+    // Faults are for the requests under test, not for the watch that runs beside them.
+    if !watching && let Some(fault) = state.faults.pop_front() {
+        match fault {
+            Fault::None => {}
+            Fault::Status(code) => return Ok(status(code, "Injected")),
+            Fault::Cut => return Err(std::io::Error::other("cut")),
+        }
+    }
+    let path = head.uri.path();
+    if watching {
+        let since: u64 = query.get("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
+        let missed = state.history.iter().filter(|(version, of, _)| *version > since && of == path);
+        return Ok(watch(path, missed.map(|(_, _, line)| line.clone()).collect(), events.subscribe()));
+    }
+    if let Some(objects) = state.objects.get(path).filter(|_| head.method == Method::GET) {
+        return Ok(list(path, objects, &query, state.version));
+    }
+    let (collection, name) = match head.method {
+        Method::POST => (path, ""),
+        _ => path.rsplit_once('/').unwrap_or((path, "")),
+    };
+    if head.method == Method::GET {
+        let found = state.objects.get(collection).and_then(|all| all.get(name));
+        return Ok(found.map_or_else(|| status(404, "NotFound"), |o| json_body(200, o)));
+    }
+    let mut object: Value = serde_json::from_slice(&body).map_err(std::io::Error::other)?;
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    state.version += 1;
+    let version = json!(state.version.to_string());
+    let all = state.objects.entry(collection.to_owned()).or_default();
+    match (all.get(&name), &head.method) {
+        (Some(_), &Method::POST) => return Ok(status(409, "AlreadyExists")),
+        (Some(old), &Method::PUT) if old["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] => {
+            return Ok(status(409, "Conflict"));
+        }
+        (Some(_), &Method::PUT) | (None, &Method::POST) => {}
+        _ => return Ok(status(405, "MethodNotAllowed")),
+    }
+    object["metadata"]["resourceVersion"] = version;
+    all.insert(name, object.clone());
+    Ok(json_body(200, &object))
+}
+
+fn list(path: &str, objects: &BTreeMap<String, Value>, query: &BTreeMap<&str, &str>, version: u64) -> Response<Body> {
+    let start: usize = query.get("continue").and_then(|t| t.parse().ok()).unwrap_or(0);
+    let limit: usize = query.get("limit").and_then(|t| t.parse().ok()).unwrap_or(usize::MAX);
+    let end = start.saturating_add(limit).min(objects.len());
+    let token = if end < objects.len() { end.to_string() } else { String::new() };
+    let items: Vec<&Value> = objects.values().skip(start).take(end - start).collect();
+    let (kind, api) = match path.rsplit('/').next() {
+        Some("pods") => ("PodList", "v1"),
+        Some("endpointslices") => ("EndpointSliceList", "discovery.k8s.io/v1"),
+        _ => ("NodeList", "v1"),
+    };
+    let metadata = json!({"resourceVersion": version.to_string(), "continue": token});
+    json_body(200, &json!({"kind": kind, "apiVersion": api, "metadata": metadata, "items": items}))
+}
+
+fn watch(path: &str, missed: Vec<String>, events: broadcast::Receiver<(String, String)>) -> Response<Body> {
+    let path = path.to_owned();
+    let missed = futures::stream::iter(missed).map(|line| Ok(Frame::data(Bytes::from(line))));
+    let lines = futures::stream::unfold(events, move |mut events| {
+        let path = path.clone();
+        async move {
+            loop {
+                let (collection, line) = events.recv().await.ok()?;
+                if collection.is_empty() {
+                    return None;
+                }
+                if collection == path {
+                    return Some((Ok(Frame::data(Bytes::from(line))), events));
+                }
+            }
+        }
+    });
+    Response::new(BodyExt::boxed(StreamBody::new(missed.chain(lines))))
+}
+
+fn status(code: u16, reason: &str) -> Response<Body> {
+    json_body(
+        code,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": format!("injected {reason}"), "reason": reason, "code": code}),
+    )
+}
+
+fn json_body(code: u16, value: &Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(value.to_string())).map_err(|never: Infallible| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = hyper::StatusCode::from_u16(code).unwrap();
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,175 @@
+//! Riding over an API server that is itself being restarted: which failures pass, and how long to wait for that.
+
+use super::ClusterError;
+use crate::fleet::clean;
+use kube::client::AuthError;
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Time limits of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For the call with all its tries.
+    pub total: Duration,
+    /// For one try.
+    pub request: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { total: Duration::from_secs(30), request: Duration::from_secs(10) }
+    }
+}
+
+/// Why a call failed for good.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Somebody else changed the object since it was read, or created it first.
+    Conflict,
+    /// Anything else.
+    Other(ClusterError),
+}
+
+impl From<Trouble> for ClusterError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Conflict => ClusterError::Refused("the object keeps changing in the cluster's API".into()),
+            Trouble::Other(error) => error,
+        }
+    }
+}
+
+/// What one failed try means.
+enum Fate {
+    Again { why: String, after: Option<Duration> },
+    Never(Trouble),
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+impl Patience {
+    /// Asks until it is answered, refused for good, or the time is up. `what` completes "could not …".
+    pub async fn ask<T, F, Fut>(&self, what: &str, mut op: F) -> Result<T, Trouble>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = kube::Result<T>>,
+    {
+        let deadline = Instant::now() + self.total;
+        let mut wait = FIRST_WAIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (why, after) = match timeout(self.request.min(left), op()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => match judge(what, &error) {
+                    Fate::Never(trouble) => return Err(trouble),
+                    Fate::Again { why, after } => (why, after),
+                },
+                Err(_) => ("no answer in time".to_owned(), None),
+            };
+            // Jitter keeps many swaps that wait for one API server from coming back all at once.
+            let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
+            let next = Instant::now() + after.unwrap_or(jittered);
+            if next >= deadline {
+                let seconds = self.total.as_secs_f64();
+                return Err(Trouble::Other(ClusterError::Away(format!(
+                    "could not {what} within {seconds} s: {why}; check that the API server answers: kubectl get --raw /readyz"
+                ))));
+            }
+            tracing::debug!(what, why, "the API is asked again");
+            sleep_until(next).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+fn judge(what: &str, error: &kube::Error) -> Fate {
+    let never = |text: String| Fate::Never(Trouble::Other(ClusterError::Refused(text)));
+    match error {
+        kube::Error::Api(status) => {
+            let said = shown(if status.message.is_empty() { &status.reason } else { &status.message });
+            match status.code {
+                409 => Fate::Never(Trouble::Conflict),
+                // 410: a paged list took so long that its snapshot is gone; it starts anew.
+                408 | 410 | 429 | 500.. => {
+                    let after = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0);
+                    Fate::Again {
+                        why: format!("the API server answered {} {said}", status.code),
+                        after: after.map(|s| Duration::from_secs(s.into())),
+                    }
+                }
+                401 => never(format!(
+                    "could not {what}: the API server does not accept the kubeconfig's credentials ({said}); renew them"
+                )),
+                403 => never(format!(
+                    "could not {what}: {said}; grant what docs/rbac.yaml lists: kubectl apply -f rbac.yaml"
+                )),
+                code => never(format!("could not {what}: the API server answered {code} {said}")),
+            }
+        }
+        kube::Error::SerdeError(e) => {
+            never(format!("could not {what}: the answer is not what Kubernetes would send: {}", shown(&e.to_string())))
+        }
+        other => match for_good(other) {
+            Some(why) => never(format!("could not {what}: {why}")),
+            None => Fate::Again { why: root(other), after: None },
+        },
+    }
+}
+
+/// Whether the failure lies in the configuration, so that asking again is in vain. Never quotes a credential plugin's
+/// output: it may hold a token.
+pub(super) fn for_good(error: &kube::Error) -> Option<String> {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(e) = next {
+        if let Some(auth) = e.downcast_ref::<AuthError>() {
+            return Some(match auth {
+                AuthError::AuthExecRun { out, .. } => {
+                    format!(
+                        "the kubeconfig's credential plugin failed ({}); see why with: kubectl get nodes",
+                        out.status
+                    )
+                }
+                AuthError::AuthExecStart(e) => {
+                    format!("the kubeconfig's credential plugin did not start: {e}; install it or put it on the PATH")
+                }
+                AuthError::ReadTokenFile(e, path) => {
+                    format!("the kubeconfig's token file {} cannot be read: {e}", shown(&path.display().to_string()))
+                }
+                _ => "the kubeconfig's credentials cannot be used; see why with: kubectl get nodes".to_owned(),
+            });
+        }
+        // `io::Error::source` passes over the error that it wraps.
+        let wrapped = e.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = e.downcast_ref::<rustls::Error>().or_else(|| wrapped.and_then(|w| w.downcast_ref::<rustls::Error>()));
+        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+            return Some(format!(
+                "the API server's certificate is not trusted ({}); mend certificate-authority in the kubeconfig",
+                shown(&format!("{why:?}"))
+            ));
+        }
+        next = e.source();
+    }
+    None
+}
+
+/// The innermost cause: what the layers above repeat in longer words.
+fn root(error: &kube::Error) -> String {
+    let mut cause: &dyn StdError = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    shown(&cause.to_string())
+}
+
+/// Text from outside, cleaned and cut to a length that a line bears.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let text = clean(text);
+    match text.char_indices().nth(LONGEST) {
+        Some((i, _)) => format!("{}…", &text[..i]),
+        None => text,
+    }
+}

@@ -1,0 +1,321 @@
+//! All that the cockpit knows; every screen is painted from this alone.
+
+use super::backend::Options;
+use super::command::Command;
+use super::keymap::{Keymap, Mode};
+use super::msg::{Authority, Effect};
+use super::theme::Theme;
+use crate::fleet::{Cluster, NodeName, RunId};
+use crate::journal::{Run, RunState, Tone, Verb};
+use crate::plan::{Budget, Limits, Plan, Release};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How long a notice stays.
+const NOTICE: SignedDuration = SignedDuration::from_secs(6);
+
+/// Where the operator is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screen {
+    /// The cluster's map; home.
+    Topology,
+    /// Choosing a release and limits.
+    Stage,
+    /// Reading the plan.
+    Plan,
+    /// Typing the cluster's name.
+    Confirm,
+    /// Watching the run.
+    Run,
+    /// Reading what became of it.
+    Report,
+}
+
+/// What lies over the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The keys, scrolled down by so many lines.
+    Help(usize),
+    /// A question.
+    Ask(Question),
+}
+
+/// A question that a key must answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Leave a run that goes on?
+    Detach,
+    /// End the demo, its simulated cluster and its run?
+    EndDemo,
+    /// Abort the run?
+    Abort,
+}
+
+/// The whole state.
+#[derive(Debug)]
+pub struct App {
+    /// How the cockpit was opened.
+    pub options: Options,
+    /// Which key does what.
+    pub keymap: Keymap,
+    /// How roles look.
+    pub theme: Theme,
+    /// The terminal's columns and rows.
+    pub size: (u16, u16),
+    /// The clock, as the last tick gave it.
+    pub now: Timestamp,
+    /// Where the operator is.
+    pub screen: Screen,
+    /// What lies over it.
+    pub over: Option<Over>,
+    /// The cluster as last observed.
+    pub sight: Sight,
+    /// The releases of the profile.
+    pub releases: Vec<Release>,
+    /// The profile's budget.
+    pub budget: Budget,
+    /// The node under the cursor.
+    pub selected: Option<NodeName>,
+    /// What is being staged.
+    pub stage: StageView,
+    /// The plan on the table.
+    pub plan: Option<PlanView>,
+    /// The confirmation being typed.
+    pub confirm: ConfirmView,
+    /// The run that the cockpit is attached to.
+    pub run: Option<RunView>,
+    /// Lines that the report is scrolled down by.
+    pub report_top: usize,
+    /// Something to say for a moment.
+    pub notice: Option<Notice>,
+    authority: Option<Authority>,
+    dirty: bool,
+}
+
+/// The cluster as last observed.
+#[derive(Debug, Default)]
+pub struct Sight {
+    /// What was seen.
+    pub cluster: Option<Arc<Cluster>>,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Whether an observation is under way.
+    pub looking: bool,
+    /// Why the last one failed.
+    pub error: Option<String>,
+}
+
+/// What is being staged.
+#[derive(Debug)]
+pub struct StageView {
+    /// The cursor's line: releases first, then the limits.
+    pub cursor: usize,
+    /// The release that will be planned.
+    pub release: usize,
+    /// How far and how fast.
+    pub limits: Limits,
+    /// Whether the planner is at work.
+    pub planning: bool,
+}
+
+/// The plan on the table.
+#[derive(Debug)]
+pub struct PlanView {
+    /// The plan, as it would be applied.
+    pub plan: Arc<Plan>,
+    /// Phases and waves that are unfolded.
+    pub open: BTreeSet<(usize, Option<usize>)>,
+    /// The cursor's line.
+    pub cursor: usize,
+}
+
+/// The confirmation being typed.
+#[derive(Debug, Default)]
+pub struct ConfirmView {
+    /// What was typed so far.
+    pub typed: String,
+    /// What was wrong with it.
+    pub wrong: Option<String>,
+    /// Whether the engine is being started.
+    pub starting: bool,
+}
+
+/// The run that the cockpit is attached to.
+#[derive(Debug)]
+pub struct RunView {
+    /// Its id.
+    pub id: RunId,
+    /// What its journal told so far.
+    pub run: Run,
+    /// A command on its way: not yet in the journal.
+    pub sent: Option<Verb>,
+    /// The journal cannot be followed any further although the run has not ended.
+    pub lost: bool,
+    /// Log lines that the tail is scrolled up by.
+    pub back: usize,
+    /// The cluster was observed after the run had ended: what was seen then is truer than what was done.
+    pub past: bool,
+}
+
+/// Something to say for a moment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// In words.
+    pub text: String,
+    /// How loud.
+    pub tone: Tone,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl App {
+    /// A cockpit that has seen nothing yet.
+    pub fn new(
+        options: Options,
+        theme: Theme,
+        releases: Vec<Release>,
+        (limits, budget): (Limits, Budget),
+        now: Timestamp,
+    ) -> App {
+        let release = releases.len().saturating_sub(1);
+        App {
+            keymap: Keymap::standard(options.read_only),
+            authority: Authority::unless(options.read_only),
+            options,
+            theme,
+            size: (80, 24),
+            now,
+            screen: Screen::Topology,
+            over: None,
+            sight: Sight::default(),
+            releases,
+            budget,
+            selected: None,
+            stage: StageView { cursor: release, release, limits, planning: false },
+            plan: None,
+            confirm: ConfirmView::default(),
+            run: None,
+            report_top: 0,
+            notice: None,
+            dirty: true,
+        }
+    }
+
+    /// What to do first.
+    pub fn begin(&mut self) -> Vec<Effect> {
+        self.sight.looking = true;
+        vec![Effect::Attach, Effect::Observe]
+    }
+
+    /// The right to change something, unless the cockpit is read-only.
+    pub fn authority(&self) -> Option<Authority> {
+        self.authority.clone()
+    }
+
+    /// The mode that keys are looked up in.
+    pub fn mode(&self) -> Mode {
+        match (self.over, self.screen) {
+            (Some(Over::Help(_)), _) => Mode::Help,
+            (Some(Over::Ask(_)), _) => Mode::Ask,
+            (None, screen) => screen.mode(),
+        }
+    }
+
+    /// The state must be painted.
+    pub fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Whether the state must be painted.
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// The state was painted.
+    pub fn painted(&mut self) {
+        self.dirty = false;
+    }
+
+    /// Says something for a moment.
+    pub fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        let until = self.now.checked_add(NOTICE).unwrap_or(Timestamp::MAX);
+        self.notice = Some(Notice { text: text.into(), tone, until });
+        self.touch();
+    }
+
+    /// The run, while it has not ended.
+    pub fn live(&self) -> Option<&RunView> {
+        self.run.as_ref().filter(|r| r.run.ended().is_none())
+    }
+
+    /// Whether something on the screen moves by itself with the clock.
+    pub fn moving(&self) -> bool {
+        self.sight.looking || self.live().is_some_and(|r| !r.lost)
+    }
+
+    /// The run's clock: the present, unless the run is over or its journal is ahead of us.
+    pub fn run_now(&self) -> Timestamp {
+        match &self.run {
+            Some(view) if view.run.ended().is_some() || view.lost => view.run.now.unwrap_or(self.now),
+            Some(view) => view.run.now.map_or(self.now, |at| at.max(self.now)),
+            None => self.now,
+        }
+    }
+
+    /// Why `command` cannot be done now, in words; `None` when it can.
+    pub fn hindrance(&self, command: Command) -> Option<&'static str> {
+        let state = self.run.as_ref().map(|r| r.run.state);
+        let yes = |ok: bool, why| (!ok).then_some(why);
+        match command {
+            Command::Pause => yes(
+                matches!(state, Some(RunState::Running | RunState::Starting)),
+                "there is nothing to pause: the run is not running",
+            ),
+            Command::Resume => yes(
+                matches!(state, Some(RunState::Paused(_) | RunState::Pausing)),
+                "there is nothing to resume: the run is not paused",
+            ),
+            Command::Abort => yes(
+                state.is_some_and(|s| !matches!(s, RunState::Ended(_) | RunState::Aborting)),
+                "there is nothing to abort: the run is aborting already, or over",
+            ),
+            Command::OpenReport => {
+                yes(state.is_some_and(|s| matches!(s, RunState::Ended(_))), "the report comes when the run has ended")
+            }
+            Command::OpenRun => yes(self.run.is_some(), "there is no run yet: stage a release with s"),
+            Command::OpenStage => match (self.releases.is_empty(), &self.sight.cluster) {
+                (true, _) => Some("the profile has no [[release]]: add one, then come back"),
+                (_, None) => Some("the cluster has not been seen yet: wait, or observe again with r"),
+                _ => None,
+            },
+            Command::Observe => yes(!self.sight.looking, "an observation is under way"),
+            Command::MakePlan => yes(!self.stage.planning, "the planner is at work"),
+            Command::OpenConfirm => match &self.plan {
+                _ if self.live().is_some() => Some("a run is under way: only one at a time"),
+                Some(view) if view.plan.refused() => {
+                    Some("this plan cannot be applied: mend its errors, observe again, plan again")
+                }
+                Some(view) if view.plan.swaps().next().is_none() => Some("this plan has nothing to do"),
+                Some(_) => None,
+                None => Some("there is no plan"),
+            },
+            Command::Apply => yes(!self.confirm.starting, "the engine is being started"),
+            _ => None,
+        }
+    }
+}
+
+impl Screen {
+    /// The mode that its keys are looked up in.
+    pub fn mode(self) -> Mode {
+        match self {
+            Screen::Topology => Mode::Topology,
+            Screen::Stage => Mode::Stage,
+            Screen::Plan => Mode::Plan,
+            Screen::Confirm => Mode::Confirm,
+            Screen::Run => Mode::Run,
+            Screen::Report => Mode::Report,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the cockpit needs from below; the command line implements it.
+
+use crate::fleet::{Cluster, RunId};
+use crate::journal::{Record, Verb};
+use crate::plan::{Budget, Limits, Plan, Release, Settings, Stage};
+use async_trait::async_trait;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The cockpit's way to the cluster, the planner and the engine. Errors are texts for people: what, where, what to do.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Looks at the cluster and every node.
+    ///
+    /// # Errors
+    /// When the cluster cannot be observed.
+    async fn observe(&self) -> Result<Cluster, String>;
+
+    /// The releases that the profile knows.
+    fn releases(&self) -> Vec<Release>;
+
+    /// The profile's limits, budget and component settings.
+    fn defaults(&self) -> (Limits, Budget, Settings);
+
+    /// Plans a stage; pure and without I/O. Problems become the plan's findings.
+    fn plan(&self, cluster: &Cluster, stage: &Stage) -> Plan;
+
+    /// Starts an engine on `plan`, exactly as shown, and attaches to it.
+    ///
+    /// # Errors
+    /// When the engine could not be started; nothing has been touched then.
+    async fn start(&self, plan: Plan) -> Result<RunHandle, String>;
+
+    /// Attaches to the run that is under way, if there is one.
+    async fn attach(&self) -> Option<RunHandle>;
+
+    /// Sends a command to the run's engine. Whether it took effect is for the journal to say.
+    ///
+    /// # Errors
+    /// When the engine could not be told.
+    async fn command(&self, run: &RunHandle, verb: Verb) -> Result<(), String>;
+}
+
+/// A run that the cockpit is attached to.
+#[derive(Debug)]
+pub struct RunHandle {
+    /// The run.
+    pub id: RunId,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Its journal from the first record on. Closed when there is nothing more to follow.
+    pub records: mpsc::Receiver<Record>,
+}
+
+/// How the cockpit is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Watch only: no key commands anything.
+    pub read_only: bool,
+    /// What the header calls the cluster before it was observed.
+    pub title: String,
+    /// The cluster is simulated and ends with the cockpit.
+    pub demo: bool,
+}

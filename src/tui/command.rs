@@ -1,0 +1,72 @@
+//! What can be done in the cockpit, by name. Keys map to these names, and the help is made from them.
+
+macro_rules! commands {
+    ($($variant:ident $name:literal $hint:literal $about:literal;)*) => {
+        /// Something that a key can do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Command { $(#[doc = $about] $variant,)* }
+
+        impl Command {
+            /// Every command.
+            #[cfg(test)]
+            pub const ALL: &[Command] = &[$(Command::$variant,)*];
+
+            /// Its stable name, as a keymap file writes it.
+            pub fn name(self) -> &'static str {
+                match self { $(Command::$variant => $name,)* }
+            }
+
+            /// Its word in the footer; empty when it is not worth a place there.
+            pub fn hint(self) -> &'static str {
+                match self { $(Command::$variant => $hint,)* }
+            }
+
+            /// What it does, for the help.
+            pub fn about(self) -> &'static str {
+                match self { $(Command::$variant => $about,)* }
+            }
+        }
+    };
+}
+
+commands! {
+    Help "help" "help" "show or hide the keys of this screen";
+    CloseHelp "close-help" "close" "close the help";
+    Quit "quit" "quit" "leave; a run goes on without the cockpit";
+    Repaint "repaint" "" "paint the screen anew";
+    Back "back" "back" "back to the screen before";
+    Up "up" "" "one up";
+    Down "down" "" "one down";
+    Left "left" "" "one to the left; less";
+    Right "right" "" "one to the right; more";
+    PageUp "page-up" "" "ten up";
+    PageDown "page-down" "" "ten down";
+    First "first" "" "to the first";
+    Last "last" "" "to the last";
+    Observe "observe" "observe" "look at the cluster and every node again";
+    OpenStage "open-stage" "stage" "stage a release";
+    OpenMap "open-map" "map" "the map, with the run's swaps on it";
+    OpenRun "open-run" "run" "the run";
+    More "more" "more" "raise the selected limit";
+    Less "less" "less" "lower the selected limit";
+    MakePlan "make-plan" "plan" "plan the release; nothing is touched";
+    Fold "fold" "fold" "fold or unfold the selected line";
+    FoldAll "fold-all" "fold all" "fold or unfold every phase";
+    OpenConfirm "open-confirm" "apply" "apply this plan; asks for the cluster's name";
+    Apply "apply" "apply" "start the run";
+    Erase "erase" "" "take the last character away";
+    EraseAll "erase-all" "" "empty the field";
+    Pause "pause" "pause" "finish what is in flight, start nothing new";
+    Resume "resume" "resume" "go on with a paused run";
+    Abort "abort" "abort" "roll back what is in flight and end; asks first";
+    OpenReport "open-report" "report" "the report of the run";
+    Yes "yes" "yes" "yes";
+    No "no" "no" "no";
+}
+
+impl Command {
+    /// Whether it leads to a change of the cluster or a run; such commands have no key in a read-only cockpit.
+    pub fn acts(self) -> bool {
+        matches!(self, Command::OpenConfirm | Command::Apply | Command::Pause | Command::Resume | Command::Abort)
+    }
+}

@@ -1,0 +1,52 @@
+//! Paints a state: header, the screen, footer, and what lies over them.
+
+use super::app::{App, Over, Screen};
+use super::{screens, text, widgets};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::Line;
+
+/// The smallest terminal on which everything has its place.
+const SMALLEST: (u16, u16) = (80, 24);
+
+/// Paints `app`.
+pub fn draw(app: &App, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        return too_small(app, frame, area);
+    }
+    let [head, body, foot] =
+        Layout::vertical([Constraint::Length(3), Constraint::Min(0), Constraint::Length(2)]).areas(area);
+    widgets::header::draw(app, frame, head);
+    // One column of air on both sides.
+    let body = Rect { x: body.x + 1, width: body.width - 2, ..body };
+    match app.screen {
+        Screen::Topology => screens::topology::draw(app, frame, body),
+        Screen::Stage => screens::stage::draw(app, frame, body),
+        Screen::Plan => screens::plan::draw(app, frame, body),
+        Screen::Confirm => screens::confirm::draw(app, frame, body),
+        Screen::Run => screens::run::draw(app, frame, body),
+        Screen::Report => screens::report::draw(app, frame, body),
+    }
+    widgets::footer::draw(app, frame, foot);
+    match app.over {
+        Some(Over::Help(top)) => screens::help::draw(app, frame, body, top),
+        Some(Over::Ask(question)) => screens::ask::draw(app, frame, body, question),
+        None => {}
+    }
+}
+
+/// A run is not harmed by a small window: say so, and say what is needed.
+fn too_small(app: &App, frame: &mut Frame<'_>, area: Rect) {
+    let mut words = vec![format!(
+        "sonoba needs {} columns and {} rows; this terminal has {} by {}. Make it larger, or its letters smaller.",
+        SMALLEST.0, SMALLEST.1, area.width, area.height
+    )];
+    if let Some(view) = &app.run {
+        let done = view.run.count(|s| s == crate::journal::SwapState::Committed);
+        words.push(format!("The run is {}: {done} of {} swaps.", widgets::state_word(&view.run), view.run.swaps.len()));
+    }
+    words.push("q leaves.".into());
+    let lines = words.iter().flat_map(|w| text::wrap(w, area.width.into())).map(Line::from).collect();
+    widgets::paint(frame, area, lines, "");
+}

@@ -1,0 +1,320 @@
+//! The outer loop: the only place that owns the terminal, reads the clock and calls the backend.
+
+use super::app::App;
+use super::backend::{Backend, Options, RunHandle};
+use super::draw::draw;
+use super::msg::{Begun, Effect, Msg};
+use super::theme::Theme;
+use super::update::update;
+use crate::journal::Verb;
+use crossterm::event::{Event, EventStream, KeyEventKind};
+use futures::StreamExt;
+use jiff::Timestamp;
+use ratatui::DefaultTerminal;
+use ratatui::layout::Rect;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// The clock's step: fine enough for a countdown in tenths.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Pictures are at least this far apart, however fast records come.
+const FRAME: Duration = Duration::from_millis(33);
+
+/// How long leaving waits for starts and commands on their way.
+const ERRANDS: Duration = Duration::from_secs(3);
+
+/// Records folded between two looks at the keyboard.
+const BATCH: usize = 512;
+
+/// Why the cockpit could not go on. The run is not touched by it.
+#[derive(Debug, thiserror::Error)]
+pub enum TuiError {
+    /// Standard output or input is not a terminal.
+    #[error("the cockpit needs a terminal; use `sonoba plan`, `sonoba apply` and `sonoba report` without one")]
+    NoTerminal,
+    /// The terminal failed.
+    #[error("the terminal failed while {doing}: {source}; a run goes on, come back with `sonoba`")]
+    Terminal {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A part of the cockpit panicked; the panic's own message stands above.
+    #[error("the cockpit failed inside: {0}; a run goes on, come back with `sonoba`")]
+    Inside(#[source] JoinError),
+}
+
+/// Opens the cockpit; returns when the operator leaves, or on SIGTERM, SIGHUP or SIGINT. The terminal is as before then.
+///
+/// # Errors
+/// [`TuiError`]: no terminal, or the terminal fails.
+pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<(), TuiError> {
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Err(TuiError::NoTerminal);
+    }
+    let theme = Theme::for_environment(std::env::var_os("NO_COLOR").as_deref());
+    let (limits, budget, _) = backend.defaults();
+    let mut app = App::new(options, theme, backend.releases(), (limits, budget), Timestamp::now());
+    let farewell = {
+        let mut screen = Stage::open()?;
+        Driver::new(backend).drive(&mut app, &mut screen.terminal).await?
+    };
+    if let Some(words) = farewell {
+        // The screen is gone already; nobody is left to be told when this fails.
+        let _ = writeln!(std::io::stderr(), "sonoba: {words}");
+    }
+    Ok(())
+}
+
+/// The terminal while it is the cockpit's. Given back on drop; a panic gives it back before its message is printed.
+struct Stage {
+    terminal: DefaultTerminal,
+}
+
+impl Stage {
+    fn open() -> Result<Stage, TuiError> {
+        let terminal =
+            ratatui::try_init().map_err(|source| TuiError::Terminal { doing: "the screen was set up", source })?;
+        Ok(Stage { terminal })
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // After a hang-up there is no terminal to give back to: no more can be done then.
+        let _ = self.terminal.show_cursor();
+        let _ = ratatui::try_restore();
+    }
+}
+
+struct Driver {
+    backend: Arc<dyn Backend>,
+    run: Option<Arc<RunHandle>>,
+    tasks: JoinSet<()>,
+    /// Starts and commands: these are not cut off when the operator leaves right after the key.
+    errands: JoinSet<()>,
+    sender: mpsc::Sender<Told>,
+    inbox: mpsc::Receiver<Told>,
+    leaving: Option<Option<String>>,
+    repaint: bool,
+}
+
+/// What tasks tell the loop.
+enum Told {
+    Msg(Msg),
+    /// A run to attach to, and what to tell the core of it.
+    Run(RunHandle, fn(Begun) -> Msg),
+}
+
+impl Driver {
+    fn new(backend: Arc<dyn Backend>) -> Driver {
+        let (sender, inbox) = mpsc::channel(64);
+        Driver {
+            backend,
+            run: None,
+            tasks: JoinSet::new(),
+            errands: JoinSet::new(),
+            sender,
+            inbox,
+            leaving: None,
+            repaint: false,
+        }
+    }
+
+    /// The loop. Returns what to print after the screen is gone.
+    async fn drive(mut self, app: &mut App, terminal: &mut DefaultTerminal) -> Result<Option<String>, TuiError> {
+        let failed = |doing| move |source| TuiError::Terminal { doing, source };
+        let mut signals = Signals::new().map_err(failed("signal handlers were set"))?;
+        let mut events = EventStream::new();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let size = terminal.size().map_err(failed("its size was asked"))?;
+        // Not every terminal hands out an empty screen.
+        wipe(terminal).map_err(failed("the screen was cleared"))?;
+        update(app, Msg::Resize(size.width, size.height));
+        for effect in app.begin() {
+            self.carry_out(effect);
+        }
+        let mut next_frame = Instant::now();
+        loop {
+            if let Some(words) = self.leaving.take() {
+                self.finish_errands().await;
+                return Ok(words);
+            }
+            let effects = tokio::select! {
+                biased;
+                () = signals.any() => {
+                    self.finish_errands().await;
+                    return Ok(None);
+                }
+                event = events.next() => match event {
+                    // The terminal is gone: the run goes on without us.
+                    None => {
+                        self.finish_errands().await;
+                        return Ok(None);
+                    }
+                    Some(event) => match message(event.map_err(failed("a key was read"))?) {
+                        Some(msg) => update(app, msg),
+                        None => Vec::new(),
+                    },
+                },
+                Some(ended) = self.errands.join_next() => {
+                    ended.map_err(TuiError::Inside)?;
+                    Vec::new()
+                }
+                Some(ended) = self.tasks.join_next() => {
+                    ended.map_err(TuiError::Inside)?;
+                    Vec::new()
+                }
+                () = tokio::time::sleep_until(next_frame), if app.dirty() || self.repaint => {
+                    if std::mem::take(&mut self.repaint) {
+                        wipe(terminal).map_err(failed("the screen was cleared"))?;
+                    }
+                    terminal.draw(|frame| draw(app, frame)).map_err(failed("the screen was painted"))?;
+                    app.painted();
+                    next_frame = Instant::now() + FRAME;
+                    Vec::new()
+                }
+                Some(told) = self.inbox.recv() => match told {
+                    Told::Msg(msg) => update(app, msg),
+                    Told::Run(handle, tell) => {
+                        let begun = self.follow(handle);
+                        update(app, tell(begun))
+                    }
+                },
+                _ = ticks.tick() => update(app, Msg::Tick(Timestamp::now())),
+            };
+            for effect in effects {
+                self.carry_out(effect);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let (backend, sender) = (self.backend.clone(), self.sender.clone());
+        match effect {
+            Effect::Observe => self.spawn(async move {
+                let seen = backend.observe().await.map(Box::new);
+                tell(&sender, Msg::Observed(seen)).await;
+            }),
+            Effect::Plan(cluster, stage) => {
+                // A plan for thousands of nodes takes long enough to be felt at the keyboard.
+                self.tasks.spawn_blocking(move || {
+                    let plan = backend.plan(&cluster, &stage);
+                    // Nobody is left to be told once the loop has ended.
+                    let _ = sender.blocking_send(Told::Msg(Msg::Planned(Arc::new(plan))));
+                });
+            }
+            Effect::Attach => self.spawn(async move {
+                match backend.attach().await {
+                    Some(handle) => give(&sender, handle, |begun| Msg::Attached(Some(begun))).await,
+                    None => tell(&sender, Msg::Attached(None)).await,
+                }
+            }),
+            Effect::Start(_, plan) => {
+                self.errands.spawn(async move {
+                    match backend.start(plan.as_ref().clone()).await {
+                        Ok(handle) => give(&sender, handle, |begun| Msg::Started(Ok(begun))).await,
+                        Err(why) => tell(&sender, Msg::Started(Err(why))).await,
+                    }
+                });
+            }
+            Effect::Command(_, verb) => {
+                let run = self.run.clone();
+                self.errands.spawn(async move {
+                    let result = deliver(backend.as_ref(), run, verb).await;
+                    tell(&sender, Msg::Commanded(verb, result)).await;
+                });
+            }
+            Effect::Repaint => self.repaint = true,
+            Effect::Leave(words) => self.leaving = Some(words),
+        }
+    }
+
+    /// Waits for starts and commands that are on their way, for a moment: a hanging engine must not hold the terminal.
+    async fn finish_errands(&mut self) {
+        self.inbox.close();
+        let all = async { while self.errands.join_next().await.is_some() {} };
+        if tokio::time::timeout(ERRANDS, all).await.is_err() {
+            tracing::warn!("left the cockpit while a command was still on its way to the engine");
+        }
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Keeps the handle for commands and sends its records on.
+    fn follow(&mut self, mut handle: RunHandle) -> Begun {
+        let mut records = std::mem::replace(&mut handle.records, mpsc::channel(1).1);
+        let (id, sender) = (handle.id.clone(), self.sender.clone());
+        self.spawn(async move {
+            let mut batch = Vec::with_capacity(BATCH);
+            while records.recv_many(&mut batch, BATCH).await > 0 {
+                tell(&sender, Msg::Records(id.clone(), std::mem::take(&mut batch))).await;
+            }
+            tell(&sender, Msg::RecordsEnded(id)).await;
+        });
+        let begun = Begun { id: handle.id.clone(), plan: handle.plan.clone() };
+        self.run = Some(Arc::new(handle));
+        begun
+    }
+}
+
+/// Clears the screen, so that the next picture is painted in full. `Terminal::clear` would ask the terminal for its cursor,
+/// and the answer would be lost among the keys.
+fn wipe(terminal: &mut DefaultTerminal) -> std::io::Result<()> {
+    let size = terminal.size()?;
+    terminal.resize(Rect::new(0, 0, size.width, size.height))
+}
+
+async fn deliver(backend: &dyn Backend, run: Option<Arc<RunHandle>>, verb: Verb) -> Result<(), String> {
+    match run {
+        Some(run) => backend.command(&run, verb).await,
+        None => Err("there is no run".into()),
+    }
+}
+
+// A closed inbox means that the loop has ended: nobody is left to be told.
+async fn tell(sender: &mpsc::Sender<Told>, msg: Msg) {
+    let _ = sender.send(Told::Msg(msg)).await;
+}
+
+async fn give(sender: &mpsc::Sender<Told>, handle: RunHandle, tell: fn(Begun) -> Msg) {
+    let _ = sender.send(Told::Run(handle, tell)).await;
+}
+
+/// The core's message for a terminal event, if it is one that counts.
+fn message(event: Event) -> Option<Msg> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => Some(Msg::Key(key)),
+        Event::Resize(columns, rows) => Some(Msg::Resize(columns, rows)),
+        _ => None,
+    }
+}
+
+/// The signals that end the cockpit.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let on = |kind| signal(kind);
+        Ok(Signals([on(SignalKind::terminate())?, on(SignalKind::hangup())?, on(SignalKind::interrupt())?]))
+    }
+
+    async fn any(&mut self) {
+        let [terminate, hangup, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What comes back from outside: observations, plans, the journal.
+
+use super::app::{App, PlanView, RunView, Screen};
+use super::msg::{Begun, Effect, Msg};
+use super::outline;
+use crate::fleet::{RunId, clean};
+use crate::journal::{Outcome, Record, Run, RunState, Tone, Verb};
+use crate::plan::Plan;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Takes a message that is not a key's.
+pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
+    match msg {
+        Msg::Key(_) | Msg::Resize(..) => {}
+        Msg::Tick(now) => tick(app, now),
+        Msg::Observed(result) => {
+            app.sight.looking = false;
+            match result {
+                Ok(cluster) => {
+                    app.sight.error = None;
+                    app.sight.at = Some(app.now);
+                    if !app.selected.as_ref().is_some_and(|n| cluster.nodes.contains_key(n)) {
+                        app.selected = cluster.masters().chain(cluster.workers()).next().map(|n| n.name.clone());
+                    }
+                    app.sight.cluster = Some(Arc::from(cluster));
+                    if let Some(view) = &mut app.run {
+                        view.past = view.run.ended().is_some();
+                    }
+                }
+                Err(why) => app.sight.error = Some(clean(&why)),
+            }
+            app.touch();
+        }
+        Msg::Planned(plan) => {
+            app.stage.planning = false;
+            app.plan = Some(unfolded(plan, super::screens::plan::tree_height(app.size.1)));
+            app.screen = Screen::Plan;
+            app.touch();
+        }
+        Msg::Attached(None) => {
+            if app.options.read_only {
+                app.say(Tone::Notice, "no run is under way; this is the cluster as it is");
+            }
+        }
+        Msg::Attached(Some(begun)) => attach(app, begun),
+        Msg::Started(Ok(begun)) => {
+            app.confirm.starting = false;
+            // It is the run's now: applying it a second time would be refused.
+            app.plan = None;
+            attach(app, begun);
+        }
+        Msg::Started(Err(why)) => {
+            app.confirm.starting = false;
+            app.confirm.wrong = Some(format!("not started: {}", clean(&why)));
+            app.touch();
+        }
+        Msg::Records(id, records) => return fold(app, &id, &records),
+        Msg::RecordsEnded(id) => {
+            if let Some(view) = app.run.as_mut().filter(|v| v.id == id && v.run.ended().is_none()) {
+                view.lost = true;
+                app.touch();
+            }
+        }
+        Msg::Commanded(verb, result) => {
+            if let Err(why) = result {
+                if let Some(view) = &mut app.run {
+                    view.sent = None;
+                }
+                app.say(Tone::Alarm, format!("{} not delivered: {}", word(verb), clean(&why)));
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// The plan with as much unfolded as fits `height` lines; lists of pulls stay folded.
+fn unfolded(plan: Arc<Plan>, height: usize) -> PlanView {
+    let phases = plan.phases.iter().enumerate().filter(|(_, phase)| phase.pulls.is_empty());
+    let phases: BTreeSet<_> = phases.map(|(p, _)| (p, None)).collect();
+    let mut view = PlanView { plan, open: phases, cursor: 0 };
+    if outline::rows(&view).len() > height {
+        view.open.clear();
+    }
+    view
+}
+
+/// A command as people say it.
+pub fn word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Pause => "pause",
+        Verb::Resume => "resume",
+        Verb::Abort => "abort",
+    }
+}
+
+fn tick(app: &mut App, now: Timestamp) {
+    app.now = now;
+    if app.notice.as_ref().is_some_and(|n| n.until <= now) {
+        app.notice = None;
+        app.touch();
+    }
+    if app.moving() {
+        app.touch();
+    }
+}
+
+fn attach(app: &mut App, begun: Begun) {
+    let run = Run::new(begun.plan);
+    app.run = Some(RunView { id: begun.id, run, sent: None, lost: false, back: 0, past: false });
+    app.over = None;
+    app.screen = Screen::Run;
+    app.touch();
+}
+
+/// Folds records; those of a run that is no longer on the screen are passed over.
+fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
+    let Some(view) = app.run.as_mut().filter(|v| v.id == *id) else { return Vec::new() };
+    let (was, lines) = (view.run.state, view.run.log.len());
+    for record in records {
+        view.run.apply(record);
+    }
+    if view.back > 0 {
+        // Who reads the past keeps the place while the log grows.
+        view.back += view.run.log.len().saturating_sub(lines);
+    }
+    let state = view.run.state;
+    if state != was {
+        view.sent = None;
+    }
+    app.touch();
+    match (was, state) {
+        (RunState::Ended(_), _) => {}
+        (_, RunState::Ended(outcome)) => {
+            let tone = if outcome == Outcome::Completed { Tone::Calm } else { Tone::Alarm };
+            // What lay over the screen asked about a run that is over now.
+            app.over = app.over.filter(|o| matches!(o, super::app::Over::Help(_)));
+            app.say(tone, format!("the run has ended: {}; its report says more", outcome_word(outcome)));
+            app.sight.looking = true;
+            return vec![Effect::Observe];
+        }
+        (_, RunState::Paused(_)) if was != state => {
+            let why = app.run.as_ref().map(|v| v.run.why.clone()).unwrap_or_default();
+            app.say(Tone::Notice, format!("paused: {why}"));
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// How a run ended, as people say it.
+pub fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "completed",
+        Outcome::Paused => "paused",
+        Outcome::Aborted => "aborted",
+        Outcome::Failed => "failed",
+        Outcome::RolledBack => "rolled back",
+    }
+}

@@ -1,0 +1,211 @@
+//! Which key does what, in which mode: one table, from which the help and the footer are made too.
+
+use super::command::Command;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// What the keys mean now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// On every screen on which nothing is typed or asked.
+    Anywhere,
+    /// The map.
+    Topology,
+    /// Staging.
+    Stage,
+    /// The plan's tree.
+    Plan,
+    /// Typing the cluster's name.
+    Confirm,
+    /// The run.
+    Run,
+    /// The report.
+    Report,
+    /// The help.
+    Help,
+    /// A question.
+    Ask,
+}
+
+impl Mode {
+    /// Its name in the help.
+    pub fn title(self) -> &'static str {
+        match self {
+            Mode::Anywhere => "everywhere",
+            Mode::Topology => "topology",
+            Mode::Stage => "stage",
+            Mode::Plan => "plan",
+            Mode::Confirm => "confirm",
+            Mode::Run => "run",
+            Mode::Report => "report",
+            Mode::Help => "help",
+            Mode::Ask => "question",
+        }
+    }
+
+    /// Whether the keys of [`Mode::Anywhere`] count too.
+    fn open(self) -> bool {
+        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask)
+    }
+}
+
+/// Mode, keys, command. The first key of a line is the one that the footer names.
+const TABLE: &[(Mode, &[&str], Command)] = &[
+    (Mode::Anywhere, &["?", "f1"], Command::Help),
+    (Mode::Anywhere, &["q", "ctrl-c"], Command::Quit),
+    (Mode::Anywhere, &["esc"], Command::Back),
+    (Mode::Anywhere, &["up", "k"], Command::Up),
+    (Mode::Anywhere, &["down", "j"], Command::Down),
+    (Mode::Anywhere, &["left", "h"], Command::Left),
+    (Mode::Anywhere, &["right", "l"], Command::Right),
+    (Mode::Anywhere, &["pgup"], Command::PageUp),
+    (Mode::Anywhere, &["pgdn"], Command::PageDown),
+    (Mode::Anywhere, &["home", "g"], Command::First),
+    (Mode::Anywhere, &["end", "G"], Command::Last),
+    (Mode::Anywhere, &["ctrl-l"], Command::Repaint),
+    (Mode::Topology, &["s"], Command::OpenStage),
+    (Mode::Topology, &["r"], Command::Observe),
+    (Mode::Topology, &["tab"], Command::OpenRun),
+    (Mode::Stage, &["enter"], Command::MakePlan),
+    (Mode::Stage, &["+", "="], Command::More),
+    (Mode::Stage, &["-"], Command::Less),
+    (Mode::Plan, &["a"], Command::OpenConfirm),
+    (Mode::Plan, &["enter", "space"], Command::Fold),
+    (Mode::Plan, &["f"], Command::FoldAll),
+    (Mode::Confirm, &["enter"], Command::Apply),
+    (Mode::Confirm, &["esc"], Command::Back),
+    (Mode::Confirm, &["backspace"], Command::Erase),
+    (Mode::Confirm, &["ctrl-u"], Command::EraseAll),
+    (Mode::Confirm, &["f1"], Command::Help),
+    (Mode::Confirm, &["ctrl-c"], Command::Quit),
+    (Mode::Confirm, &["ctrl-l"], Command::Repaint),
+    (Mode::Run, &["p"], Command::Pause),
+    (Mode::Run, &["c", "R"], Command::Resume),
+    (Mode::Run, &["A"], Command::Abort),
+    (Mode::Run, &["enter"], Command::OpenReport),
+    (Mode::Run, &["tab"], Command::OpenMap),
+    (Mode::Report, &["tab"], Command::OpenMap),
+    (Mode::Help, &["esc", "?", "f1", "q"], Command::CloseHelp),
+    (Mode::Help, &["up", "k"], Command::Up),
+    (Mode::Help, &["down", "j"], Command::Down),
+    (Mode::Help, &["ctrl-c"], Command::Quit),
+    (Mode::Ask, &["y"], Command::Yes),
+    (Mode::Ask, &["n", "esc"], Command::No),
+    (Mode::Ask, &["ctrl-c"], Command::Quit),
+];
+
+/// One line of the table.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// In which mode.
+    pub mode: Mode,
+    /// The keys, as text; the first is the main one.
+    pub keys: Vec<&'static str>,
+    /// What they do.
+    pub command: Command,
+}
+
+/// The table in use.
+#[derive(Debug, Clone)]
+pub struct Keymap {
+    bindings: Vec<Binding>,
+}
+
+impl Keymap {
+    /// The built-in table; without a line that commands anything when `read_only`.
+    pub fn standard(read_only: bool) -> Keymap {
+        let bindings = TABLE
+            .iter()
+            .filter(|(_, _, command)| !(read_only && command.acts()))
+            .map(|&(mode, keys, command)| Binding { mode, keys: keys.to_vec(), command })
+            .collect();
+        Keymap { bindings }
+    }
+
+    /// What `key` does in `mode`.
+    pub fn find(&self, mode: Mode, key: KeyEvent) -> Option<Command> {
+        let hit = |mode: Mode| {
+            let mut lines = self.bindings.iter().filter(move |b| b.mode == mode);
+            lines.find(|b| b.keys.iter().any(|k| matches(k, key))).map(|b| b.command)
+        };
+        hit(mode).or_else(|| mode.open().then(|| hit(Mode::Anywhere)).flatten())
+    }
+
+    /// The lines that count in `mode`, its own first.
+    pub fn lines(&self, mode: Mode) -> impl Iterator<Item = &Binding> {
+        let own = self.bindings.iter().filter(move |b| b.mode == mode);
+        own.chain(self.bindings.iter().filter(move |b| mode.open() && b.mode == Mode::Anywhere))
+    }
+}
+
+/// Whether the key event is the key that `text` writes: `a`, `A`, `ctrl-l`, `enter` …
+fn matches(text: &str, key: KeyEvent) -> bool {
+    let (control, name) = match text.strip_prefix("ctrl-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    if key.modifiers.contains(KeyModifiers::CONTROL) != control || key.modifiers.contains(KeyModifiers::ALT) {
+        return false;
+    }
+    code(name) == Some(key.code)
+}
+
+fn code(name: &str) -> Option<KeyCode> {
+    Some(match name {
+        "up" => KeyCode::Up,
+        "down" => KeyCode::Down,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "pgup" => KeyCode::PageUp,
+        "pgdn" => KeyCode::PageDown,
+        "home" => KeyCode::Home,
+        "end" => KeyCode::End,
+        "enter" => KeyCode::Enter,
+        "esc" => KeyCode::Esc,
+        "tab" => KeyCode::Tab,
+        "space" => KeyCode::Char(' '),
+        "backspace" => KeyCode::Backspace,
+        "f1" => KeyCode::F(1),
+        _ => {
+            let mut chars = name.chars();
+            match (chars.next(), chars.next()) {
+                (Some(c), None) => KeyCode::Char(c),
+                _ => return None,
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_key_of_the_table_can_be_pressed_and_none_means_two_things() {
+        let mut seen = HashSet::new();
+        for (mode, keys, command) in TABLE {
+            for key in *keys {
+                let plain = key.strip_prefix("ctrl-").unwrap_or(key);
+                assert!(code(plain).is_some(), "{key} of {}", command.name());
+                assert!(seen.insert((*mode, *key)), "{key} stands twice in {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_key_and_a_name_of_its_own() {
+        let names: HashSet<&str> = Command::ALL.iter().map(|c| c.name()).collect();
+        assert_eq!(names.len(), Command::ALL.len());
+        for command in Command::ALL {
+            assert!(TABLE.iter().any(|(_, _, c)| c == command), "{} has no key", command.name());
+            // The help has so many columns for it on the smallest terminal.
+            assert!(command.about().len() <= 47, "{} says too much", command.name());
+        }
+    }
+
+    #[test]
+    fn a_read_only_table_has_no_line_that_acts() {
+        assert!(Keymap::standard(false).bindings.iter().any(|b| b.command.acts()));
+        assert!(!Keymap::standard(true).bindings.iter().any(|b| b.command.acts()));
+    }
+}

@@ -1,0 +1,35 @@
+//! The cockpit.
+//!
+//! A pure core with I/O around it: [`app::App`] is all that a screen shows, [`update`] takes one message to the next
+//! state and to the effects that it asks for, [`draw`] paints a state. Only the [`driver`] owns the terminal: it turns
+//! keys, journal records and answers into messages and carries effects out through a [`Backend`].
+//!
+//! All that a screen says of a run is folded from its journal (law 1): a pause is shown when the journal says so.
+
+mod app;
+mod backend;
+mod command;
+mod draw;
+mod driver;
+mod flow;
+mod keymap;
+mod lens;
+mod msg;
+mod outline;
+mod screens;
+mod text;
+mod theme;
+mod update;
+mod widgets;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod pty_tests;
+#[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
+mod update_tests;
+
+pub use backend::{Backend, Options, RunHandle};
+pub use driver::{TuiError, run};

@@ -1,0 +1,72 @@
+//! What comes into the core, and what it asks for.
+
+use crate::fleet::{Cluster, RunId};
+use crate::journal::{Record, Verb};
+use crate::plan::{Plan, Stage};
+use crossterm::event::KeyEvent;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// Something that happened outside the core.
+#[derive(Debug)]
+pub enum Msg {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The terminal has this many columns and rows now.
+    Resize(u16, u16),
+    /// It is this late.
+    Tick(Timestamp),
+    /// An observation came back.
+    Observed(Result<Box<Cluster>, String>),
+    /// The planner is through.
+    Planned(Arc<Plan>),
+    /// The search for a run that is under way is over.
+    Attached(Option<Begun>),
+    /// The engine was started, or not.
+    Started(Result<Begun, String>),
+    /// The journal of this run grew.
+    Records(RunId, Vec<Record>),
+    /// The journal of this run cannot be followed any further.
+    RecordsEnded(RunId),
+    /// A command was delivered, or not.
+    Commanded(Verb, Result<(), String>),
+}
+
+/// A run that the cockpit is attached to from now on.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// The run.
+    pub id: RunId,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+}
+
+/// Something that the core wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Look at the cluster.
+    Observe,
+    /// Look for a run that is under way.
+    Attach,
+    /// Plan this stage.
+    Plan(Arc<Cluster>, Box<Stage>),
+    /// Start an engine on this plan.
+    Start(Authority, Arc<Plan>),
+    /// Tell the run's engine.
+    Command(Authority, Verb),
+    /// Paint everything anew.
+    Repaint,
+    /// Leave; print this afterwards.
+    Leave(Option<String>),
+}
+
+/// The right to change something. A read-only cockpit never gets one, so the effects that need it cannot be built there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authority(());
+
+impl Authority {
+    /// Granted unless the cockpit is `read_only`.
+    pub fn unless(read_only: bool) -> Option<Authority> {
+        (!read_only).then_some(Authority(()))
+    }
+}

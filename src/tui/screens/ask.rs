@@ -1,0 +1,45 @@
+//! A question over the screen.
+
+use super::super::app::{App, Question};
+use super::super::text;
+use super::super::widgets::{paint, popup};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+/// Paints the question.
+pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect, question: Question) {
+    let t = &app.theme;
+    let (title, words, yes, no) = match question {
+        Question::Abort => {
+            let words = app.run.as_ref().map(|v| super::run::abort_words(&v.run)).unwrap_or_default();
+            ("Abort the run?", words, "abort", "go on as before")
+        }
+        Question::Detach => {
+            let id = app.run.as_ref().map(|v| v.id.to_string()).unwrap_or_default();
+            let words = format!(
+                "Run {id} goes on without this screen. Come back with `sonoba`, watch it with `sonoba watch {id}`, \
+                 pause it with `sonoba pause {id}`."
+            );
+            ("Detach from the run?", words, "detach", "stay")
+        }
+        Question::EndDemo => {
+            let words = "The simulated cluster, and a run on it, end with the demo.".to_owned();
+            ("End the demo?", words, "end it", "stay")
+        }
+    };
+    let width = 64.min(area.width);
+    let wrapped = text::wrap(&words, usize::from(width).saturating_sub(4));
+    let height = u16::try_from(wrapped.len() + 5).unwrap_or(10);
+    let inner = popup(t, frame, area, title, width, height);
+    let mut lines = vec![Line::default()];
+    lines.extend(wrapped.into_iter().map(Line::from));
+    lines.push(Line::default());
+    lines.push(Line::from(vec![
+        Span::styled("y", t.key),
+        Span::raw(format!(" {yes}    ")),
+        Span::styled("n", t.key),
+        Span::raw(format!(" {no}")),
+    ]));
+    paint(frame, inner, lines, "");
+}

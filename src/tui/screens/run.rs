@@ -1,0 +1,286 @@
+//! The run as it happens.
+
+use super::super::app::{App, RunView};
+use super::super::text::{self, count, fit, span};
+use super::super::theme::Theme;
+use super::super::widgets::{flight, heading, log, paint, phases, progress, state_badge};
+use crate::fleet::fold_names;
+use crate::journal::{Run, RunState, SwapState, Verb};
+use crate::plan::PhaseKind;
+use jiff::Timestamp;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+
+/// Paints the run.
+pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
+    let Some(view) = &app.run else {
+        return paint(frame, area, vec![Line::from("There is no run.")], "");
+    };
+    let head = head_lines(app, view, area.width);
+    let height = u16::try_from(head.len()).unwrap_or(6);
+    let [top, rest] = Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(area);
+    paint(frame, top, head, "");
+    // On a narrow screen the log needs every column: it goes below.
+    let narrow = area.width < 110;
+    let below = if narrow { (rest.height / 3).max(4) } else { 0 };
+    let [middle, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(rest);
+    let left = if narrow { 27 } else { (area.width / 5 * 2).min(64) };
+    let [left, _, right] =
+        Layout::horizontal([Constraint::Length(left), Constraint::Length(1), Constraint::Min(0)]).areas(middle);
+    let mut lines = vec![heading(&app.theme, "PHASES", "", left.width)];
+    let room = usize::from(left.height).saturating_sub(1);
+    lines.extend(phases::lines(&app.theme, &view.run, left.width.into(), room));
+    paint(frame, left, lines, "");
+    let mut lines = now_lines(app, view, right, narrow);
+    if narrow {
+        paint(frame, bottom, log_lines(app, view, bottom.width, bottom.height), "");
+    } else {
+        let room = right.height.saturating_sub(u16::try_from(lines.len()).unwrap_or(u16::MAX));
+        lines.extend(log_lines(app, view, right.width, room));
+    }
+    paint(frame, right, lines, "");
+}
+
+/// State, bar, proof and gate: five lines, one more when there is something to explain.
+fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
+    let t = &app.theme;
+    let run = &view.run;
+    let now = app.run_now();
+    let (badge, style) = state_badge(t, run);
+    let mut first = vec![Span::styled(badge, style), Span::raw("  "), Span::raw(where_it_is(run))];
+    if let Some(verb) = view.sent {
+        first.push(Span::styled(format!("  ({} sent…)", super::super::flow::word(verb)), t.busy));
+    }
+    let mut lines = vec![Line::from(first)];
+    lines.extend(explanation(t, view, width));
+    lines.push(bar_line(app, run, now, width.into()));
+    lines.push(proof_line(t, run));
+    lines.push(gate_line(t, run, now, width.into()));
+    lines
+}
+
+fn where_it_is(run: &Run) -> String {
+    let id = run.id.as_ref().map_or(String::new(), |id| format!("run {id}"));
+    let Some((p, phase)) = run.phase.and_then(|p| Some((p, run.plan.phases.get(p)?))) else { return id };
+    let wave = run.wave.and_then(|w| phase.waves.get(w)).map_or(String::new(), |w| format!(" › {}", w.title));
+    match run.ended() {
+        Some(_) => id,
+        None => format!("phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.kind.title()),
+    }
+}
+
+/// What the state means for the operator, where that needs words.
+fn explanation(t: &Theme, view: &RunView, width: u16) -> Vec<Line<'static>> {
+    let run = &view.run;
+    let flying = run.in_flight().count();
+    let (words, style) = match run.state {
+        _ if view.lost => (
+            "the journal ends here and the run has not: this is its last state; `sonoba resume` goes on".to_owned(),
+            t.alarm,
+        ),
+        RunState::Pausing => (
+            format!("{} will finish, nothing new starts", count(flying, "swap in flight", "swaps in flight")),
+            t.notice,
+        ),
+        RunState::Paused(reason) => {
+            let style = if reason == crate::journal::PauseReason::Operator { t.notice } else { t.alarm };
+            (format!("why: {}", if run.why.is_empty() { "not said" } else { &run.why }), style)
+        }
+        RunState::Aborting => {
+            (format!("{} rolls back, then the run ends", count(flying, "swap in flight", "swaps in flight")), t.alarm)
+        }
+        RunState::Ended(_) => {
+            let why = if run.why.is_empty() { "every swap has its result".to_owned() } else { run.why.clone() };
+            (format!("{why}; enter shows the report"), t.notice)
+        }
+        _ => return Vec::new(),
+    };
+    let lines = text::wrap(&words, width.into());
+    let lines = lines.into_iter().map(|l| Line::styled(l, style)).collect();
+    text::fit_lines(lines, 2, "lines in the log")
+}
+
+fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static> {
+    let t = &app.theme;
+    let total = run.swaps.len();
+    let done = run.count(|s| s == SwapState::Committed);
+    let bad = run.count(|s| matches!(s, SwapState::RolledBack | SwapState::Failed));
+    let percent = (done * 100).checked_div(total).unwrap_or(0);
+    let mut words = format!(" {done}/{total} swaps  {percent}%");
+    if run.ended().is_none() {
+        words.push_str(&left_words(run, now, done + bad));
+    }
+    let elapsed = run.started.map_or(String::new(), |at| format!("  {} so far", span(flight::millis(at, now))));
+    words.push_str(&elapsed);
+    let room = width.saturating_sub(text::width(&words)).clamp(8, 80);
+    let mut spans: Vec<Span<'static>> =
+        progress::bar(t, done, total, room, if bad > 0 { t.notice } else { t.good }).into();
+    spans.push(Span::raw(words));
+    Line::from(spans)
+}
+
+/// How long it will take from here, from the rate so far; from the plan's estimate before the first result.
+fn left_words(run: &Run, now: Timestamp, settled: usize) -> String {
+    if !matches!(run.state, RunState::Running | RunState::Starting) {
+        return String::new();
+    }
+    let first = run.waves_begun.values().min();
+    let left = match first {
+        Some(first) if settled > 0 => {
+            let open = run.swaps.len().saturating_sub(settled) as u64;
+            flight::millis(*first, now) / settled as u64 * open
+        }
+        _ => {
+            let e = &run.plan.estimate;
+            let gone = run.started.map_or(0, |at| flight::millis(at, now));
+            (e.prefetch_ms + e.work_ms + e.soak_ms).saturating_sub(gone)
+        }
+    };
+    if left == 0 { String::new() } else { format!("  about {} left", span(left / 1000 * 1000)) }
+}
+
+/// The proof: pods compared so far.
+fn proof_line(t: &Theme, run: &Run) -> Line<'static> {
+    let pods = &run.pods;
+    let disturbed = pods.disturbed.len();
+    let bad = run.count(|s| matches!(s, SwapState::RolledBack | SwapState::Failed));
+    let budget = &run.plan.budget;
+    let lost = run.ready.as_ref().map_or(0, |r| r.lost.len());
+    let mark = |n: usize| if n == 0 { t.good } else { t.alarm };
+    Line::from(vec![
+        Span::styled(format!("pods ✓ {} of {} undisturbed", pods.undisturbed, pods.checked), t.good),
+        Span::styled(format!(", {}{disturbed} disturbed", if disturbed == 0 { "" } else { "✗ " }), mark(disturbed)),
+        Span::styled("   budget ", t.dim),
+        Span::styled(format!("failed {bad}/{}", budget.failed_swaps.max(1)), mark(bad)),
+        Span::styled(format!(" lost {lost}/{}", budget.not_ready_nodes.max(1)), mark(lost)),
+    ])
+}
+
+fn gate_line(t: &Theme, run: &Run, now: Timestamp, width: usize) -> Line<'static> {
+    let Some((gate, why, since, ms)) = &run.gate else {
+        let words = match run.state {
+            RunState::Running if run.in_flight().next().is_some() => "no gate: swaps are under way",
+            RunState::Running if pulling(run) => "images are pulled first; nothing restarts yet",
+            _ => "no gate is waited for",
+        };
+        return Line::styled(words, t.dim);
+    };
+    let gone = flight::millis(*since, now);
+    match ms {
+        Some(ms) => {
+            let left = ms.saturating_sub(gone);
+            let mut spans = vec![Span::styled(format!("gate {gate}  "), t.busy)];
+            spans.extend(progress::shrinking(t, left, *ms, 20, t.busy));
+            spans.push(Span::raw(format!(" {} left  {}", span(left), fit(why, width / 2))));
+            Line::from(spans)
+        }
+        None => Line::styled(fit(&format!("! gate {gate}: {why}, for {} now", span(gone)), width), t.notice),
+    }
+}
+
+fn pulling(run: &Run) -> bool {
+    let phase = run.phase.and_then(|p| run.plan.phases.get(p));
+    phase.is_some_and(|p| p.kind == PhaseKind::Prefetch) && run.in_flight().next().is_none()
+}
+
+/// What is under way, and what went wrong; `alone` when the log stands elsewhere.
+fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'static>> {
+    let t = &app.theme;
+    let run = &view.run;
+    let width = usize::from(area.width);
+    let height = usize::from(area.height);
+    let pulling = pulling(run);
+    let flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, app.run_now(), width) };
+    let failures = failure_lines(t, run, width);
+    // A third of the room for failures at most; of the rest, two thirds where the log needs its share too.
+    let fail_room = if failures.is_empty() { 0 } else { failures.len().min((height / 3).max(2)) + 1 };
+    let rest = height.saturating_sub(fail_room + 1);
+    let fly_room = flying.len().clamp(1, if alone { rest.max(1) } else { (rest * 2 / 3).max(3) });
+    let mut lines = vec![match pulling {
+        true => heading(t, "PULLING", &flying.len().to_string(), area.width),
+        false if flying.is_empty() => heading(t, "IN FLIGHT", "", area.width),
+        false => heading(t, "IN FLIGHT", &format!("{}, time until self-rollback", flying.len()), area.width),
+    }];
+    if flying.is_empty() {
+        lines.push(Line::styled("nothing", t.dim));
+    } else {
+        lines.extend(text::fit_lines(flying, fly_room, "under way"));
+    }
+    if fail_room > 0 {
+        lines.push(heading(t, "TROUBLE", "worst first", area.width));
+        lines.extend(text::fit_lines(failures, fail_room - 1, "in the report"));
+    }
+    lines
+}
+
+fn log_lines(app: &App, view: &RunView, width: u16, height: u16) -> Vec<Line<'static>> {
+    let note = if view.back > 0 { "older; end: now" } else { "UTC; up: older" };
+    let mut lines = vec![heading(&app.theme, "LOG", note, width)];
+    lines.extend(log::lines(&app.theme, view, width.into(), usize::from(height).saturating_sub(1)));
+    lines
+}
+
+/// Pulls under way, the one with the most to fetch first.
+fn pull_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
+    let under_way = run.pulls.iter().filter_map(|((node, image), state)| match state {
+        crate::journal::PullState::Pulling(done, total) => Some((node, image, *done, *total)),
+        _ => None,
+    });
+    let mut pulls: Vec<_> = under_way.collect();
+    pulls.sort_by_key(|(_, _, done, total)| std::cmp::Reverse(total.saturating_sub(*done)));
+    let mib = |bytes: u64| bytes / (1 << 20);
+    pulls
+        .into_iter()
+        .map(|(node, image, done, total)| {
+            let mut spans = vec![Span::styled(text::pad(node.as_str(), (width / 3).min(20)), t.head), " ".into()];
+            let part = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX >> 8);
+            spans.extend(progress::bar(t, part(done), part(total), 8, t.good));
+            let words = format!(" {}/{} MiB {}", mib(done), mib(total), image.short());
+            spans.push(Span::raw(words));
+            Line::from(spans)
+        })
+        .collect()
+}
+
+/// What went wrong: nodes that need a person first, then disturbed pods, lost nodes, nodes that went back.
+pub fn failure_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let swaps = |state| run.swaps.iter().filter(move |s| s.state == state);
+    for s in swaps(SwapState::Failed) {
+        lines.push(Line::styled(fit(&format!("✗ {} failed: {}", s.node, s.why), width), t.alarm));
+    }
+    for (node, pod) in &run.pods.disturbed {
+        let what = super::report::disturbance(&pod.kind);
+        lines.push(Line::styled(fit(&format!("✗ {node} pod {} {what}", pod.pod), width), t.alarm));
+    }
+    if let Some(lost) = run.ready.as_ref().map(|r| &r.lost).filter(|l| !l.is_empty()) {
+        let names = fold_names(lost.iter().map(|n| n.as_str()));
+        lines.push(Line::styled(fit(&format!("! NotReady: {names}"), width), t.alarm));
+    }
+    for ((node, image), state) in &run.pulls {
+        if let crate::journal::PullState::Failed(why) = state {
+            lines.push(Line::styled(fit(&format!("✗ {node} pull of {}: {why}", image.short()), width), t.alarm));
+        }
+    }
+    for s in swaps(SwapState::RolledBack) {
+        lines.push(Line::styled(fit(&format!("↶ {} rolled back: {}", s.node, s.why), width), t.notice));
+    }
+    lines
+}
+
+/// What an abort would do now, in words.
+pub fn abort_words(run: &Run) -> String {
+    let flying = run.in_flight().count();
+    let done = run.count(|s| s == SwapState::Committed);
+    let rest = run.count(|s| s == SwapState::Waiting);
+    format!(
+        "{} will roll back to the old version; {} not be started; {} on the new version. \
+         The run ends: it cannot be resumed. The cluster stays in a mixed, supported state. \
+         If you only want to stop for a while, {} instead.",
+        count(flying, "swap in flight", "swaps in flight"),
+        if rest == 1 { "1 swap will".into() } else { format!("{rest} swaps will") },
+        if done == 1 { "1 committed swap stays".into() } else { format!("{done} committed swaps stay") },
+        super::super::flow::word(Verb::Pause),
+    )
+}

@@ -1,0 +1,249 @@
+//! What a person sees, screen by screen, at three sizes.
+
+use super::app::{App, Over, Question, Screen};
+use super::backend::Options;
+use super::draw::draw;
+use super::fixtures::{self, Story, at};
+use super::msg::Msg;
+use super::update::update;
+use crate::fleet::{Disturbance, DisturbanceKind};
+use crate::journal::{Event, Outcome, PauseReason, Verb};
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use std::sync::Arc;
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 36), (200, 60)];
+
+fn picture(app: &App) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(app.size.0, app.size.1)).unwrap();
+    terminal.draw(|frame| draw(app, frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let rows = buffer.content.chunks(usize::from(app.size.0));
+    rows.map(|row| row.iter().map(|c| c.symbol()).collect::<String>().trim_end().to_owned() + "\n").collect()
+}
+
+fn at_each_size(screen: &str, make: impl Fn((u16, u16)) -> App) {
+    for size in SIZES {
+        insta::assert_snapshot!(format!("{screen}-{}x{}", size.0, size.1), picture(&make(size)));
+    }
+}
+
+fn plain(size: (u16, u16)) -> App {
+    fixtures::app(size, Options::default())
+}
+
+fn midway(size: (u16, u16)) -> App {
+    fixtures::running(size, Options::default(), Story::midway())
+}
+
+fn planned(size: (u16, u16), plan: crate::plan::Plan) -> App {
+    let mut app = plain(size);
+    update(&mut app, Msg::Planned(Arc::new(plan)));
+    app
+}
+
+fn press(app: &mut App, keys: &str) {
+    for c in keys.chars() {
+        update(app, Msg::Key(KeyEvent::from(KeyCode::Char(c))));
+    }
+}
+
+#[test]
+fn topology() {
+    at_each_size("topology", plain);
+}
+
+#[test]
+fn topology_with_broken_nodes() {
+    at_each_size("topology-broken", |size| {
+        let mut app = plain(size);
+        let mut cluster = fixtures::cluster();
+        let mut node = |n: &str| {
+            cluster.nodes.get_mut(&fixtures::name(n)).map(|n| (n.ready, n.reachable) = (false, Some(n.master)))
+        };
+        node("rack3-cs4");
+        node("rack2-boot");
+        update(&mut app, Msg::Observed(Ok(Box::new(cluster))));
+        press(&mut app, "jjjjjjlll");
+        app
+    });
+}
+
+#[test]
+fn topology_in_a_run() {
+    at_each_size("topology-run", |size| {
+        let mut app = midway(size);
+        app.screen = Screen::Topology;
+        app.selected = Some(fixtures::name("rack2-cs2"));
+        app
+    });
+}
+
+#[test]
+fn stage() {
+    at_each_size("stage", |size| {
+        let mut app = plain(size);
+        press(&mut app, "s");
+        app
+    });
+}
+
+#[test]
+fn plan() {
+    at_each_size("plan", |size| {
+        let mut app = planned(size, fixtures::plan());
+        press(&mut app, "Gljjl");
+        press(&mut app, "j");
+        app
+    });
+}
+
+#[test]
+fn plan_refused() {
+    at_each_size("plan-refused", |size| {
+        let mut app = planned(size, fixtures::refused());
+        press(&mut app, "a");
+        app
+    });
+}
+
+#[test]
+fn confirm() {
+    at_each_size("confirm", |size| {
+        let mut app = planned(size, fixtures::plan());
+        press(&mut app, "atokyo1");
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        app
+    });
+}
+
+#[test]
+fn run() {
+    at_each_size("run", midway);
+}
+
+#[test]
+fn run_prefetching() {
+    at_each_size("run-prefetch", |size| {
+        let mut story = Story::new();
+        story.tell(Event::PhaseBegun { phase: 0 });
+        for (i, pull) in story.plan.clone().phases[0].pulls.iter().take(5).enumerate() {
+            let (node, image) = (pull.node.clone(), pull.images[0].clone());
+            story.tell(Event::PullBegun { node: node.clone(), image: image.clone() });
+            story.tell(Event::PullProgress { node, image, done: (i as u64 + 1) * 30_000_000, total: 190_000_000 });
+        }
+        story.wait(9_000);
+        fixtures::running(size, Options::default(), story)
+    });
+}
+
+#[test]
+fn run_soaking() {
+    at_each_size("run-soak", |size| {
+        let mut story = Story::new();
+        story.prefetch();
+        story.through(6, 1);
+        let why = "watching the wave".to_owned();
+        story.tell(Event::GateWaiting { gate: "soak".into(), why, ms: Some(60_000) });
+        story.wait(20_000);
+        fixtures::running(size, Options { read_only: true, ..Options::default() }, story)
+    });
+}
+
+fn paused(size: (u16, u16)) -> App {
+    let mut story = Story::midway();
+    let swap = story.swap(6, 3, 1);
+    let pods = vec![Disturbance { pod: "mysql/moco-main-0".into(), kind: DisturbanceKind::Restarted("mysqld".into()) }];
+    story.tell(Event::PodsDisturbed { swap: swap.id, node: swap.node.clone(), pods });
+    story.tell(Event::ClusterSeen { ready: 62, total: 63, lost: vec![swap.node], api: true });
+    for i in 1..=5 {
+        let swap = story.swap(6, 3, i);
+        story.commit_with(&swap, usize::from(i == 1));
+    }
+    let why =
+        "a pod was disturbed on rack2-cs3: mysql/moco-main-0 restarted (container mysqld); the budget is 0".into();
+    story.tell(Event::Paused { reason: PauseReason::Budget, why });
+    fixtures::running(size, Options::default(), story)
+}
+
+#[test]
+fn run_paused_by_a_budget() {
+    at_each_size("run-paused", paused);
+}
+
+#[test]
+fn run_abort_question() {
+    at_each_size("run-abort", |size| {
+        let mut app = midway(size);
+        press(&mut app, "A");
+        assert_eq!(app.over, Some(Over::Ask(Question::Abort)));
+        app
+    });
+}
+
+#[test]
+fn report_of_an_aborted_run() {
+    at_each_size("report", |size| {
+        let mut app = paused(size);
+        let ms = Story::midway().ms + 60_000;
+        let record = |event| crate::journal::Record { seq: 0, at: at(ms), prev: String::new(), event };
+        let command = Event::Command { verb: Verb::Abort, by: "satoru".into() };
+        let ended = Event::RunEnded { outcome: Outcome::Aborted, why: "satoru aborted it".into() };
+        update(&mut app, Msg::Records(fixtures::run_id(), vec![record(command), record(ended)]));
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        app
+    });
+}
+
+#[test]
+fn help() {
+    at_each_size("help", |size| {
+        let mut app = midway(size);
+        press(&mut app, "?");
+        app
+    });
+}
+
+#[test]
+fn without_colour_no_screen_has_any() {
+    for screen in [Screen::Topology, Screen::Stage, Screen::Plan, Screen::Confirm, Screen::Run, Screen::Report] {
+        let mut app = paused((120, 36));
+        app.theme = super::theme::Theme::plain();
+        update(&mut app, Msg::Planned(Arc::new(fixtures::refused())));
+        (app.screen, app.over) = (screen, Some(Over::Help(0)));
+        let mut terminal = Terminal::new(TestBackend::new(120, 36)).unwrap();
+        terminal.draw(|frame| draw(&app, frame)).unwrap();
+        let reset = ratatui::style::Color::Reset;
+        assert!(terminal.backend().buffer().content.iter().all(|c| c.fg == reset && c.bg == reset), "{screen:?}");
+    }
+}
+
+#[test]
+fn a_small_terminal_is_told_kindly() {
+    insta::assert_snapshot!("small-60x10", picture(&midway((60, 10))));
+}
+
+#[test]
+fn every_size_paints_and_thousands_of_nodes_do_not_hide_their_number() {
+    for size in [(1, 1), (79, 24), (80, 24), (81, 25), (133, 41), (400, 100)] {
+        for screen in [Screen::Topology, Screen::Stage, Screen::Plan, Screen::Confirm, Screen::Run, Screen::Report] {
+            let mut app = midway(size);
+            update(&mut app, Msg::Planned(Arc::new(fixtures::plan())));
+            app.screen = screen;
+            picture(&app);
+        }
+    }
+    let mut cluster = fixtures::cluster();
+    let model = cluster.nodes[&fixtures::name("rack0-cs1")].clone();
+    for i in 0..3_000 {
+        let mut node = model.clone();
+        node.name = fixtures::name(&format!("big-{i:04}"));
+        node.rack = format!("hall{:02}", i / 40).parse().unwrap();
+        cluster.nodes.insert(node.name.clone(), node);
+    }
+    let mut app = plain((80, 24));
+    update(&mut app, Msg::Observed(Ok(Box::new(cluster))));
+    let shown = picture(&app);
+    assert!(shown.contains("3060 nodes in 81 racks") && shown.contains("below"), "{shown}");
+}

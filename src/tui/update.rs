@@ -1,0 +1,315 @@
+//! One message to the next state. Pure: no I/O, no clock; what must be done comes back as effects.
+
+use super::app::{App, ConfirmView, Over, Question, Screen};
+use super::command::Command;
+use super::flow;
+use super::msg::{Effect, Msg};
+use super::{lens, outline};
+use crate::fleet::clean;
+use crate::journal::{Tone, Verb};
+use crate::plan::{Bump, Scope, Stage};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// Characters of a cluster's name that can be typed; names are at most 63 long.
+const TYPED: usize = 80;
+
+/// Lines that a page key moves.
+const PAGE: isize = 10;
+
+/// Takes one message; returns what must be done.
+pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
+    match msg {
+        Msg::Key(key) => press(app, key),
+        Msg::Resize(columns, rows) => {
+            app.size = (columns, rows);
+            app.touch();
+            Vec::new()
+        }
+        other => flow::take(app, other),
+    }
+}
+
+fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
+    let mode = app.mode();
+    match app.keymap.find(mode, key) {
+        Some(command) => run(app, command),
+        None => {
+            if let (Screen::Confirm, None, KeyCode::Char(c)) = (app.screen, app.over, key.code) {
+                type_in(app, c, key.modifiers);
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn type_in(app: &mut App, c: char, modifiers: KeyModifiers) {
+    let plain = !modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    if plain && !c.is_control() && app.confirm.typed.len() < TYPED && !app.confirm.starting {
+        app.confirm.typed.push(c);
+        app.confirm.wrong = None;
+        app.touch();
+    }
+}
+
+/// Does a command, or says why it cannot be done.
+pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
+    if let Some(why) = app.hindrance(command) {
+        app.say(Tone::Notice, why);
+        return Vec::new();
+    }
+    app.touch();
+    match command {
+        Command::Help => {
+            app.over = Some(Over::Help(0));
+        }
+        Command::CloseHelp => app.over = None,
+        Command::Quit => return quit(app),
+        Command::Repaint => return vec![Effect::Repaint],
+        Command::Back => back(app),
+        Command::Up => step(app, -1),
+        Command::Down => step(app, 1),
+        Command::PageUp => step(app, -PAGE),
+        Command::PageDown => step(app, PAGE),
+        Command::First => step(app, isize::MIN),
+        Command::Last => step(app, isize::MAX),
+        Command::Left => sideways(app, -1),
+        Command::Right => sideways(app, 1),
+        Command::Observe => {
+            app.sight.looking = true;
+            return vec![Effect::Observe];
+        }
+        Command::OpenStage => app.screen = Screen::Stage,
+        Command::OpenMap => app.screen = Screen::Topology,
+        Command::OpenRun => app.screen = Screen::Run,
+        Command::More | Command::Less if app.stage.cursor < app.releases.len() => {
+            app.say(Tone::Notice, "choose a limit with the arrows first");
+        }
+        Command::More => adjust(app, 1),
+        Command::Less => adjust(app, -1),
+        Command::MakePlan => return make_plan(app),
+        Command::Fold => fold(app),
+        Command::FoldAll => fold_all(app),
+        Command::OpenConfirm => {
+            app.confirm = ConfirmView::default();
+            app.screen = Screen::Confirm;
+        }
+        Command::Apply => return apply(app),
+        Command::Erase => {
+            app.confirm.typed.pop();
+            app.confirm.wrong = None;
+        }
+        Command::EraseAll => app.confirm = ConfirmView { starting: app.confirm.starting, ..ConfirmView::default() },
+        Command::Pause => return tell(app, Verb::Pause),
+        Command::Resume => return tell(app, Verb::Resume),
+        Command::Abort => app.over = Some(Over::Ask(Question::Abort)),
+        Command::OpenReport => {
+            app.report_top = 0;
+            app.notice = None;
+            app.screen = Screen::Report;
+        }
+        Command::Yes => return yes(app),
+        Command::No => app.over = None,
+    }
+    Vec::new()
+}
+
+/// Leaves, asking first where leaving means something. A second quit on the question is a yes.
+fn quit(app: &mut App) -> Vec<Effect> {
+    match app.over {
+        Some(Over::Ask(Question::Detach | Question::EndDemo)) => yes(app),
+        _ if app.options.demo => {
+            app.over = Some(Over::Ask(Question::EndDemo));
+            Vec::new()
+        }
+        _ if app.confirm.starting => {
+            vec![Effect::Leave(Some("an engine was being started; `sonoba runs` tells whether it runs.".into()))]
+        }
+        _ if app.live().is_some_and(|r| !r.lost) && !app.options.read_only => {
+            app.over = Some(Over::Ask(Question::Detach));
+            Vec::new()
+        }
+        _ => vec![Effect::Leave(None)],
+    }
+}
+
+fn yes(app: &mut App) -> Vec<Effect> {
+    match app.over.take() {
+        Some(Over::Ask(Question::Abort)) => tell(app, Verb::Abort),
+        Some(Over::Ask(Question::EndDemo)) => vec![Effect::Leave(None)],
+        Some(Over::Ask(Question::Detach)) => {
+            let word = app.live().map(|r| {
+                format!(
+                    "run {id} goes on without the cockpit. Come back with `sonoba`, watch with `sonoba watch {id}`, \
+                     pause with `sonoba pause {id}`.",
+                    id = r.id
+                )
+            });
+            vec![Effect::Leave(word)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Sends a command. The screen shows its effect when the journal tells of it, not now.
+fn tell(app: &mut App, verb: Verb) -> Vec<Effect> {
+    let (Some(authority), Some(view)) = (app.authority(), app.run.as_mut()) else { return Vec::new() };
+    view.sent = Some(verb);
+    app.say(Tone::Calm, format!("{} sent; it shows here when the engine has taken it", flow::word(verb)));
+    vec![Effect::Command(authority, verb)]
+}
+
+fn back(app: &mut App) {
+    app.screen = match app.screen {
+        Screen::Topology | Screen::Stage | Screen::Run => Screen::Topology,
+        Screen::Plan => Screen::Stage,
+        Screen::Confirm if app.confirm.starting => Screen::Confirm,
+        Screen::Confirm => Screen::Plan,
+        Screen::Report => Screen::Run,
+    };
+}
+
+fn step(app: &mut App, by: isize) {
+    let moved = |at: usize, total: usize| at.saturating_add_signed(by).min(total.saturating_sub(1));
+    if let Some(Over::Help(top)) = app.over {
+        app.over = Some(Over::Help(top.saturating_add_signed(by).min(super::screens::help::len(app))));
+        return;
+    }
+    match app.screen {
+        Screen::Topology => walk(app, by),
+        Screen::Stage => {
+            app.stage.cursor = moved(app.stage.cursor, app.releases.len() + super::screens::stage::FIELDS);
+            if app.stage.cursor < app.releases.len() {
+                app.stage.release = app.stage.cursor;
+            }
+        }
+        Screen::Plan => {
+            if let Some(view) = &mut app.plan {
+                view.cursor = moved(view.cursor, outline::rows(view).len());
+            }
+        }
+        Screen::Confirm => {}
+        Screen::Run => {
+            if let Some(view) = &mut app.run {
+                // Up goes into the past.
+                view.back = view.back.saturating_add_signed(by.saturating_neg()).min(view.run.log.len());
+            }
+        }
+        Screen::Report => {
+            app.report_top = app.report_top.saturating_add_signed(by).min(super::screens::report::len(app));
+        }
+    }
+}
+
+fn sideways(app: &mut App, by: isize) {
+    match app.screen {
+        Screen::Topology => {
+            let Some(cluster) = app.sight.cluster.clone() else { return };
+            let names: Vec<_> = lens::grid(&cluster).into_iter().flatten().collect();
+            let at = names.iter().position(|n| Some(*n) == app.selected.as_ref());
+            let to = at.map_or(0, |i| i.saturating_add_signed(by).min(names.len().saturating_sub(1)));
+            app.selected = names.get(to).map(|n| (*n).clone());
+        }
+        Screen::Stage => adjust(app, by),
+        Screen::Plan => {
+            let Some(view) = &mut app.plan else { return };
+            let Some(key) = outline::rows(view).get(view.cursor).and_then(|r| outline::fold_key(*r)) else { return };
+            if view.open.contains(&key) != (by > 0) {
+                fold(app);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Moves the map's cursor by rows; the place in the row is kept where the row is long enough.
+fn walk(app: &mut App, by: isize) {
+    let Some(cluster) = app.sight.cluster.clone() else { return };
+    let grid = lens::grid(&cluster);
+    let place = grid
+        .iter()
+        .enumerate()
+        .find_map(|(y, row)| row.iter().position(|n| Some(*n) == app.selected.as_ref()).map(|x| (x, y)));
+    let Some((x, y)) = place else {
+        app.selected = grid.first().and_then(|r| r.first()).map(|n| (*n).clone());
+        return;
+    };
+    let y = y.saturating_add_signed(by).min(grid.len().saturating_sub(1));
+    let row = grid.get(y).map(Vec::as_slice).unwrap_or_default();
+    app.selected = row.get(x.min(row.len().saturating_sub(1))).map(|n| (*n).clone());
+}
+
+/// Changes the limit under the cursor.
+fn adjust(app: &mut App, by: isize) {
+    let Some(field) = app.stage.cursor.checked_sub(app.releases.len()) else { return };
+    let limits = &mut app.stage.limits;
+    let count = |n: usize| n.saturating_add_signed(by).clamp(1, 10_000);
+    match field {
+        0 => limits.canary = count(limits.canary),
+        1 => limits.max_parallel = count(limits.max_parallel),
+        2 => limits.max_unavailable = count(limits.max_unavailable),
+        _ => {
+            let step = if limits.soak_ms < 60_000 || (by < 0 && limits.soak_ms == 60_000) { 5_000 } else { 30_000 };
+            let ms = if by < 0 { limits.soak_ms.saturating_sub(step) } else { limits.soak_ms.saturating_add(step) };
+            limits.soak_ms = ms.min(24 * 3_600_000);
+        }
+    }
+}
+
+fn make_plan(app: &mut App) -> Vec<Effect> {
+    let (Some(cluster), Some(release)) = (app.sight.cluster.clone(), app.releases.get(app.stage.release)) else {
+        return Vec::new();
+    };
+    let stage = Stage {
+        release: Some(release.name.clone()),
+        bumps: release.images.iter().map(|(c, i)| Bump { component: *c, to: i.clone() }).collect(),
+        scope: Scope::default(),
+        limits: app.stage.limits.clone(),
+        budget: app.budget.clone(),
+    };
+    app.stage.planning = true;
+    vec![Effect::Plan(cluster, Box::new(stage))]
+}
+
+fn fold(app: &mut App) {
+    let Some(view) = &mut app.plan else { return };
+    let Some(key) = outline::rows(view).get(view.cursor).and_then(|r| outline::fold_key(*r)) else { return };
+    if !view.open.remove(&key) {
+        view.open.insert(key);
+    }
+    // The line that was folded keeps the cursor.
+    let holds = |r: &outline::Row| matches!(r, outline::Row::Phase(_) | outline::Row::Wave(..));
+    let rows = outline::rows(view);
+    let at = rows.iter().position(|r| holds(r) && outline::fold_key(*r) == Some(key));
+    view.cursor = at.unwrap_or(view.cursor);
+}
+
+fn fold_all(app: &mut App) {
+    let Some(view) = &mut app.plan else { return };
+    if view.open.is_empty() {
+        view.open = (0..view.plan.phases.len()).map(|p| (p, None)).collect();
+    } else {
+        view.open.clear();
+    }
+    view.cursor = view.cursor.min(outline::rows(view).len().saturating_sub(1));
+}
+
+fn apply(app: &mut App) -> Vec<Effect> {
+    let (Some(authority), Some(view)) = (app.authority(), app.plan.as_ref()) else { return Vec::new() };
+    // The hindrances of the step before hold here too: a run may have begun, or the plan changed, since.
+    if let Some(why) = app.hindrance(Command::OpenConfirm) {
+        app.confirm.wrong = Some(why.to_owned());
+        return Vec::new();
+    }
+    let name = view.plan.cluster.name.as_str();
+    if app.confirm.typed != name {
+        app.confirm.wrong = Some(match app.confirm.typed.is_empty() {
+            true => format!("nothing typed: type {name}, or esc to go back"),
+            false => format!("{:?} is not {name:?}: nothing was started", clean(&app.confirm.typed)),
+        });
+        return Vec::new();
+    }
+    let plan = view.plan.clone();
+    app.confirm.wrong = None;
+    app.confirm.starting = true;
+    vec![Effect::Start(authority, plan)]
+}

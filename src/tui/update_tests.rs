@@ -1,0 +1,309 @@
+//! What keys and messages do, without a terminal.
+
+use super::app::{App, Over, Question, Screen};
+use super::backend::Options;
+use super::command::Command;
+use super::fixtures::{self, Story, app, running};
+use super::keymap::Mode;
+use super::msg::{Begun, Effect, Msg};
+use super::update::{run, update};
+use crate::journal::{Event, Outcome, PauseReason, Record, RunState, Tone, Verb};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::sync::Arc;
+
+const SIZE: (u16, u16) = (80, 24);
+
+fn key(app: &mut App, code: KeyCode) -> Vec<Effect> {
+    update(app, Msg::Key(KeyEvent::from(code)))
+}
+
+fn keys(app: &mut App, text: &str) -> Vec<Effect> {
+    text.chars().flat_map(|c| key(app, KeyCode::Char(c))).collect()
+}
+
+fn plain() -> App {
+    app(SIZE, Options::default())
+}
+
+fn midway(options: Options) -> App {
+    running(SIZE, options, Story::midway())
+}
+
+fn record(event: Event) -> Record {
+    Record { seq: 0, at: fixtures::at(200_000), prev: String::new(), event }
+}
+
+fn records(app: &mut App, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
+    update(app, Msg::Records(fixtures::run_id(), events.into_iter().map(record).collect()))
+}
+
+fn planned(plan: crate::plan::Plan) -> App {
+    let mut app = plain();
+    update(&mut app, Msg::Planned(Arc::new(plan)));
+    app
+}
+
+#[test]
+fn the_way_from_the_map_to_a_run_by_keys_alone() {
+    let mut app = plain();
+    assert_eq!(keys(&mut app, "s"), []);
+    assert_eq!(app.screen, Screen::Stage);
+    let effects = key(&mut app, KeyCode::Enter);
+    let [Effect::Plan(cluster, stage)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((stage.release.as_deref(), stage.bumps.len()), (Some("1.36.2"), 8));
+    assert_eq!(cluster.nodes.len(), 63);
+    let plan = Arc::new(fixtures::plan());
+    update(&mut app, Msg::Planned(plan.clone()));
+    assert_eq!(app.screen, Screen::Plan);
+    keys(&mut app, "a");
+    assert_eq!(app.screen, Screen::Confirm);
+    keys(&mut app, "tokyo0");
+    let effects = key(&mut app, KeyCode::Enter);
+    assert!(matches!(effects.as_slice(), [Effect::Start(_, p)] if Arc::ptr_eq(p, &plan)), "{effects:?}");
+    // A second enter must not start a second engine.
+    assert_eq!(key(&mut app, KeyCode::Enter), []);
+    update(&mut app, Msg::Started(Ok(Begun { id: fixtures::run_id(), plan })));
+    assert_eq!(app.screen, Screen::Run);
+    assert!(app.plan.is_none());
+}
+
+#[test]
+fn only_the_exact_name_starts_a_run() {
+    for typed in ["", "tokyo", "tokyo00", "Tokyo0", " tokyo0", "tokyo1"] {
+        let mut app = planned(fixtures::plan());
+        keys(&mut app, "a");
+        keys(&mut app, typed);
+        assert_eq!(key(&mut app, KeyCode::Enter), [], "{typed:?}");
+        assert!(app.confirm.wrong.is_some());
+        assert_eq!(app.screen, Screen::Confirm);
+    }
+}
+
+#[test]
+fn keys_of_other_screens_are_letters_while_the_name_is_typed() {
+    let mut app = planned(fixtures::plan());
+    keys(&mut app, "a");
+    keys(&mut app, "q?jkpA");
+    assert_eq!((app.confirm.typed.as_str(), app.over), ("q?jkpA", None));
+    key(&mut app, KeyCode::Backspace);
+    assert_eq!(app.confirm.typed, "q?jkp");
+    update(&mut app, Msg::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
+    assert_eq!(app.confirm.typed, "");
+    key(&mut app, KeyCode::Esc);
+    assert_eq!(app.screen, Screen::Plan);
+}
+
+#[test]
+fn a_plan_with_errors_cannot_be_applied() {
+    let mut app = planned(fixtures::refused());
+    assert_eq!(keys(&mut app, "a"), []);
+    assert_eq!(app.screen, Screen::Plan);
+    assert!(app.notice.as_ref().is_some_and(|n| n.text.contains("cannot be applied")));
+}
+
+#[test]
+fn an_engine_that_does_not_start_says_why_and_lets_one_try_again() {
+    let mut app = planned(fixtures::plan());
+    keys(&mut app, "atokyo0");
+    key(&mut app, KeyCode::Enter);
+    update(&mut app, Msg::Started(Err("the lock is held by satoru@bastion2".into())));
+    assert!(app.confirm.wrong.as_ref().is_some_and(|w| w.contains("satoru@bastion2")));
+    assert!(matches!(key(&mut app, KeyCode::Enter).as_slice(), [Effect::Start(..)]));
+}
+
+#[test]
+fn a_pause_is_shown_when_the_journal_says_so_and_not_before() {
+    let mut app = midway(Options::default());
+    let state = |app: &App| app.run.as_ref().map(|v| v.run.state);
+    assert!(matches!(keys(&mut app, "p").as_slice(), [Effect::Command(_, Verb::Pause)]));
+    assert_eq!(state(&app), Some(RunState::Running));
+    update(&mut app, Msg::Commanded(Verb::Pause, Ok(())));
+    assert_eq!(state(&app), Some(RunState::Running));
+    records(&mut app, [Event::Command { verb: Verb::Pause, by: "satoru".into() }]);
+    assert_eq!(state(&app), Some(RunState::Pausing));
+    assert_eq!(app.run.as_ref().and_then(|v| v.sent), None);
+    let paused = Event::Paused { reason: PauseReason::Operator, why: "satoru paused it".into() };
+    records(&mut app, [paused]);
+    assert_eq!(state(&app), Some(RunState::Paused(PauseReason::Operator)));
+    assert_eq!(keys(&mut app, "p"), []);
+    assert!(matches!(keys(&mut app, "c").as_slice(), [Effect::Command(_, Verb::Resume)]));
+    assert!(matches!(keys(&mut app, "R").as_slice(), [Effect::Command(_, Verb::Resume)]));
+}
+
+#[test]
+fn a_command_that_is_not_delivered_is_said_aloud() {
+    let mut app = midway(Options::default());
+    keys(&mut app, "p");
+    update(&mut app, Msg::Commanded(Verb::Pause, Err("the engine does not answer".into())));
+    assert!(app.notice.as_ref().is_some_and(|n| n.tone == Tone::Alarm && n.text.contains("does not answer")));
+    assert_eq!(app.run.as_ref().and_then(|v| v.sent), None);
+}
+
+#[test]
+fn an_abort_asks_first_and_only_y_aborts() {
+    for (code, sends) in
+        [(KeyCode::Enter, false), (KeyCode::Char('n'), false), (KeyCode::Esc, false), (KeyCode::Char('y'), true)]
+    {
+        let mut app = midway(Options::default());
+        assert_eq!(keys(&mut app, "A"), []);
+        let effects = key(&mut app, code);
+        assert_eq!(matches!(effects.as_slice(), [Effect::Command(_, Verb::Abort)]), sends, "{code:?}");
+    }
+}
+
+#[test]
+fn a_question_about_a_run_goes_away_when_the_run_ends() {
+    let mut app = midway(Options::default());
+    keys(&mut app, "A");
+    let ended = Event::RunEnded { outcome: Outcome::Completed, why: String::new() };
+    assert_eq!(records(&mut app, [ended]), [Effect::Observe]);
+    assert_eq!(app.over, None);
+    key(&mut app, KeyCode::Enter);
+    assert_eq!(app.screen, Screen::Report);
+}
+
+#[test]
+fn leaving_a_run_asks_and_says_how_to_come_back() {
+    let mut app = midway(Options::default());
+    assert_eq!(keys(&mut app, "q"), []);
+    assert_eq!(app.over, Some(Over::Ask(Question::Detach)));
+    let effects = keys(&mut app, "y");
+    let [Effect::Leave(Some(words))] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(words.contains("sonoba watch 20261123-220000-tokyo0"), "{words}");
+    // Without a run there is nothing to ask; a demo always asks.
+    assert_eq!(keys(&mut plain(), "q"), [Effect::Leave(None)]);
+    let mut demo = app_with(Options { demo: true, ..Options::default() });
+    assert_eq!(keys(&mut demo, "q"), []);
+    assert_eq!(keys(&mut demo, "n"), []);
+    assert_eq!(keys(&mut demo, "qy"), [Effect::Leave(None)]);
+}
+
+fn app_with(options: Options) -> App {
+    app(SIZE, options)
+}
+
+#[test]
+fn a_read_only_cockpit_yields_no_effect_that_acts_whatever_is_pressed_or_run() {
+    let acts = |e: &Effect| matches!(e, Effect::Start(..) | Effect::Command(..));
+    let options = || Options { read_only: true, ..Options::default() };
+    let mut codes: Vec<KeyCode> = (' '..='~').map(KeyCode::Char).collect();
+    codes.extend([KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::Backspace]);
+    let screens = [Screen::Topology, Screen::Stage, Screen::Plan, Screen::Confirm, Screen::Run, Screen::Report];
+    let overs = [None, Some(Over::Ask(Question::Abort)), Some(Over::Ask(Question::Detach)), Some(Over::Help(0))];
+    let states = [
+        Event::Note { text: "as it was".into() },
+        Event::Paused { reason: PauseReason::Operator, why: "x".into() },
+        Event::RunEnded { outcome: Outcome::Aborted, why: "x".into() },
+    ];
+    for state in states {
+        for screen in screens {
+            for over in overs {
+                let mut app = midway(options());
+                records(&mut app, [state.clone()]);
+                update(&mut app, Msg::Planned(Arc::new(fixtures::plan())));
+                app.confirm.typed = "tokyo0".into();
+                for code in &codes {
+                    (app.screen, app.over) = (screen, over);
+                    assert!(!key(&mut app, *code).iter().any(acts), "{screen:?} {over:?} {code:?}");
+                }
+                // Even a keymap that named such commands could not make the effect.
+                for command in Command::ALL {
+                    (app.screen, app.over) = (screen, over);
+                    app.confirm.typed = "tokyo0".into();
+                    assert!(!run(&mut app, *command).iter().any(acts), "{screen:?} {over:?} {command:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cursor_walks_masters_and_racks_and_stays_on_the_map() {
+    let mut app = plain();
+    let at = |app: &App| app.selected.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert_eq!(at(&app), "rack0-boot");
+    keys(&mut app, "jjj");
+    assert_eq!(at(&app), "rack0-cs1");
+    keys(&mut app, "llj");
+    assert_eq!(at(&app), "rack1-cs3");
+    keys(&mut app, "G");
+    assert_eq!(at(&app), "rack5-cs3");
+    keys(&mut app, "jjllllllllllll");
+    assert_eq!(at(&app), "rack5-ss10");
+    keys(&mut app, "gkkhh");
+    assert_eq!(at(&app), "rack0-boot");
+}
+
+#[test]
+fn limits_move_within_their_bounds() {
+    let mut app = plain();
+    keys(&mut app, "s+");
+    assert_eq!(app.stage.limits, fixtures::limits());
+    keys(&mut app, "j-------");
+    assert_eq!(app.stage.limits.canary, 1);
+    keys(&mut app, "jjj");
+    let soak = |app: &App| app.stage.limits.soak_ms;
+    keys(&mut app, "+");
+    assert_eq!(soak(&app), 90_000);
+    keys(&mut app, "--");
+    assert_eq!(soak(&app), 55_000);
+    keys(&mut app, &"-".repeat(20));
+    assert_eq!(soak(&app), 0);
+}
+
+#[test]
+fn a_plan_folds_and_unfolds_under_its_cursor() {
+    let mut app = planned(fixtures::plan());
+    let rows = |app: &App| app.plan.as_ref().map_or(0, |v| super::outline::rows(v).len());
+    let folded = rows(&app);
+    assert_eq!(folded, 2 + 7);
+    keys(&mut app, "G");
+    key(&mut app, KeyCode::Enter);
+    assert_eq!(rows(&app), folded + 7);
+    keys(&mut app, "jl");
+    assert_eq!(rows(&app), folded + 7 + 3);
+    // From a swap inside, folding goes back to its wave.
+    keys(&mut app, "jjh");
+    assert_eq!((rows(&app), app.plan.as_ref().map(|v| v.cursor)), (folded + 7, Some(folded)));
+}
+
+#[test]
+fn nothing_is_painted_anew_when_nothing_changed() {
+    let mut app = plain();
+    app.painted();
+    update(&mut app, Msg::Tick(fixtures::at(500)));
+    assert!(!app.dirty());
+    key(&mut app, KeyCode::F(9));
+    assert!(!app.dirty());
+    let mut app = midway(Options::default());
+    app.painted();
+    update(&mut app, Msg::Tick(fixtures::at(500)));
+    assert!(app.dirty(), "a run's clocks move");
+}
+
+#[test]
+fn records_of_another_run_are_passed_over_and_a_lost_journal_is_said() {
+    let mut app = midway(Options::default());
+    let events = app.run.as_ref().map(|v| v.run.events);
+    let other = "another".parse().unwrap();
+    update(&mut app, Msg::Records(other, vec![record(Event::Resumed)]));
+    assert_eq!(app.run.as_ref().map(|v| v.run.events), events);
+    update(&mut app, Msg::RecordsEnded("another".parse().unwrap()));
+    assert!(app.run.as_ref().is_some_and(|v| !v.lost));
+    update(&mut app, Msg::RecordsEnded(fixtures::run_id()));
+    assert!(app.run.as_ref().is_some_and(|v| v.lost));
+}
+
+#[test]
+fn the_help_shows_every_key_of_every_screen() {
+    for screen in [Screen::Topology, Screen::Stage, Screen::Plan, Screen::Confirm, Screen::Run, Screen::Report] {
+        let mut app = midway(Options::default());
+        app.screen = screen;
+        app.over = Some(Over::Help(0));
+        assert_eq!(app.mode(), Mode::Help);
+        let shown = super::screens::help::words(&app);
+        for binding in app.keymap.lines(screen.mode()) {
+            assert!(shown.contains(binding.command.name()), "{screen:?} {}", binding.command.name());
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The header: where am I, what is this cluster, does it answer, what is the run doing?
+
+use super::super::app::{App, Screen};
+use super::super::lens;
+use super::super::text::{count, fit_line, span};
+use super::{paint, state_badge};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+/// Paints the header: two lines and a rule.
+pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
+    let width = usize::from(area.width);
+    let rule = Line::styled("─".repeat(width), app.theme.dim);
+    paint(frame, area, vec![both(crumbs(app), badges(app), width), both(facts(app), age(app), width), rule], "");
+}
+
+/// `left` and `right` on one line; the left one gives way.
+fn both(left: Line<'static>, right: Line<'static>, width: usize) -> Line<'static> {
+    let right_width = right.width();
+    let mut line = fit_line(left, width.saturating_sub(right_width + 1));
+    let gap = width.saturating_sub(line.width() + right_width);
+    line.spans.push(Span::raw(" ".repeat(gap)));
+    line.spans.extend(right.spans);
+    line
+}
+
+fn crumbs(app: &App) -> Line<'static> {
+    let t = &app.theme;
+    let name = match (&app.run, &app.sight.cluster) {
+        (_, Some(cluster)) => cluster.name.to_string(),
+        (Some(view), None) => view.run.cluster.to_string(),
+        (None, None) => crate::fleet::clean(&app.options.title),
+    };
+    let path: &[&str] = match app.screen {
+        Screen::Topology => &["topology"],
+        Screen::Stage => &["topology", "stage"],
+        Screen::Plan => &["topology", "stage", "plan"],
+        Screen::Confirm => &["topology", "stage", "plan", "confirm"],
+        Screen::Run => &["run"],
+        Screen::Report => &["run", "report"],
+    };
+    let mut spans = vec![Span::styled(" sonoba ", t.head), Span::styled(format!(" {name} "), t.selected), " ".into()];
+    for (i, place) in path.iter().enumerate() {
+        if i > 0 {
+            spans.push(Span::styled(" › ", t.dim));
+        }
+        spans.push(Span::styled((*place).to_owned(), if i + 1 == path.len() { t.text } else { t.dim }));
+    }
+    Line::from(spans)
+}
+
+fn badges(app: &App) -> Line<'static> {
+    let t = &app.theme;
+    let mut spans = Vec::new();
+    if app.options.demo {
+        spans.push(Span::styled(" SIMULATED ", t.badge));
+        spans.push(" ".into());
+    }
+    if app.options.read_only {
+        spans.push(Span::styled(" READ-ONLY ", t.badge));
+        spans.push(" ".into());
+    }
+    match &app.run {
+        Some(view) => {
+            let (badge, style) = state_badge(t, &view.run);
+            spans.push(Span::styled(format!("{badge} "), style));
+        }
+        None => spans.push(Span::styled("no run ", t.dim)),
+    }
+    Line::from(spans)
+}
+
+fn facts(app: &App) -> Line<'static> {
+    let t = &app.theme;
+    let mut spans: Vec<Span<'static>> = vec![" ".into()];
+    let Some(cluster) = &app.sight.cluster else {
+        let words = if app.sight.error.is_some() { "cluster not seen" } else { "looking at the cluster…" };
+        spans.push(Span::styled(words, t.notice));
+        return Line::from(spans);
+    };
+    // While a run is on, its journal is fresher than the last observation.
+    let live = app.live().and_then(|v| v.run.ready.as_ref());
+    let api = live.map_or(app.sight.error.is_none(), |r| r.api);
+    spans.push(if api {
+        Span::styled("✓ API answers", t.good)
+    } else {
+        Span::styled("✗ API does not answer", t.alarm)
+    });
+    let (ready, total) = match live {
+        Some(r) => (r.ready, r.total),
+        None => (cluster.nodes.values().filter(|n| n.ready).count(), cluster.nodes.len()),
+    };
+    let (glyph, style) = if ready == total { ("✓", t.good) } else { ("!", t.alarm) };
+    spans.push(Span::styled(format!("  {glyph} {ready}/{total} nodes Ready"), style));
+    let deaf = cluster.nodes.values().filter(|n| n.reachable == Some(false)).count();
+    if deaf > 0 {
+        spans.push(Span::styled(format!("  × {deaf} without SSH"), t.alarm));
+    }
+    spans.push(Span::styled("  kubelet ", t.dim));
+    let versions = lens::kubelets(cluster);
+    for (i, (version, n)) in versions.iter().take(3).enumerate() {
+        spans.push(Span::raw(format!("{}{version} ×{n}", if i > 0 { ", " } else { "" })));
+    }
+    if versions.len() > 3 {
+        spans.push(Span::raw(format!(", … {}", count(versions.len() - 3, "more version", "more versions"))));
+    }
+    Line::from(spans)
+}
+
+fn age(app: &App) -> Line<'static> {
+    let words = match (app.sight.looking, app.sight.at) {
+        (true, _) => "observing… ".to_owned(),
+        (false, Some(at)) => {
+            let ms = app.now.duration_since(at).as_millis().max(0);
+            // Whole minutes: the header must not make the screen flicker every second.
+            match u64::try_from(ms).unwrap_or(0) / 60_000 {
+                0 => "seen just now ".to_owned(),
+                minutes => format!("seen {} ago ", span(minutes * 60_000)),
+            }
+        }
+        (false, None) => String::new(),
+    };
+    Line::styled(words, app.theme.dim)
+}

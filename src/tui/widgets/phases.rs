@@ -1,0 +1,104 @@
+//! Phases and waves of a run, with how far each is.
+
+use super::super::text::{self, pad, right};
+use super::super::theme::Theme;
+use super::progress;
+use crate::journal::{Run, SwapState};
+use crate::plan::PhaseKind;
+use ratatui::text::{Line, Span};
+use std::collections::HashMap;
+
+/// The phases, the present one with its waves, in at most `height` lines around the present wave.
+pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<'static>> {
+    let tally = Tally::of(run);
+    let mut all: Vec<Line<'static>> = Vec::new();
+    let mut focus = 0;
+    for (p, phase) in run.plan.phases.iter().enumerate() {
+        let here = run.phase == Some(p) && !run.phases_done.contains(&p);
+        let (done, bad, total) = if phase.kind == PhaseKind::Prefetch { run.pull_progress() } else { tally.phase(p) };
+        let state = (run.phases_done.contains(&p), here);
+        if here {
+            focus = all.len();
+        }
+        all.push(line(theme, short(phase.kind), 0, state, (done, bad, total), width));
+        // The plan is small enough to be read whole, or the present phase alone is unfolded.
+        if !here {
+            continue;
+        }
+        for (w, wave) in phase.waves.iter().enumerate() {
+            let state = (run.waves_done.contains_key(&(p, w)), run.wave == Some(w));
+            if state.1 {
+                focus = all.len();
+            }
+            all.push(line(theme, &wave.title, 2, state, tally.wave(p, w), width));
+        }
+    }
+    text::excerpt(all, focus, height, theme.dim)
+}
+
+/// Committed, spoiled and all swaps, counted once for all phases and waves.
+struct Tally(HashMap<(usize, usize), (usize, usize, usize)>);
+
+impl Tally {
+    fn of(run: &Run) -> Tally {
+        let mut tally: HashMap<(usize, usize), (usize, usize, usize)> = HashMap::new();
+        for swap in &run.swaps {
+            let (done, bad, total) = tally.entry((swap.phase, swap.wave)).or_default();
+            *done += usize::from(swap.state == SwapState::Committed);
+            *bad += usize::from(matches!(swap.state, SwapState::RolledBack | SwapState::Failed));
+            *total += 1;
+        }
+        Tally(tally)
+    }
+
+    fn wave(&self, phase: usize, wave: usize) -> (usize, usize, usize) {
+        self.0.get(&(phase, wave)).copied().unwrap_or_default()
+    }
+
+    fn phase(&self, phase: usize) -> (usize, usize, usize) {
+        let waves = self.0.iter().filter(|((p, _), _)| *p == phase);
+        waves.fold((0, 0, 0), |a, (_, b)| (a.0 + b.0, a.1 + b.1, a.2 + b.2))
+    }
+}
+
+fn line(
+    theme: &Theme,
+    name: &str,
+    indent: usize,
+    (over, here): (bool, bool),
+    (done, bad, total): (usize, usize, usize),
+    width: usize,
+) -> Line<'static> {
+    let (glyph, style) = match (over, here) {
+        (true, _) if bad > 0 => ("!", theme.alarm),
+        (true, _) => ("✓", theme.good),
+        (false, true) => ("▶", theme.busy),
+        (false, false) => ("·", theme.dim),
+    };
+    let number = if bad > 0 { format!("{done}/{total} !{bad}") } else { format!("{done}/{total}") };
+    let gauge = if width >= 44 { 12 } else { 0 };
+    let numbers = 10;
+    let words = width.saturating_sub(indent + 2 + numbers + if gauge > 0 { gauge + 1 } else { 0 });
+    let mut spans = vec![
+        Span::raw(" ".repeat(indent)),
+        Span::styled(format!("{glyph} "), style),
+        Span::styled(pad(name, words), if here && !over { theme.text } else { style }),
+    ];
+    if gauge > 0 {
+        let style = if bad > 0 { theme.notice } else { theme.good };
+        spans.extend(progress::bar(theme, done, total, gauge, style));
+        spans.push(" ".into());
+    }
+    spans.push(Span::styled(right(&number, numbers), if bad > 0 { theme.alarm } else { theme.text }));
+    Line::from(spans)
+}
+
+/// A phase's name where room is short.
+fn short(kind: PhaseKind) -> &'static str {
+    match kind {
+        PhaseKind::Controllers => "controllers",
+        PhaseKind::Rivers => "rivers, masters",
+        PhaseKind::Masters => "master kubelets",
+        other => other.title(),
+    }
+}
