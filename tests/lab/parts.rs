@@ -1,6 +1,8 @@
 //! What the lab is made of, and whether this machine has it.
 
+use std::io::Write;
 use std::path::Path;
+use std::sync::Once;
 
 /// Programs, with the Debian package that brings each.
 const PROGRAMS: [(&str, &str); 11] = [
@@ -50,8 +52,11 @@ pub fn ready() -> bool {
     }
     let list = missing.join(", ");
     assert!(std::env::var_os("SONOBA_LAB").is_none_or(|v| v != "require"), "the lab lacks {list}");
-    // Not `eprintln!`: a passing test's output is captured, and a skip must be seen.
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "SKIPPED: the lab lacks {list}; SONOBA_LAB=require makes this a failure");
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        let line = format!("\nSKIPPED: the lab lacks {list}; SONOBA_LAB=require makes this a failure\n");
+        // Not `eprintln!`: a passing test's output is captured, and a skip must be seen.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    });
     false
 }
