@@ -77,13 +77,35 @@ pub struct Change {
 
 type Key = (String, String);
 
+/// An object as text: as a tree it would take several times the memory, and a large cluster has many pods.
+struct Packed(Box<str>);
+
+impl Packed {
+    fn new(object: &Value) -> Arc<Packed> {
+        Arc::new(Packed(object.to_string().into()))
+    }
+
+    fn value(&self) -> Arc<Value> {
+        // It was written from a tree, so it reads back.
+        Arc::new(serde_json::from_str(&self.0).unwrap_or_default())
+    }
+}
+
+/// A change as it is remembered.
+struct Past {
+    version: u64,
+    kind: Kind,
+    what: &'static str,
+    object: Arc<Packed>,
+}
+
 #[derive(Default)]
 struct Inner {
     version: u64,
     forgotten: u64,
-    objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
+    objects: BTreeMap<Kind, BTreeMap<Key, Arc<Packed>>>,
     pods_of: BTreeMap<String, BTreeSet<Key>>,
-    history: VecDeque<Change>,
+    history: VecDeque<Past>,
     token: Option<String>,
 }
 
@@ -150,11 +172,16 @@ impl Store {
 
     /// One object.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        self.lock().objects.get(&kind)?.get(&(namespace.to_owned(), name.to_owned())).cloned()
+        let found = self.lock().objects.get(&kind)?.get(&(namespace.to_owned(), name.to_owned())).cloned();
+        found.map(|packed| packed.value())
     }
 
     /// The objects of a kind, of one namespace or of all (`None`), by namespace and name.
     pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<Value>> {
+        self.packed(kind, namespace).iter().map(|packed| packed.value()).collect()
+    }
+
+    fn packed(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<Packed>> {
         let inner = self.lock();
         let all = inner.objects.get(&kind).into_iter().flatten();
         all.filter(|((ns, _), _)| namespace.is_none_or(|want| want == ns)).map(|(_, object)| object.clone()).collect()
@@ -162,10 +189,13 @@ impl Store {
 
     /// The pods that are bound to a node.
     pub fn pods_of(&self, node: &str) -> Vec<Arc<Value>> {
-        let inner = self.lock();
-        let pods = inner.objects.get(&Kind::Pod);
-        let keys = inner.pods_of.get(node).into_iter().flatten();
-        keys.filter_map(|key| pods?.get(key).cloned()).collect()
+        let packed: Vec<Arc<Packed>> = {
+            let inner = self.lock();
+            let pods = inner.objects.get(&Kind::Pod);
+            let keys = inner.pods_of.get(node).into_iter().flatten();
+            keys.filter_map(|key| pods?.get(key).cloned()).collect()
+        };
+        packed.iter().map(|packed| packed.value()).collect()
     }
 
     /// Creates an object; fills in `metadata.uid`, `creationTimestamp` and `resourceVersion`.
@@ -244,9 +274,8 @@ impl Store {
         inner.version += 1;
         let mut object = (*old).clone();
         object["metadata"]["resourceVersion"] = json!(inner.version.to_string());
-        let object = Arc::new(object);
-        self.remember(&mut inner, kind, "DELETED", object.clone());
-        Ok(object)
+        self.remember(&mut inner, kind, "DELETED", Packed::new(&object));
+        Ok(Arc::new(object))
     }
 
     /// The changes of a kind after `version`, oldest first, and the newest version of all.
@@ -259,8 +288,9 @@ impl Store {
             return Err(Problem::Expired(version));
         }
         let from = inner.history.partition_point(|c| c.version <= version);
-        let changes = inner.history.range(from..).filter(|c| c.kind == kind).cloned().collect();
-        Ok((changes, inner.version))
+        let changes = inner.history.range(from..).filter(|c| c.kind == kind);
+        let told = |c: &Past| Change { version: c.version, kind: c.kind, what: c.what, object: c.object.value() };
+        Ok((changes.map(told).collect(), inner.version))
     }
 
     fn put(&self, inner: &mut Inner, kind: Kind, key: Key, mut object: Value, what: &'static str) -> Arc<Value> {
@@ -268,7 +298,7 @@ impl Store {
         let (_, version, _, name) = kind.api();
         object["apiVersion"] = json!(version);
         object["kind"] = json!(name);
-        let old = inner.objects.get(&kind).and_then(|all| all.get(&key)).cloned();
+        let old = inner.objects.get(&kind).and_then(|all| all.get(&key)).map(|packed| packed.value());
         let meta = &mut object["metadata"];
         meta["resourceVersion"] = json!(inner.version.to_string());
         let kept = |field: &str| old.as_ref().map(|o| o["metadata"][field].clone()).filter(|v| !v.is_null());
@@ -289,14 +319,14 @@ impl Store {
         if let (Kind::Pod, Some(node)) = (kind, object["spec"]["nodeName"].as_str()) {
             inner.pods_of.entry(node.to_owned()).or_default().insert(key.clone());
         }
-        let object = Arc::new(object);
-        inner.objects.entry(kind).or_default().insert(key, object.clone());
-        self.remember(inner, kind, what, object.clone());
-        object
+        let packed = Packed::new(&object);
+        inner.objects.entry(kind).or_default().insert(key, packed.clone());
+        self.remember(inner, kind, what, packed);
+        Arc::new(object)
     }
 
-    fn remember(&self, inner: &mut Inner, kind: Kind, what: &'static str, object: Arc<Value>) {
-        inner.history.push_back(Change { version: inner.version, kind, what, object });
+    fn remember(&self, inner: &mut Inner, kind: Kind, what: &'static str, object: Arc<Packed>) {
+        inner.history.push_back(Past { version: inner.version, kind, what, object });
         if inner.history.len() > HISTORY {
             inner.forgotten = inner.history.pop_front().map_or(0, |c| c.version);
         }
@@ -313,7 +343,7 @@ fn unindex(inner: &mut Inner, kind: Kind, old: &Value, key: &Key) {
 }
 
 fn present(inner: &Inner, kind: Kind, key: &Key) -> Result<Arc<Value>, Problem> {
-    let found = inner.objects.get(&kind).and_then(|all| all.get(key)).cloned();
+    let found = inner.objects.get(&kind).and_then(|all| all.get(key)).map(|packed| packed.value());
     found.ok_or_else(|| Problem::NotFound(title(kind, &key.1)))
 }
 
