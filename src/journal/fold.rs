@@ -273,7 +273,8 @@ impl Run {
             }
             Event::EngineStarted { pid, host, resumed } => {
                 self.engine = Some(*pid);
-                if !matches!(self.state, RunState::Ended(_)) {
+                // A pause or an abort outlives the engine that was told of it.
+                if self.state == RunState::Starting {
                     self.state = RunState::Running;
                 }
                 if *resumed {

@@ -1,7 +1,21 @@
 //! The facts of a run. Everything that a screen or a report says of a run is folded from its events (law 1).
 
+mod chain;
+mod error;
 mod event;
 mod fold;
+mod follower;
+mod reader;
+mod report;
+#[cfg(test)]
+mod tests;
+mod writer;
 
+pub use chain::{Chain, sha256_hex};
+pub use error::JournalError;
 pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
 pub use fold::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use follower::Follower;
+pub use reader::{Journal, read, read_for};
+pub use report::{Downtime, Exception, JournalFacts, NodeCounts, Pause, PodCounts, Report, SwapCounts, report};
+pub use writer::{Opened, Writer};

@@ -1,0 +1,279 @@
+//! Walks the plan: phases, waves, gates. Everything that it knows of the past it reads from the folded journal, so that it
+//! does not matter which engine wrote it.
+
+use super::budget::bears_others;
+use super::error::EngineError;
+use super::finish::fail;
+use super::gates::{self, Waiting};
+use super::order::{alone, moves_etcd, room};
+use super::prefetch::prefetch;
+use super::resume::to_do;
+use super::shared::{Shared, Wish};
+use super::swap;
+use super::visit::End;
+use crate::fleet::{NodeName, fold_names};
+use crate::journal::{Event, JournalError, Outcome, PauseReason, RunState, SwapState};
+use crate::plan::{PhaseKind, Swap};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::sleep;
+
+/// How often a swap that must wait is looked at again, when nothing else happens.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why the walk ends before its end.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The run was aborted.
+    Abort,
+    /// The process is to end.
+    Leave,
+    /// The engine cannot go on.
+    Engine(EngineError),
+}
+
+impl From<JournalError> for Halt {
+    fn from(error: JournalError) -> Halt {
+        Halt::Engine(error.into())
+    }
+}
+
+impl Halt {
+    /// A task that panicked: a fault of ours.
+    pub(super) fn broke_down(error: &JoinError) -> Halt {
+        Halt::Engine(EngineError::Refused(format!("sonoba itself broke down: {error}; engine.log says where")))
+    }
+}
+
+/// Walks what is left of the plan.
+pub(super) async fn walk(shared: &Arc<Shared>) -> Result<(), Halt> {
+    for (p, phase) in shared.plan.phases.iter().enumerate() {
+        if shared.log.with(|run, _| run.phases_done.contains(&p)) {
+            continue;
+        }
+        checkpoint(shared).await?;
+        if shared.log.with(|run, _| run.phase) != Some(p) {
+            shared.log.write(Event::PhaseBegun { phase: p }).await?;
+        }
+        prefetch(shared, &phase.pulls).await?;
+        let mut left: Vec<usize> = (0..phase.waves.len())
+            .filter(|w| shared.log.with(|run, _| !run.waves_done.contains_key(&(p, *w))))
+            .collect();
+        while !left.is_empty() {
+            let next = if phase.kind == PhaseKind::Etcd { leader_last(shared, p, &left).await } else { 0 };
+            let w = left.remove(next);
+            wave(shared, p, w).await?;
+        }
+        shared.log.write(Event::PhaseEnded { phase: p }).await?;
+    }
+    // Whatever the last wave brought is still to be answered for.
+    checkpoint(shared).await
+}
+
+/// The place in `left` of the wave to take next: the first without the present leader of etcd, whose turn comes last even
+/// if the plan knew another.
+async fn leader_last(shared: &Shared, p: usize, left: &[usize]) -> usize {
+    if left.len() < 2 {
+        return 0;
+    }
+    let Some(leader) = gates::etcd_leader(shared).await else { return 0 };
+    let leads = |w: usize| {
+        let wave = shared.plan.phases.get(p).and_then(|phase| phase.waves.get(w));
+        wave.is_some_and(|wave| wave.swaps.iter().any(|s| s.node == leader && to_be_done(shared, s)))
+    };
+    left.iter().position(|w| !leads(*w)).unwrap_or(0)
+}
+
+fn to_be_done(shared: &Shared, swap: &Swap) -> bool {
+    let state = shared.log.with(|run, _| run.swap(&swap.id).map(|s| s.state));
+    state.is_some_and(|state| match state {
+        // The control plane is never passed over: after a resume it is tried again.
+        SwapState::RolledBack | SwapState::Failed => bears_others(swap),
+        state => to_do(state),
+    })
+}
+
+/// Swaps in flight.
+#[derive(Default)]
+struct Flight {
+    tasks: JoinSet<Result<End, JournalError>>,
+    swaps: HashMap<Id, Swap>,
+}
+
+impl Flight {
+    fn start(&mut self, shared: &Arc<Shared>, swap: &Swap) {
+        let id = self.tasks.spawn(swap::run(Arc::clone(shared), swap.clone())).id();
+        self.swaps.insert(id, swap.clone());
+    }
+
+    fn list(&self) -> Vec<Swap> {
+        self.swaps.values().cloned().collect()
+    }
+
+    /// The next swap that is through.
+    async fn next(&mut self, shared: &Shared) -> Result<(), JournalError> {
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((id, result))) => {
+                self.swaps.remove(&id);
+                result.map(drop)
+            }
+            Some(Err(error)) => {
+                let Some(swap) = self.swaps.remove(&error.id()) else { return Ok(()) };
+                let why =
+                    format!("sonoba itself broke down at this swap: {error}; without a verdict the node rolls back");
+                fail(shared, &swap.id, &swap.node, why, false).await.map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs one wave and passes its gates.
+async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
+    let Some(wave) = shared.plan.phases.get(p).and_then(|phase| phase.waves.get(w)) else { return Ok(()) };
+    checkpoint(shared).await?;
+    if shared.log.with(|run, _| (run.phase, run.wave)) != (Some(p), Some(w)) {
+        shared.log.write(Event::WaveBegun { phase: p, wave: w }).await?;
+    }
+    let mut flight = Flight::default();
+    let mut waiting = Waiting::default();
+    let mut wishes = shared.wish.subscribe();
+    loop {
+        let held = *wishes.borrow_and_update() != Wish::Run || shared.must_pause().is_some();
+        if held && flight.swaps.is_empty() {
+            checkpoint(shared).await?;
+            continue;
+        }
+        let mut todo: Vec<&Swap> = wave.swaps.iter().filter(|s| to_be_done(shared, s)).collect();
+        todo.retain(|s| flight.swaps.values().all(|f| f.id != s.id));
+        if todo.is_empty() && flight.swaps.is_empty() {
+            break;
+        }
+        if !held {
+            if todo.len() > 1 && todo.iter().any(|s| moves_etcd(s)) {
+                let leader = gates::etcd_leader(shared).await;
+                todo.sort_by_key(|s| moves_etcd(s) && Some(&s.node) == leader.as_ref());
+            }
+            let blocked = match start_some(shared, p, w, &todo, &mut flight).await {
+                Ok(blocked) => blocked,
+                Err(error) => return Err(land(shared, flight, error).await),
+            };
+            match blocked {
+                Some(why) if flight.swaps.is_empty() => waiting.on(shared, "room for a swap", &why, None)?,
+                _ => waiting.over(shared)?,
+            }
+        }
+        let idle = flight.swaps.is_empty();
+        tokio::select! {
+            result = flight.next(shared), if !idle => {
+                if let Err(error) = result {
+                    return Err(land(shared, flight, error).await);
+                }
+            }
+            _ = wishes.changed() => {}
+            () = sleep(LOOK) => {}
+        }
+    }
+    waiting.over(shared)?;
+    gates::pass(shared, &wave.gates).await?;
+    shared.log.write(Event::WaveEnded { phase: p, wave: w }).await?;
+    Ok(())
+}
+
+/// Starts whatever may start now. Why something may not, if there is such a thing.
+async fn start_some(
+    shared: &Arc<Shared>,
+    p: usize,
+    w: usize,
+    todo: &[&Swap],
+    flight: &mut Flight,
+) -> Result<Option<String>, JournalError> {
+    let Some(wave) = shared.plan.phases.get(p).and_then(|phase| phase.waves.get(w)) else { return Ok(None) };
+    let mut blocked = None;
+    if shared.world.borrow().api != Some(true) {
+        return Ok(Some("the cluster's API does not answer".into()));
+    }
+    for swap in todo {
+        if let Err(why) = room(shared, wave, swap, &flight.list()) {
+            blocked.get_or_insert(why);
+            continue;
+        }
+        if alone(shared, swap) {
+            let asked = gates::others(shared, swap).await?;
+            // A command may have come while the others were asked.
+            if shared.wish() != Wish::Run {
+                return Ok(None);
+            }
+            if let Err(why) = asked {
+                // The order of masters is the plan's: the next is not taken in its place.
+                blocked.get_or_insert(format!("before {}: {why}", swap.node));
+                break;
+            }
+        }
+        flight.start(shared, swap);
+    }
+    Ok(blocked)
+}
+
+/// The journal cannot be written: nothing new starts, what is in flight comes to its verdict where it can.
+async fn land(shared: &Shared, mut flight: Flight, error: JournalError) -> Halt {
+    tracing::error!("{error}; nothing new starts");
+    while !flight.swaps.is_empty() {
+        let _ = flight.next(shared).await;
+    }
+    error.into()
+}
+
+/// To be passed whenever nothing is in flight: stands still while the run is paused, or must pause by itself.
+pub(super) async fn checkpoint(shared: &Shared) -> Result<(), Halt> {
+    loop {
+        let (reason, why) = match shared.wish() {
+            Wish::Abort => return Err(Halt::Abort),
+            Wish::Leave => return Err(Halt::Leave),
+            Wish::Pause => match shared.must_pause() {
+                Some(cause) => cause,
+                None => (PauseReason::Operator, shared.paused_by()),
+            },
+            Wish::Run => match shared.must_pause() {
+                Some(cause) => cause,
+                None => return Ok(()),
+            },
+        };
+        shared.hold();
+        // An engine that took a paused run up finds it so in the journal already.
+        if !shared.log.with(|run, _| matches!(run.state, RunState::Paused(_))) {
+            shared.log.write(Event::Paused { reason, why }).await?;
+        }
+        let mut wishes = shared.wish.subscribe();
+        if wishes.wait_for(|wish| *wish != Wish::Pause).await.is_err() {
+            return Err(Halt::Leave);
+        }
+        if shared.wish() == Wish::Run {
+            shared.log.write(Event::Resumed).await?;
+        }
+    }
+}
+
+/// How a run that was walked to its end came out, in a word and in a sentence.
+pub(super) fn outcome(shared: &Shared) -> (Outcome, String) {
+    shared.log.with(|run, _| {
+        let left: Vec<&NodeName> =
+            run.swaps.iter().filter(|s| s.state != SwapState::Committed).map(|s| &s.node).collect();
+        if left.is_empty() {
+            return (Outcome::Completed, String::new());
+        }
+        let names = fold_names(left.iter().map(|n| n.as_str()));
+        let (count, all) = (left.len(), run.swaps.len());
+        (Outcome::Failed, format!("{count} of {all} swaps are not committed: {names}"))
+    })
+}
+
+/// Where an aborted run leaves the cluster, in a sentence.
+pub(super) fn leftover(shared: &Shared) -> String {
+    shared.log.with(|run, _| {
+        let committed = run.count(|s| s == SwapState::Committed);
+        format!("{committed} of {} swaps are committed; the others' nodes run the old version", run.swaps.len())
+    })
+}

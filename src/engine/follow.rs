@@ -1,0 +1,143 @@
+//! From the moment a node has its transaction to the transaction's end: follow its steps, find the verdict, give it.
+
+use super::shared::Wish;
+use super::verify::{Finding, Verifier};
+use super::visit::Visit;
+use crate::journal::{Event, JournalError, Step, Verdict};
+use crate::remote::{NodeError, TxState};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Between two questions to the node.
+const POLL: Duration = Duration::from_millis(150);
+/// A node that is silent for its deadline and this long has either rolled itself back or cannot be helped from here.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Between two wishes that the node take over a transaction whose runner is gone.
+const RECOVER_EVERY: Duration = Duration::from_secs(2);
+
+/// How following a transaction came to its end.
+pub(super) enum Followed {
+    /// The node says how the transaction ended.
+    Ended(TxState),
+    /// The node has no such transaction.
+    Gone,
+    /// The node does not answer any more.
+    Lost(String),
+}
+
+/// Follows the visit's transaction to its end. `standing` is a rollback that was decided before.
+pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Result<Followed, JournalError> {
+    let mut verifier = Verifier::default();
+    let mut rollback = standing;
+    let mut heard = Instant::now();
+    let mut recovered: Option<Instant> = None;
+    loop {
+        let state = match visit.port.tx_state(&visit.tx).await {
+            Ok(state) => state,
+            Err(error) => {
+                // Whatever the error is, the node goes on by itself and only the node knows how it ends.
+                if heard.elapsed() > visit.deadline() + SILENCE {
+                    return Ok(Followed::Lost(error.to_string()));
+                }
+                sleep(POLL * 3).await;
+                continue;
+            }
+        };
+        heard = Instant::now();
+        if !state.found {
+            return Ok(Followed::Gone);
+        }
+        tell_steps(visit, &state)?;
+        if state.end.is_some() {
+            return Ok(Followed::Ended(state));
+        }
+        if !state.alive {
+            if recovered.is_none_or(|at| at.elapsed() > RECOVER_EVERY) {
+                recovered = Some(Instant::now());
+                if let Err(error) = visit.port.recover(&visit.tx).await {
+                    tracing::warn!("{}: {error}", visit.node.name);
+                }
+            }
+        } else if state.verdict.is_none() {
+            if rollback.is_none() && *visit.shared.wish.borrow() == Wish::Abort {
+                rollback = Some("the run was aborted".into());
+            }
+            if let Some(why) = &rollback {
+                decide(visit, Verdict::Rollback, why.clone()).await?;
+            } else if state.steps.iter().any(|s| s.step == Step::Waiting) {
+                match verifier.look(visit, &state).await? {
+                    // An abort that came while we looked comes before the commit.
+                    Finding::Healthy if *visit.shared.wish.borrow() != Wish::Abort => {
+                        decide(visit, Verdict::Commit, String::new()).await?;
+                    }
+                    Finding::Broken(why) => rollback = Some(why),
+                    Finding::NotYet(why) => {
+                        tracing::debug!("{}: {why}", visit.node.name);
+                        visit.missing = why;
+                    }
+                    Finding::Healthy => {}
+                }
+            }
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Writes the verdict down, then gives it; the node says which one stands, and `follow` sees that.
+async fn decide(visit: &mut Visit, verdict: Verdict, why: String) -> Result<(), JournalError> {
+    if visit.decided != Some(verdict) {
+        let (swap, node) = visit.ids();
+        if let Err(error) = visit.shared.log.write(Event::SwapVerdict { swap, node, verdict, why }).await {
+            // A commit that is not on disk must not happen; the old one back is always right, and sooner than the
+            // deadline.
+            let _ = visit.port.give_verdict(&visit.tx, Verdict::Rollback).await;
+            return Err(error);
+        }
+        visit.decided = Some(verdict);
+    }
+    match visit.port.give_verdict(&visit.tx, verdict).await {
+        Ok(stands) if stands != verdict => {
+            tracing::info!("{}: {verdict:?} came too late, {stands:?} stands", visit.node.name);
+        }
+        Ok(_) => {}
+        // The next look at the transaction tells whether it arrived; if it did not, it is given again.
+        Err(error) => tracing::warn!("{}: {error}", visit.node.name),
+    }
+    Ok(())
+}
+
+fn tell_steps(visit: &mut Visit, state: &TxState) -> Result<(), JournalError> {
+    for step in state.steps.iter().skip(visit.steps_told) {
+        let (swap, node) = visit.ids();
+        let component = visit.change_of(&step.container).map(|c| c.component);
+        let event = Event::SwapStep { swap, node, component, step: step.step, uptime_ms: step.uptime_ms };
+        visit.shared.log.tell(event)?;
+    }
+    visit.steps_told = visit.steps_told.max(state.steps.len());
+    Ok(())
+}
+
+/// Starts the node's critical section. A begin whose answer was lost is asked for again: a transaction that exists is
+/// left alone by the node.
+///
+/// # Errors
+/// When the node says that it cannot, or stays away; `true` when it cannot be known whether it began.
+pub(super) async fn begin(visit: &Visit, stop_timeout_s: u32) -> Result<(), (NodeError, bool)> {
+    let until = Instant::now() + visit.deadline() + SILENCE;
+    loop {
+        let error = match visit.port.begin(&visit.tx, &visit.swap, stop_timeout_s).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match visit.port.tx_state(&visit.tx).await {
+            Ok(state) if state.found => return Ok(()),
+            // It is certain that nothing began, and why.
+            Ok(_) if !error.transient() => return Err((error, false)),
+            _ => {}
+        }
+        if Instant::now() > until {
+            return Err((error, true));
+        }
+        sleep(POLL * 3).await;
+    }
+}

@@ -1,0 +1,84 @@
+//! The journal as the engine uses it: what is written is folded at once, and durable before the engine acts on it.
+
+use super::budget::Ledger;
+use super::serve::Clock;
+use crate::journal::{Event, JournalError, Record, Run, Writer};
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The one place where the engine's facts go in, and come from.
+pub(super) struct Log {
+    facts: Mutex<Facts>,
+    file: Arc<File>,
+    /// The last record that is known to be on disk. Whoever holds this lock syncs for all that wait behind it, so that
+    /// fifty swaps in flight cost one sync and not fifty.
+    synced: tokio::sync::Mutex<u64>,
+    clock: Clock,
+}
+
+struct Facts {
+    writer: Writer,
+    run: Run,
+    ledger: Ledger,
+}
+
+impl Log {
+    pub(super) fn new(writer: Writer, run: Run, ledger: Ledger, clock: Clock) -> Result<Log, JournalError> {
+        let file = Arc::new(writer.handle()?);
+        Ok(Log { facts: Mutex::new(Facts { writer, run, ledger }), file, synced: tokio::sync::Mutex::new(0), clock })
+    }
+
+    /// Writes an intent, a verdict or a result: on disk when this returns (law 4).
+    ///
+    /// # Errors
+    /// When it may not be on disk. The engine must not act on it then.
+    pub(super) async fn write(&self, event: Event) -> Result<(), JournalError> {
+        let record = self.append(event)?;
+        let mut synced = self.synced.lock().await;
+        if *synced >= record.seq {
+            return Ok(());
+        }
+        let upto = self.with(|run, _| run.events).max(record.seq);
+        let file = Arc::clone(&self.file);
+        let done = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        let error = match done {
+            Ok(Ok(())) => {
+                *synced = upto;
+                return Ok(());
+            }
+            Ok(Err(error)) => error,
+            Err(gone) => std::io::Error::other(gone),
+        };
+        let mut facts = self.lock();
+        facts.writer.close();
+        let path = facts.writer.path().to_owned();
+        Err(JournalError::Io { path, what: "make it durable", source: error })
+    }
+
+    /// Writes progress, which may be lost in a crash.
+    ///
+    /// # Errors
+    /// When the disk is full or broken.
+    pub(super) fn tell(&self, event: Event) -> Result<(), JournalError> {
+        self.append(event).map(drop)
+    }
+
+    /// Looks at what is folded so far.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Run, &Ledger) -> T) -> T {
+        let facts = self.lock();
+        look(&facts.run, &facts.ledger)
+    }
+
+    fn append(&self, event: Event) -> Result<Record, JournalError> {
+        let mut facts = self.lock();
+        let record = facts.writer.append((self.clock)(), event, false)?;
+        facts.run.apply(&record);
+        facts.ledger.apply(&record);
+        Ok(record)
+    }
+
+    /// A panic elsewhere cannot leave the facts half changed: each step of an append stands on its own.
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,44 @@
+//! Carries a plan out, through the two ports, and writes down what it does.
+//!
+//! [`serve`] is the body of the engine's own process; [`start`] makes that process, [`command`] speaks to it. Inside, the
+//! `conductor` walks the plan's phases, waves and gates; one `swap` takes one node from old to new; what either knows is
+//! folded from the journal that they write (`log`), so that an engine that takes a run up again knows the same.
+
+mod budget;
+mod conductor;
+mod control;
+mod error;
+mod finish;
+mod follow;
+mod gates;
+mod lease;
+mod lock;
+mod log;
+mod observe;
+mod order;
+mod patience;
+mod ports;
+mod prefetch;
+mod probe;
+mod process;
+mod resume;
+mod run_dir;
+mod serve;
+mod shared;
+mod sound;
+mod spawn;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod visit;
+mod world;
+
+pub use control::{command, ping};
+pub use error::{EngineError, ObserveError};
+pub use observe::observe;
+pub use ports::Ports;
+pub use process::detach;
+pub use run_dir::{About, RunDir};
+pub use serve::{Clock, carry_out, serve};
+pub use spawn::start;

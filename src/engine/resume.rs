@@ -1,0 +1,167 @@
+//! A run is taken up again: every intent without a result is settled with the node itself, before anything new starts.
+
+use super::conductor::Halt;
+use super::finish::{fail, finish, serve_again};
+use super::follow::{Followed, follow};
+use super::patience::patiently;
+use super::probe::Probes;
+use super::shared::{Shared, Wish};
+use super::swap::call_off;
+use super::visit::{End, PATIENCE, Visit, containers};
+use crate::fleet::{Component, PodProof, SwapId};
+use crate::journal::{Event, JournalError, Record, SwapState, Verdict};
+use crate::plan::Swap;
+use crate::remote::NodePort;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// What the journal says of an intent, beyond what the fold keeps.
+#[derive(Debug, Clone)]
+pub(super) struct Intent {
+    tx: String,
+    before: Vec<PodProof>,
+    steps: usize,
+    disturbed: BTreeSet<String>,
+    healthy: BTreeSet<Component>,
+    verdict: Option<(Verdict, String)>,
+}
+
+/// The intents that have no result yet.
+#[derive(Debug, Default)]
+pub(super) struct Intents(HashMap<SwapId, Intent>);
+
+impl Intents {
+    pub(super) fn apply(&mut self, record: &Record) {
+        match &record.event {
+            Event::SwapIntended { swap, tx, pods, .. } => {
+                let intent = Intent {
+                    tx: tx.clone(),
+                    before: pods.clone(),
+                    steps: 0,
+                    disturbed: BTreeSet::new(),
+                    healthy: BTreeSet::new(),
+                    verdict: None,
+                };
+                self.0.insert(swap.clone(), intent);
+            }
+            Event::SwapStep { swap, .. } => self.edit(swap, |i| i.steps += 1),
+            Event::SwapHealthy { swap, component, .. } => self.edit(swap, |i| {
+                i.healthy.insert(*component);
+            }),
+            Event::PodsDisturbed { swap, pods, .. } => {
+                self.edit(swap, |i| i.disturbed.extend(pods.iter().map(|p| p.pod.clone())));
+            }
+            Event::SwapVerdict { swap, verdict, why, .. } => {
+                self.edit(swap, |i| i.verdict = Some((*verdict, why.clone())));
+            }
+            Event::SwapPreparing { swap, .. }
+            | Event::SwapCommitted { swap, .. }
+            | Event::SwapRolledBack { swap, .. }
+            | Event::SwapFailed { swap, .. } => {
+                self.0.remove(swap);
+            }
+            _ => {}
+        }
+    }
+
+    fn edit(&mut self, swap: &SwapId, edit: impl FnOnce(&mut Intent)) {
+        if let Some(intent) = self.0.get_mut(swap) {
+            edit(intent);
+        }
+    }
+}
+
+/// Settles every open swap. What the node has no transaction of stays open, and the conductor does it from the start.
+pub(super) async fn settle(shared: &Arc<Shared>, mut intents: Intents) -> Result<(), Halt> {
+    let open: Vec<Swap> = shared.log.with(|run, _| run.in_flight().map(|s| run.planned(s).clone()).collect());
+    let mut tasks = JoinSet::new();
+    for swap in open {
+        let intent = intents.0.remove(&swap.id);
+        tasks.spawn(adopt(Arc::clone(shared), swap, intent));
+    }
+    let mut result = Ok(());
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => result = Err(error.into()),
+            // The swap stays open; the next engine asks the node again.
+            Err(error) => result = Err(Halt::broke_down(&error)),
+        }
+    }
+    result
+}
+
+async fn adopt(shared: Arc<Shared>, swap: Swap, intent: Option<Intent>) -> Result<End, JournalError> {
+    let (id, name) = (swap.id.clone(), swap.node.clone());
+    let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
+        return fail(&shared, &id, &name, "the inventory does not know this node any more".into(), false).await;
+    };
+    let Some(intent) = intent else {
+        // Only prepared: the node was not touched.
+        return not_begun(&shared, &swap, port.as_ref()).await;
+    };
+    let Ok(tx) = intent.tx.parse() else {
+        return fail(&shared, &id, &name, "the journal's transaction id is not valid".into(), false).await;
+    };
+    let mut images = BTreeMap::new();
+    for change in &swap.changes {
+        // Without an answer the verdict goes by the image's name.
+        if let Ok(Some(image)) = patiently(PATIENCE, || port.image_id(&change.to)).await {
+            images.insert(change.component, image);
+        }
+    }
+    let began = shared.log.with(|run, _| {
+        let begun = run.swap(&id).and_then(|s| s.begun);
+        begun.zip(run.now).map(|(from, to)| to.duration_since(from).unsigned_abs())
+    });
+    let (decided, standing) = match intent.verdict {
+        Some((Verdict::Rollback, why)) => (Some(Verdict::Rollback), Some(why)),
+        // Whether a commit arrived is the node's to say; if it did not, everything is looked at again.
+        Some((Verdict::Commit, _)) => (Some(Verdict::Commit), None),
+        None => (None, None),
+    };
+    let now = Instant::now();
+    let mut visit = Visit {
+        shared: Arc::clone(&shared),
+        swap,
+        node,
+        port,
+        tx,
+        before: intent.before,
+        images,
+        intended: began.and_then(|past| now.checked_sub(past)).unwrap_or(now),
+        steps_told: intent.steps,
+        disturbed: intent.disturbed,
+        announced: intent.healthy,
+        decided,
+        missing: String::new(),
+        probes: Probes::default(),
+    };
+    let followed = follow(&mut visit, standing).await?;
+    if matches!(followed, Followed::Gone) {
+        serve_again(&visit).await?;
+        return not_begun(&shared, &visit.swap, visit.port.as_ref()).await;
+    }
+    finish(&mut visit, followed).await
+}
+
+/// The node has no transaction. Prepared containers go; the swap is done from the start, unless the run is aborted.
+async fn not_begun(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<End, JournalError> {
+    if shared.wish() == Wish::Abort {
+        return call_off(shared, swap, port).await;
+    }
+    let names = containers(swap);
+    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
+        tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
+    }
+    // Left as it is in the journal: `Preparing` or `InFlight` without a transaction is done again.
+    debug_assert!(shared.log.with(|run, _| run.swap(&swap.id).is_some_and(|s| s.state.open())));
+    Ok(End::NotBegun)
+}
+
+/// Whether a swap is still to be done.
+pub(super) fn to_do(state: SwapState) -> bool {
+    state == SwapState::Waiting || state.open()
+}

@@ -1,0 +1,285 @@
+//! A run's folder: all that an engine needs, and all that it leaves.
+//!
+//! ```text
+//! STATE/locks/CLUSTER.lock      held by the engine that works on the cluster
+//! STATE/runs/ID/run.json        who started it, where, on which cluster
+//!               plan.json       the plan, as it is carried out
+//!               profile.toml    the cluster's profile, with absolute paths
+//!               lock            held by the run's engine
+//!               journal.jsonl   the facts
+//!               control.sock    the engine's ear; where the path would be too long for a socket, `control.path` says
+//!                               where it is instead
+//!               engine.log      the engine's log, and engine.err what it said when it died
+//! ```
+//!
+//! Folders are 0700, files 0600.
+
+use super::error::EngineError;
+use crate::fleet::{ClusterName, RunId, clean};
+use crate::inventory::Profile;
+use crate::journal::sha256_hex;
+use crate::plan::Plan;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A socket's path must be shorter: `sun_path` of `sockaddr_un` has 108 bytes with its end mark.
+const SOCKET_PATH: usize = 107;
+/// No file that is read whole is longer. Bytes.
+const LONGEST: u64 = 1 << 30;
+
+/// A run's folder.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+    about: About,
+}
+
+/// Who started a run, where, on which cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The run's id.
+    pub id: RunId,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Who started it.
+    pub operator: String,
+    /// On which machine.
+    pub host: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The state folder that it was made in, with the clusters' locks.
+    pub state_dir: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the folder of a new run.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn create(state_dir: &Path, plan: &Plan, profile: &Profile) -> Result<RunDir, EngineError> {
+        RunDir::make(state_dir, plan, &profile.to_toml())
+    }
+
+    pub(super) fn make(state_dir: &Path, plan: &Plan, profile: &str) -> Result<RunDir, EngineError> {
+        let state_dir = std::path::absolute(state_dir).map_err(EngineError::io(state_dir, "find it"))?;
+        let created = Timestamp::now();
+        let id: String = format!("{}-{:04x}", created.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
+        let id: RunId = id.parse().map_err(|e: crate::fleet::NameError| EngineError::NoRun(e.to_string()))?;
+        private_dir(&state_dir.join("locks"))?;
+        private_dir(&state_dir.join("runs"))?;
+        let path = state_dir.join("runs").join(id.as_str());
+        let folder = DirBuilder::new().mode(0o700).create(&path);
+        folder.map_err(EngineError::io(&path, "make the run's folder"))?;
+        let about =
+            About { id, cluster: plan.cluster.name.clone(), operator: operator(), host: host(), created, state_dir };
+        let json = |value: Result<Vec<u8>, serde_json::Error>, name: &str| {
+            value.map_err(|e| EngineError::BadFile { path: path.join(name), why: e.to_string() })
+        };
+        write_new(&path.join("plan.json"), &json(serde_json::to_vec_pretty(plan), "plan.json")?)?;
+        write_new(&path.join("profile.toml"), profile.as_bytes())?;
+        // Last: a folder without it is no run.
+        write_new(&path.join("run.json"), &json(serde_json::to_vec_pretty(&about), "run.json")?)?;
+        let synced = File::open(&path).and_then(|f| f.sync_all());
+        synced.map_err(EngineError::io(&path, "make it durable"))?;
+        Ok(RunDir { path, about })
+    }
+
+    /// Opens the folder of a run that was made before.
+    ///
+    /// # Errors
+    /// When it is not the folder of a run, or belongs to somebody else.
+    pub fn open(path: &Path) -> Result<RunDir, EngineError> {
+        let path = std::path::absolute(path).map_err(EngineError::io(path, "find it"))?;
+        let file = path.join("run.json");
+        let meta = fs::metadata(&path).map_err(EngineError::io(&path, "open the run's folder"))?;
+        let own = rustix::process::geteuid().as_raw();
+        if meta.uid() != own && own != 0 {
+            return Err(EngineError::BadFile { path, why: "this run's folder belongs to another user".into() });
+        }
+        if meta.mode() & 0o022 != 0 {
+            let why = "others may write to this run's folder; `chmod go-w` it, and ask who did".into();
+            return Err(EngineError::BadFile { path, why });
+        }
+        let text = read(&file)?;
+        let about: About = serde_json::from_slice(&text)
+            .map_err(|e| EngineError::BadFile { path: file, why: format!("not a run: {}", clean(&e.to_string())) })?;
+        Ok(RunDir { path, about })
+    }
+
+    /// Every run in a state folder, the newest first. A folder that is no run is passed over.
+    ///
+    /// # Errors
+    /// When the state folder cannot be read.
+    pub fn list(state_dir: &Path) -> Result<Vec<RunDir>, EngineError> {
+        let folder = state_dir.join("runs");
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(EngineError::io(&folder, "list runs"))?,
+        };
+        let mut runs: Vec<RunDir> =
+            entries.filter_map(Result::ok).filter_map(|entry| RunDir::open(&entry.path()).ok()).collect();
+        runs.sort_by(|a, b| (b.about.created, &b.about.id).cmp(&(a.about.created, &a.about.id)));
+        Ok(runs)
+    }
+
+    /// The run that is meant by `latest`, an id, or a folder.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub fn find(state_dir: &Path, what: &str) -> Result<RunDir, EngineError> {
+        let shown = state_dir.display();
+        if what == "latest" {
+            let latest = RunDir::list(state_dir)?.into_iter().next();
+            return latest.ok_or_else(|| EngineError::NoRun(format!("nothing ran yet (looked in {shown}/runs)")));
+        }
+        if let Ok(id) = what.parse::<RunId>() {
+            let path = state_dir.join("runs").join(id.as_str());
+            if path.is_dir() {
+                return RunDir::open(&path);
+            }
+        }
+        let path = Path::new(what);
+        if path.is_dir() {
+            return RunDir::open(path);
+        }
+        let what = clean(what);
+        Err(EngineError::NoRun(format!("no run {what:?} in {shown}/runs; `sonoba runs` lists what ran here")))
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &RunId {
+        &self.about.id
+    }
+
+    /// Who started it, where, on which cluster.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The journal's file, which may not exist yet.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.jsonl")
+    }
+
+    /// The profile's file.
+    pub fn profile(&self) -> PathBuf {
+        self.path.join("profile.toml")
+    }
+
+    /// The engine's log.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("engine.log")
+    }
+
+    /// What the engine said on its standard error: why it died.
+    pub fn errors(&self) -> PathBuf {
+        self.path.join("engine.err")
+    }
+
+    /// The plan, and its file's hash: the first link of the journal's chain.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no plan.
+    pub fn plan(&self) -> Result<(Plan, String), EngineError> {
+        let path = self.path.join("plan.json");
+        let bytes = read(&path)?;
+        let plan = serde_json::from_slice(&bytes)
+            .map_err(|e| EngineError::BadFile { path, why: format!("not a plan: {}", clean(&e.to_string())) })?;
+        Ok((plan, sha256_hex(&bytes)))
+    }
+
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    pub(super) fn cluster_lock_path(&self) -> Result<PathBuf, EngineError> {
+        let folder = self.about.state_dir.join("locks");
+        private_dir(&folder)?;
+        Ok(folder.join(format!("{}.lock", self.about.cluster)))
+    }
+
+    /// Where the engine listens.
+    pub(super) fn socket_path(&self) -> PathBuf {
+        let note = read(&self.path.join("control.path")).ok();
+        let elsewhere = note.and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| PathBuf::from(text.trim_end()));
+        elsewhere.unwrap_or_else(|| self.path.join("control.sock"))
+    }
+
+    /// Where the engine is to listen; a place elsewhere is made and noted when the folder's own path is too long.
+    pub(super) fn make_socket_path(&self) -> Result<PathBuf, EngineError> {
+        let path = self.path.join("control.sock");
+        if path.as_os_str().as_bytes().len() <= SOCKET_PATH {
+            return Ok(path);
+        }
+        let noted = self.socket_path();
+        if noted != path && noted.parent().is_some_and(Path::is_dir) {
+            return Ok(noted);
+        }
+        let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        // A folder of its own that nobody else could have made: `create` fails where one is.
+        let folder = base.join(format!("sonoba-{:016x}", rand::random::<u64>()));
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(EngineError::io(&folder, "make a folder for the control socket"))?;
+        let short = folder.join("control.sock");
+        if short.as_os_str().as_bytes().len() > SOCKET_PATH {
+            let why = "too long for a control socket; set XDG_RUNTIME_DIR to a shorter folder".into();
+            return Err(EngineError::BadFile { path: short, why });
+        }
+        let note = self.path.join("control.path");
+        match fs::remove_file(&note) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(EngineError::io(&note, "replace it")(error));
+            }
+            _ => {}
+        }
+        write_new(&note, short.as_os_str().as_bytes())?;
+        Ok(short)
+    }
+}
+
+fn private_dir(path: &Path) -> Result<(), EngineError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(EngineError::io(path, "make the folder"))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(EngineError::io(path, "write it"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
+    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nofollow).open(path);
+    let bytes = file.and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(LONGEST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    bytes.map_err(EngineError::io(path, "read it"))
+}
+
+/// Who is at work here, in the words of the login.
+fn operator() -> String {
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let name = names.iter().find_map(|n| std::env::var(n).ok().filter(|v| !v.is_empty()));
+    let name = name.map(|n| clean(&n).chars().take(64).collect());
+    name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+/// This machine's name.
+pub(super) fn host() -> String {
+    clean(&rustix::system::uname().nodename().to_string_lossy())
+}

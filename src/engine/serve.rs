@@ -1,0 +1,169 @@
+//! The engine's body: locks, journal, control socket, the walk, the end.
+
+use super::budget::Ledger;
+use super::conductor::{Halt, leftover, outcome, walk};
+use super::control;
+use super::error::EngineError;
+use super::lease;
+use super::lock;
+use super::log::Log;
+use super::ports::Ports;
+use super::process;
+use super::resume::{Intents, settle};
+use super::run_dir::{RunDir, host};
+use super::shared::{Shared, Wish};
+use super::sound::sound;
+use super::world;
+use crate::journal::{Event, JournalError, Outcome, PauseReason, Run, RunState, Writer};
+use jiff::Timestamp;
+use std::future::Future;
+use std::sync::Arc;
+
+/// Tells the time for records.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The body of the engine's process: leaves the session of whoever started it, follows signals, and carries the run out.
+/// Returns [`Outcome::Paused`] when it was told to end (SIGTERM) before the run had ended.
+///
+/// # Errors
+/// When the run is locked or has ended, or the engine cannot go on.
+pub async fn serve(run: RunDir, ports: Ports) -> Result<Outcome, EngineError> {
+    process::detach();
+    process::log_panics();
+    carry(run, ports, Arc::new(Timestamp::now), process::signals).await
+}
+
+/// Carries a run out within this process, without its signals. Dropping it is what a crash is: the run can be carried on.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn carry_out(run: RunDir, ports: Ports, clock: Clock) -> Result<Outcome, EngineError> {
+    carry(run, ports, clock, |_| std::future::pending()).await
+}
+
+async fn carry<S>(
+    run: RunDir,
+    ports: Ports,
+    clock: Clock,
+    signals: impl FnOnce(Arc<Shared>) -> S,
+) -> Result<Outcome, EngineError>
+where
+    S: Future<Output = Result<(), JournalError>>,
+{
+    let about = run.about();
+    let (id, pid, now) = (run.id(), std::process::id(), clock());
+    let line = format!("run {id}, process {pid} on {} since {now:.0}, by {}", host(), about.operator);
+    let _run_lock = lock::take(&run.lock_path(), "an engine has this run", &line)?;
+    let cluster = format!("the cluster {} is being worked on", about.cluster);
+    let _cluster_lock = lock::take(&run.cluster_lock_path()?, &cluster, &line)?;
+
+    let opened = open(&run, &clock)?;
+    let (resumed, cut) = (opened.resumed, opened.cut);
+    let holder = lease::holder(&about.operator, &about.host, id);
+    lease::take(ports.cluster.as_ref(), &holder, resumed).await?;
+    let door = control::open(&run)?;
+
+    let shared = Arc::new(Shared::new(opened.plan, id.clone(), ports, opened.log, opened.wish));
+    if !resumed {
+        let (operator, host) = (about.operator.clone(), about.host.clone());
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let cluster = about.cluster.clone();
+        shared.log.write(Event::RunStarted { run: id.clone(), cluster, operator, host, version }).await?;
+    }
+    shared.log.write(Event::EngineStarted { pid, host: host(), resumed }).await?;
+    if cut {
+        let text = "the engine before died while it wrote: the journal's torn last line was cut off".into();
+        shared.log.tell(Event::Note { text })?;
+    }
+
+    // The helpers never end by themselves but in an error of the journal's; the walk sees that too at its next record.
+    let result = {
+        let helpers = async {
+            tokio::try_join!(
+                control::answer(Arc::clone(&shared), door),
+                world::keep_looking(Arc::clone(&shared)),
+                lease::keep(Arc::clone(&shared), holder.clone()),
+                signals(Arc::clone(&shared)),
+            )
+        };
+        let work = async {
+            settle(&shared, opened.intents).await?;
+            walk(&shared).await
+        };
+        let work = std::pin::pin!(work);
+        let helpers = std::pin::pin!(helpers);
+        match futures::future::select(work, helpers).await {
+            futures::future::Either::Left((result, _)) => result,
+            futures::future::Either::Right((Err(error), work)) => {
+                // What is in flight still comes to its verdict, where it can.
+                shared.hold();
+                tracing::error!("{error}");
+                work.await.and(Err(error.into()))
+            }
+            futures::future::Either::Right((Ok(_), work)) => work.await,
+        }
+    };
+    let outcome = end(&shared, result).await?;
+    if let Err(error) = shared.ports.cluster.unlock(&holder).await {
+        tracing::warn!("the run lock is left to run out by itself: {error}");
+    }
+    Ok(outcome)
+}
+
+/// Writes down how it ended.
+async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, EngineError> {
+    let (outcome, why) = match result {
+        Ok(()) => outcome(shared),
+        Err(Halt::Abort) => (Outcome::Aborted, leftover(shared)),
+        Err(Halt::Leave) => {
+            if !shared.log.with(|run, _| matches!(run.state, RunState::Paused(_))) {
+                let why = "the engine was told to end (SIGTERM); `sonoba resume` goes on".into();
+                shared.log.write(Event::Paused { reason: PauseReason::Operator, why }).await?;
+            }
+            return Ok(Outcome::Paused);
+        }
+        Err(Halt::Engine(error)) => return Err(error),
+    };
+    shared.log.write(Event::RunEnded { outcome, why }).await?;
+    Ok(outcome)
+}
+
+/// A run's journal, opened to write on.
+struct Opened {
+    plan: Arc<crate::plan::Plan>,
+    log: Log,
+    intents: Intents,
+    wish: Wish,
+    resumed: bool,
+    cut: bool,
+}
+
+fn open(run: &RunDir, clock: &Clock) -> Result<Opened, EngineError> {
+    let (plan, hash) = run.plan()?;
+    sound(&plan, run.id()).map_err(EngineError::Plan)?;
+    let plan = Arc::new(plan);
+    let mut fold = Run::new(Arc::clone(&plan));
+    let mut ledger = Ledger::new(Arc::clone(&plan));
+    let mut intents = Intents::default();
+    let path = run.journal();
+    let (writer, cut) = if path.exists() {
+        let opened = Writer::open(&path, &hash, |record| {
+            fold.apply(&record);
+            ledger.apply(&record);
+            intents.apply(&record);
+        })?;
+        (opened.writer, opened.cut)
+    } else {
+        (Writer::create(&path, &hash)?, false)
+    };
+    let wish = match fold.state {
+        RunState::Ended(_) => return Err(EngineError::Ended(run.id().to_string())),
+        RunState::Starting | RunState::Running => Wish::Run,
+        RunState::Pausing | RunState::Paused(_) => Wish::Pause,
+        RunState::Aborting => Wish::Abort,
+    };
+    // An engine that died before its first record left a file without one.
+    let resumed = fold.events > 0;
+    let log = Log::new(writer, fold, ledger, Arc::clone(clock))?;
+    Ok(Opened { plan, log, intents, wish, resumed, cut })
+}

@@ -1,0 +1,233 @@
+//! One node's swap, from the first look to the result in the journal.
+
+use super::finish::{fail, finish};
+use super::follow::{Followed, begin, follow};
+use super::patience::patiently;
+use super::prefetch::pull;
+use super::probe::Probes;
+use super::shared::{Shared, Wish};
+use super::visit::{End, PATIENCE, Visit, containers};
+use crate::fleet::{Component, Node};
+use crate::journal::{Event, JournalError};
+use crate::plan::Swap;
+use crate::remote::{Look, NodePort, TxId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What the first look at a node came to.
+enum Before {
+    /// As planned: the old ones run.
+    Old,
+    /// The new ones run and nothing is left over: there is nothing to do.
+    New,
+    /// Neither; why it must not be touched.
+    Other(String),
+}
+
+/// Takes one node from old to new. An error means that the journal cannot be written; everything else is a result.
+pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalError> {
+    let (id, name) = (swap.id.clone(), swap.node.clone());
+    shared.log.write(Event::SwapPreparing { swap: id.clone(), node: name.clone() }).await?;
+    let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
+        return fail(&shared, &id, &name, "the inventory does not know this node".into(), true).await;
+    };
+    let images = match prepare(&shared, &swap, port.as_ref()).await? {
+        Ok(Some(images)) => images,
+        Ok(None) => {
+            let event = Event::SwapCommitted { swap: id, node: name, pods_checked: 0, pods_undisturbed: 0, ms: 0 };
+            shared.log.write(event).await?;
+            return Ok(End::Committed);
+        }
+        Err(why) => return fail(&shared, &id, &name, why, true).await,
+    };
+    if shared.wish() == Wish::Abort {
+        return call_off(&shared, &swap, port.as_ref()).await;
+    }
+    match intend(&shared, swap, node, port, images).await? {
+        Ok(mut visit) => carry_out(&mut visit).await,
+        Err(end) => Ok(end),
+    }
+}
+
+/// Looks, fetches the images and creates the new containers. The new images' ids; none when the node is all new already.
+async fn prepare(
+    shared: &Shared,
+    swap: &Swap,
+    port: &dyn NodePort,
+) -> Result<Result<Option<BTreeMap<Component, String>>, String>, JournalError> {
+    let names = containers(swap);
+    let seen = match patiently(PATIENCE, || port.look(&names)).await {
+        Ok(seen) => seen,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    match compare(swap, &seen) {
+        Before::Old => {}
+        Before::New => return Ok(Ok(None)),
+        Before::Other(why) => return Ok(Err(why)),
+    }
+    let mut images = BTreeMap::new();
+    for change in &swap.changes {
+        let id = match patiently(PATIENCE, || port.image_id(&change.to)).await {
+            Ok(Some(id)) => id,
+            Ok(None) => match pull(shared, &swap.node, port, &change.to).await? {
+                Ok(id) => id,
+                Err(why) => return Ok(Err(format!("image {} could not be pulled: {why}", change.to))),
+            },
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        images.insert(change.component, id);
+    }
+    Ok(patiently(PATIENCE, || port.prepare(&swap.changes)).await.map(|()| Some(images)).map_err(|e| e.to_string()))
+}
+
+fn compare(swap: &Swap, seen: &Look) -> Before {
+    let mut new = 0;
+    for change in &swap.changes {
+        let name = &change.container;
+        if let Some(left) = seen.leftovers.iter().find(|l| l.as_str() == name.prev()) {
+            return Before::Other(format!("{left} is left over from a swap that did not end; look at the node"));
+        }
+        let Some(running) = seen.running.iter().find(|r| r.container == *name) else {
+            return Before::Other(format!("container {name} is not there"));
+        };
+        if !running.running {
+            return Before::Other(format!("container {name} does not run"));
+        }
+        if running.image == change.to && change.to != change.from {
+            new += 1;
+        } else if running.image != change.from {
+            let (is, was) = (&running.image, &change.from);
+            return Before::Other(format!("container {name} runs {is}, the plan says {was}; make a new plan"));
+        } else if running.id != change.from_id {
+            return Before::Other(format!(
+                "container {name} was made anew since the plan was; does something else (CKE) look after it?"
+            ));
+        }
+    }
+    if new == swap.changes.len() {
+        let next = swap.changes.iter().map(|c| c.container.next());
+        return match next.into_iter().find(|n| seen.leftovers.iter().any(|l| l.as_str() == *n)) {
+            Some(left) => Before::Other(format!("the new ones run, but {left} is left over; look at the node")),
+            None => Before::New,
+        };
+    }
+    if new > 0 {
+        return Before::Other(
+            "some of its containers run the new image already, others do not; make a new plan".into(),
+        );
+    }
+    Before::Old
+}
+
+/// An abort came before the node was touched.
+pub(super) async fn call_off(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<End, JournalError> {
+    let names = containers(swap);
+    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
+        tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
+    }
+    shared
+        .log
+        .write(Event::SwapRolledBack {
+            swap: swap.id.clone(),
+            node: swap.node.clone(),
+            why: "the run was aborted before the node was touched".into(),
+            pods_checked: 0,
+            pods_undisturbed: 0,
+            ms: 0,
+        })
+        .await?;
+    Ok(End::RolledBack)
+}
+
+/// Remembers the pods and writes the intent down. From here on the node may be in between.
+async fn intend(
+    shared: &Arc<Shared>,
+    swap: Swap,
+    node: Node,
+    port: Arc<dyn NodePort>,
+    images: BTreeMap<Component, String>,
+) -> Result<Result<Visit, End>, JournalError> {
+    let cluster = &shared.ports.cluster;
+    let before = match patiently(PATIENCE, || cluster.pods(&node.name)).await {
+        Ok(pods) => pods,
+        Err(error) => {
+            discard(&swap, port.as_ref()).await;
+            let why = format!("its pods cannot be listed, so nothing could be proved: {error}");
+            return fail(shared, &swap.id, &node.name, why, true).await.map(Err);
+        }
+    };
+    let attempt = shared.log.with(|run, _| run.swap(&swap.id).map_or(1, |s| s.attempts));
+    let tx = TxId::new(&shared.run, &node.name, &swap.id, attempt);
+    let checks = swap.changes.iter().filter_map(|c| {
+        let settings = shared.plan.components.get(&c.component)?;
+        Some((c.component, settings.health.clone()))
+    });
+    let probes = Probes::start(&port, checks.collect()).await;
+    shared
+        .log
+        .write(Event::SwapIntended {
+            swap: swap.id.clone(),
+            node: node.name.clone(),
+            tx: tx.to_string(),
+            deadline_ms: swap.deadline_ms,
+            pods: before.clone(),
+        })
+        .await?;
+    Ok(Ok(Visit {
+        shared: Arc::clone(shared),
+        swap,
+        node,
+        port,
+        tx,
+        before,
+        images,
+        intended: Instant::now(),
+        steps_told: 0,
+        disturbed: BTreeSet::new(),
+        announced: BTreeSet::new(),
+        decided: None,
+        missing: String::new(),
+        probes,
+    }))
+}
+
+async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
+    let stop_timeout = visit.swap.changes.iter().filter_map(|c| visit.settings(c.component)).map(|s| s.stop_timeout_s);
+    let stop_timeout_s = stop_timeout.max().unwrap_or(10);
+    if let Some(address) = visit.endpoint() {
+        let cluster = &visit.shared.ports.cluster;
+        if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, false)).await {
+            discard(&visit.swap, visit.port.as_ref()).await;
+            // It may have been taken out although the answer was lost.
+            let _ = patiently(PATIENCE, || cluster.endpoint(&address, true)).await;
+            let why = format!("{address} could not be taken out of the default/kubernetes Endpoints: {error}");
+            return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, true).await;
+        }
+    }
+    if let Err((error, unsure)) = begin(visit, stop_timeout_s).await {
+        if !unsure {
+            discard(&visit.swap, visit.port.as_ref()).await;
+            if let Some(address) = visit.endpoint() {
+                let _ = patiently(PATIENCE, || visit.shared.ports.cluster.endpoint(&address, true)).await;
+            }
+        }
+        let why = format!("the swap did not begin: {error}");
+        return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, !unsure).await;
+    }
+    match follow(visit, None).await? {
+        Followed::Gone => {
+            // It was there when it began. Nobody but a person removes a transaction's folder.
+            let why = format!("transaction {} is gone from the node; look at its containers", visit.tx);
+            fail(&visit.shared, &visit.swap.id, &visit.node.name, why, false).await
+        }
+        followed => finish(visit, followed).await,
+    }
+}
+
+/// Prepared containers that will not be used. A failure leaves one behind, which the next try removes.
+async fn discard(swap: &Swap, port: &dyn NodePort) {
+    if let Err(error) = port.discard(&containers(swap)).await {
+        tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
+    }
+}

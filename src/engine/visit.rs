@@ -1,0 +1,107 @@
+//! One swap under way: what has to be known from its intent to its result, by the engine that began it and by one that
+//! took it up again.
+
+use super::probe::Probes;
+use super::shared::Shared;
+use crate::fleet::{Component, ContainerName, Disturbance, Node, NodeName, PodProof, SwapId, compare_pods};
+use crate::journal::{Event, JournalError, Verdict};
+use crate::plan::{Change, ComponentSettings, Swap};
+use crate::remote::{NodePort, TxId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a node, or the API, may be away where nothing on the node waits for the answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a swap ended, as it stands in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Committed,
+    RolledBack,
+    Failed,
+    /// The node has no transaction: nothing happened yet, the swap is to be done from the start.
+    NotBegun,
+}
+
+/// One swap under way.
+pub(super) struct Visit {
+    pub(super) shared: Arc<Shared>,
+    pub(super) swap: Swap,
+    pub(super) node: Node,
+    pub(super) port: Arc<dyn NodePort>,
+    pub(super) tx: TxId,
+    /// The node's pods before.
+    pub(super) before: Vec<PodProof>,
+    /// The ids of the new images, by component.
+    pub(super) images: BTreeMap<Component, String>,
+    pub(super) intended: Instant,
+    /// Steps that are in the journal already.
+    pub(super) steps_told: usize,
+    /// Pods that the journal calls disturbed already.
+    pub(super) disturbed: BTreeSet<String>,
+    /// Components that the journal calls healthy already.
+    pub(super) announced: BTreeSet<Component>,
+    /// The verdict that is in the journal.
+    pub(super) decided: Option<Verdict>,
+    /// What the last look at the components missed.
+    pub(super) missing: String,
+    pub(super) probes: Probes,
+}
+
+/// The names of a swap's containers.
+pub(super) fn containers(swap: &Swap) -> Vec<ContainerName> {
+    swap.changes.iter().map(|c| c.container.clone()).collect()
+}
+
+impl Visit {
+    pub(super) fn ids(&self) -> (SwapId, NodeName) {
+        (self.swap.id.clone(), self.swap.node.clone())
+    }
+
+    /// How a component is checked. Every change has its settings: see `sound`.
+    pub(super) fn settings(&self, component: Component) -> Option<&ComponentSettings> {
+        self.shared.plan.components.get(&component)
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.swap.deadline_ms)
+    }
+
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.intended.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn change_of(&self, container: &str) -> Option<&Change> {
+        self.swap.changes.iter().find(|c| c.container.as_str() == container)
+    }
+
+    /// The API server's address that must leave the `kubernetes` Endpoints while it is swapped: only where the API
+    /// servers do not look after them by themselves (CKE runs them with `--endpoint-reconciler-type=none`).
+    pub(super) fn endpoint(&self) -> Option<String> {
+        self.swap.changes.iter().find(|c| c.component == Component::KubeApiserver)?;
+        let args = &self.node.components.get(&Component::KubeApiserver)?.args;
+        args.iter().find(|a| *a == "--endpoint-reconciler-type=none")?;
+        let advertised = args.iter().find_map(|a| a.strip_prefix("--advertise-address="));
+        Some(advertised.unwrap_or(&self.node.address).to_owned())
+    }
+
+    /// Compares the node's pods with those before, and writes down what was not known yet. What is disturbed in all.
+    pub(super) async fn judge_pods(&mut self, after: &[PodProof]) -> Result<Vec<Disturbance>, JournalError> {
+        let all = compare_pods(&self.before, after);
+        let fresh: Vec<Disturbance> = all.iter().filter(|d| !self.disturbed.contains(&d.pod)).cloned().collect();
+        if !fresh.is_empty() {
+            self.disturbed.extend(fresh.iter().map(|d| d.pod.clone()));
+            let (swap, node) = self.ids();
+            self.shared.log.write(Event::PodsDisturbed { swap, node, pods: fresh }).await?;
+        }
+        Ok(all)
+    }
+
+    /// Pods compared, and of these the undisturbed.
+    pub(super) fn pod_counts(&self) -> (usize, usize) {
+        let checked = self.before.iter().filter(|p| !p.ended).count();
+        (checked, checked.saturating_sub(self.disturbed.len()))
+    }
+}

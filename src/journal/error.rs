@@ -1,0 +1,51 @@
+//! What can go wrong with a journal's file.
+
+use std::{io, path::PathBuf};
+
+/// A journal that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file could not be opened, read or written.
+    #[error("journal {}: cannot {what}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A line does not follow from the line before it: the file was changed by something else than sonoba.
+    #[error(
+        "journal {}: line {line} does not follow from the line before it, so the file was changed after it was written; \
+         sonoba does not go on with it: look at the nodes yourself, then make a new plan",
+        path.display()
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// An earlier write failed; nothing more is written, so that the file stays readable up to there.
+    #[error("journal {}: nothing is written any more since an earlier write failed", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An event could not be put into a line.
+    #[error("journal {}: an event could not be written as JSON: {why}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+impl JournalError {
+    pub(super) fn io(path: &std::path::Path, what: &'static str) -> impl FnOnce(io::Error) -> JournalError {
+        let path = path.to_owned();
+        move |source| JournalError::Io { path, what, source }
+    }
+}

@@ -1,0 +1,86 @@
+//! A journal read from its file.
+
+use super::{Chain, JournalError, Record, chain::Links};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// A whole journal.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    /// Its records; lines that cannot be read are left out.
+    pub records: Vec<Record>,
+    /// Whether the lines are those that were written.
+    pub chain: Chain,
+    /// Whether the last line is not whole: the writer died within it. It is left out.
+    pub torn: bool,
+}
+
+/// Reads a journal. The first line may name any plan; see [`read_for`].
+///
+/// # Errors
+/// When the file cannot be opened or read. A broken chain is no error: it is in the answer.
+pub fn read(path: &Path) -> Result<Journal, JournalError> {
+    read_all(path, None)
+}
+
+/// Reads a journal, of which the first line must name the plan with this hash ([`super::sha256_hex`] of its file).
+///
+/// # Errors
+/// When the file cannot be opened or read.
+pub fn read_for(path: &Path, plan_sha256: &str) -> Result<Journal, JournalError> {
+    read_all(path, Some(plan_sha256.to_owned()))
+}
+
+fn read_all(path: &Path, first: Option<String>) -> Result<Journal, JournalError> {
+    let mut records = Vec::new();
+    let scan = scan(path, open(path)?, first, |record| records.push(record))?;
+    Ok(Journal { records, chain: scan.chain, torn: scan.torn })
+}
+
+/// Opens a file for reading, and never through a symbolic link.
+pub(super) fn open(path: &Path) -> Result<File, JournalError> {
+    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(nofollow).open(path).map_err(JournalError::io(path, "open it"))
+}
+
+/// What a scan found besides records.
+pub(super) struct Scan {
+    pub(super) links: Links,
+    pub(super) chain: Chain,
+    pub(super) torn: bool,
+    /// Where the last whole line ends. Bytes.
+    pub(super) end: u64,
+}
+
+/// Reads every whole line, hands each record to `each`.
+pub(super) fn scan(
+    path: &Path,
+    file: File,
+    first: Option<String>,
+    mut each: impl FnMut(Record),
+) -> Result<Scan, JournalError> {
+    let mut found = Scan { links: Links::new(first), chain: Chain::Ok, torn: false, end: 0 };
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line).map_err(JournalError::io(path, "read it"))?;
+        if read == 0 {
+            return Ok(found);
+        }
+        if line.pop() != Some(b'\n') {
+            found.torn = true;
+            return Ok(found);
+        }
+        found.end += read as u64;
+        let (record, follows) = found.links.take(&line);
+        if found.chain == Chain::Ok {
+            found.chain = follows;
+        }
+        if let Ok(record) = record {
+            each(record);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What a run came to, for people and for scripts. Fields may be added, not renamed.
+
+use super::{Chain, Outcome, Run, RunState, SwapState};
+use crate::fleet::{Component, Disturbance, NodeName, SwapId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+/// A run's report; as JSON it is the stable form that `sonoba report --format json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The run's id.
+    pub run: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// `completed`, `paused`, `aborted`, `failed`, `rolled-back`; `running` while it is none of these.
+    pub outcome: String,
+    /// Why it ended or stands so, in words.
+    #[serde(default)]
+    pub why: String,
+    /// Who started it.
+    #[serde(default)]
+    pub operator: String,
+    /// When it started.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// From the first record to the last.
+    pub seconds: f64,
+    /// Nodes that the plan touches.
+    pub nodes: NodeCounts,
+    /// Swaps.
+    pub swaps: SwapCounts,
+    /// The proof.
+    pub pods: PodCounts,
+    /// By component.
+    pub downtime_ms: BTreeMap<Component, Downtime>,
+    /// Every pause.
+    pub pauses: Vec<Pause>,
+    /// The journal that this was folded from.
+    pub journal: JournalFacts,
+    /// Swaps that are not committed although they began.
+    #[serde(default)]
+    pub exceptions: Vec<Exception>,
+}
+
+/// Nodes that the plan touches, by what they run now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCounts {
+    /// In all.
+    pub total: usize,
+    /// All their swaps are committed.
+    pub new: usize,
+    /// At least one swap is not committed, none failed.
+    pub old: usize,
+    /// A swap failed.
+    pub failed: usize,
+}
+
+/// Swaps by how they ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapCounts {
+    /// In the plan.
+    pub planned: usize,
+    /// All new.
+    pub committed: usize,
+    /// All old again.
+    pub rolled_back: usize,
+    /// Could not be done.
+    pub failed: usize,
+    /// Never begun.
+    pub not_started: usize,
+    /// Begun and without a result yet.
+    #[serde(default)]
+    pub in_flight: usize,
+}
+
+/// Pods compared before and after swaps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodCounts {
+    /// Compared.
+    pub checked: usize,
+    /// Of these, undisturbed.
+    pub undisturbed: usize,
+    /// Disturbed.
+    pub disturbed: usize,
+    /// Which, and how.
+    #[serde(default)]
+    pub list: Vec<(NodeName, Disturbance)>,
+}
+
+/// How long a component was away: from the old one's last answer to the new one's first. Milliseconds, nearest rank.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downtime {
+    /// The median.
+    pub p50: u64,
+    /// 99 of 100 were not longer.
+    pub p99: u64,
+    /// The longest.
+    pub max: u64,
+    /// How many were measured.
+    #[serde(default)]
+    pub count: usize,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When.
+    pub at: Timestamp,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// What is known of the journal itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalFacts {
+    /// Records.
+    pub events: u64,
+    /// `ok` or `broken`.
+    pub chain: String,
+    /// The first line that does not follow from the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_at: Option<usize>,
+}
+
+/// A swap that began and is not committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exception {
+    /// The swap.
+    pub swap: SwapId,
+    /// Its node.
+    pub node: NodeName,
+    /// `rolled-back`, `failed` or `in-flight`.
+    pub state: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// The report on a run as it is folded so far.
+pub fn report(run: &Run, chain: Chain) -> Report {
+    let seconds = match (run.started, run.now) {
+        (Some(from), Some(to)) => to.duration_since(from).as_secs_f64().max(0.0),
+        _ => 0.0,
+    };
+    let (chain_word, broken_at) = match chain {
+        Chain::Ok => ("ok", None),
+        Chain::Broken { line } => ("broken", Some(line)),
+    };
+    Report {
+        run: run.id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        cluster: run.cluster.to_string(),
+        outcome: outcome(run).to_owned(),
+        why: run.why.clone(),
+        operator: run.operator.clone(),
+        started: run.started,
+        seconds,
+        nodes: nodes(run),
+        swaps: SwapCounts {
+            planned: run.swaps.len(),
+            committed: run.count(|s| s == SwapState::Committed),
+            rolled_back: run.count(|s| s == SwapState::RolledBack),
+            failed: run.count(|s| s == SwapState::Failed),
+            not_started: run.count(|s| s == SwapState::Waiting),
+            in_flight: run.count(SwapState::open),
+        },
+        pods: PodCounts {
+            checked: run.pods.checked,
+            undisturbed: run.pods.undisturbed,
+            disturbed: run.pods.disturbed.len(),
+            list: run.pods.disturbed.clone(),
+        },
+        downtime_ms: run.downtimes.iter().map(|(c, ms)| (*c, spread(ms))).collect(),
+        pauses: run.pauses.iter().map(|(at, why)| Pause { at: *at, why: why.clone() }).collect(),
+        journal: JournalFacts { events: run.events, chain: chain_word.to_owned(), broken_at },
+        exceptions: run.swaps.iter().filter_map(exception).collect(),
+    }
+}
+
+fn outcome(run: &Run) -> &'static str {
+    match run.state {
+        RunState::Ended(outcome) => match outcome {
+            Outcome::Completed => "completed",
+            Outcome::Paused => "paused",
+            Outcome::Aborted => "aborted",
+            Outcome::Failed => "failed",
+            Outcome::RolledBack => "rolled-back",
+        },
+        RunState::Paused(_) => "paused",
+        _ => "running",
+    }
+}
+
+fn nodes(run: &Run) -> NodeCounts {
+    let all: BTreeSet<&NodeName> = run.swaps.iter().map(|s| &s.node).collect();
+    let mut counts = NodeCounts { total: all.len(), ..NodeCounts::default() };
+    for node in all {
+        if run.swaps_of(node).any(|s| s.state == SwapState::Failed) {
+            counts.failed += 1;
+        } else if run.swaps_of(node).all(|s| s.state == SwapState::Committed) {
+            counts.new += 1;
+        } else {
+            counts.old += 1;
+        }
+    }
+    counts
+}
+
+fn exception(swap: &super::SwapView) -> Option<Exception> {
+    let state = match swap.state {
+        SwapState::RolledBack => "rolled-back",
+        SwapState::Failed => "failed",
+        state if state.open() => "in-flight",
+        _ => return None,
+    };
+    Some(Exception { swap: swap.id.clone(), node: swap.node.clone(), state: state.to_owned(), why: swap.why.clone() })
+}
+
+fn spread(ms: &[u64]) -> Downtime {
+    let mut sorted = ms.to_vec();
+    sorted.sort_unstable();
+    let rank = |percent: usize| {
+        let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+        sorted.get(at).copied().unwrap_or_default()
+    };
+    Downtime { p50: rank(50), p99: rank(99), max: rank(100), count: sorted.len() }
+}
+
+impl Report {
+    /// The report for people, as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_markdown(&mut out);
+        out
+    }
+
+    fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
+        let Report { nodes, swaps, pods, .. } = self;
+        writeln!(out, "# Run {} on {}: {}\n", self.run, self.cluster, self.outcome)?;
+        if !self.why.is_empty() {
+            writeln!(out, "{}\n", escape(&self.why))?;
+        }
+        if let Some(started) = self.started {
+            let by = escape(&self.operator);
+            writeln!(out, "Started {started:.0} by {by}; took {}.\n", duration(self.seconds))?;
+        }
+        writeln!(out, "| | total | |\n| --- | ---: | --- |")?;
+        writeln!(out, "| nodes | {} | {} new, {} old, {} failed |", nodes.total, nodes.new, nodes.old, nodes.failed)?;
+        writeln!(
+            out,
+            "| swaps | {} | {} committed, {} rolled back, {} failed, {} in flight, {} not started |",
+            swaps.planned, swaps.committed, swaps.rolled_back, swaps.failed, swaps.in_flight, swaps.not_started
+        )?;
+        writeln!(
+            out,
+            "| pods compared | {} | {} undisturbed, {} disturbed |",
+            pods.checked, pods.undisturbed, pods.disturbed
+        )?;
+        let at = self.journal.broken_at.map(|line| format!(" at line {line}")).unwrap_or_default();
+        writeln!(out, "| journal | {} events | chain {}{at} |", self.journal.events, self.journal.chain)?;
+        if !self.downtime_ms.is_empty() {
+            writeln!(out, "\n## Downtime of components (ms)\n")?;
+            writeln!(out, "| component | swaps | p50 | p99 | max |\n| --- | ---: | ---: | ---: | ---: |")?;
+            for (component, d) in &self.downtime_ms {
+                writeln!(out, "| {component} | {} | {} | {} | {} |", d.count, d.p50, d.p99, d.max)?;
+            }
+        }
+        if !pods.list.is_empty() {
+            writeln!(out, "\n## Disturbed pods\n")?;
+            for (node, pod) in &pods.list {
+                writeln!(out, "- {node}: {} {:?}", escape(&pod.pod), pod.kind)?;
+            }
+        }
+        if !self.exceptions.is_empty() {
+            writeln!(out, "\n## Swaps that are not committed\n")?;
+            for e in &self.exceptions {
+                writeln!(out, "- {} ({}) {}: {}", e.node, e.swap, e.state, escape(&e.why))?;
+            }
+        }
+        if !self.pauses.is_empty() {
+            writeln!(out, "\n## Pauses\n")?;
+            for pause in &self.pauses {
+                writeln!(out, "- {:.0}: {}", pause.at, escape(&pause.why))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text from nodes must not become markup.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if "\\`*_[]<>|#".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn duration(seconds: f64) -> String {
+    // Whole seconds are enough for people; a negative or huge number cannot come from two timestamps.
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}

@@ -1,0 +1,197 @@
+//! The journal's file: written, cut, changed and followed.
+
+use super::*;
+use jiff::Timestamp;
+use proptest::prelude::*;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const PLAN: &str = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
+
+fn note(text: &str) -> Event {
+    Event::Note { text: text.to_owned() }
+}
+
+fn written(path: &Path, texts: &[String]) -> Vec<Record> {
+    let mut writer = Writer::create(path, PLAN).unwrap();
+    texts.iter().map(|t| writer.append(Timestamp::UNIX_EPOCH, note(t), false).unwrap()).collect()
+}
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("note {i} \"quoted\" \n")).collect()
+}
+
+#[test]
+fn what_is_written_reads_back_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let mut records = written(&path, &texts(3));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut seen = Vec::new();
+    let mut opened = Writer::open(&path, PLAN, |r| seen.push(r)).unwrap();
+    assert!(!opened.cut);
+    assert_eq!(seen, records);
+    records.push(opened.writer.append(Timestamp::UNIX_EPOCH, note("more"), true).unwrap());
+    let journal = read_for(&path, PLAN).unwrap();
+    assert_eq!((journal.chain, journal.torn), (Chain::Ok, false));
+    assert_eq!(journal.records, records);
+    assert_eq!(records[3].seq, 4);
+    let lines = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(records[3].prev, sha256_hex(lines.lines().nth(2).unwrap().as_bytes()));
+}
+
+#[test]
+fn a_journal_of_another_plan_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    written(&path, &texts(2));
+    assert_eq!(read_for(&path, "00").unwrap().chain, Chain::Broken { line: 1 });
+    assert!(matches!(Writer::open(&path, "00", drop), Err(JournalError::Broken { line: 1, .. })));
+}
+
+#[test]
+fn a_second_journal_never_replaces_the_first_and_links_are_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    written(&path, &texts(1));
+    assert!(Writer::create(&path, PLAN).is_err());
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(read(&link).is_err());
+    assert!(Writer::open(&link, PLAN, drop).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_torn_last_line_is_cut_off_and_nothing_else(cut in 1usize..80, count in 1usize..6) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let records = written(&path, &texts(count));
+        let bytes = std::fs::read(&path).unwrap();
+        let last = bytes[..bytes.len() - 1].iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let cut = cut.min(bytes.len() - last - 1);
+        std::fs::write(&path, &bytes[..bytes.len() - cut]).unwrap();
+        let journal = read_for(&path, PLAN).unwrap();
+        prop_assert!(journal.torn);
+        prop_assert_eq!(journal.chain, Chain::Ok);
+        prop_assert_eq!(&journal.records[..], &records[..count - 1]);
+        let mut opened = Writer::open(&path, PLAN, drop).unwrap();
+        prop_assert!(opened.cut);
+        let next = opened.writer.append(Timestamp::UNIX_EPOCH, note("after"), false).unwrap();
+        prop_assert_eq!(next.seq, count as u64);
+        let journal = read_for(&path, PLAN).unwrap();
+        prop_assert_eq!((journal.chain, journal.torn, journal.records.len()), (Chain::Ok, false, count));
+    }
+
+    #[test]
+    fn any_byte_that_is_changed_before_the_last_line_is_found(place in any::<prop::sample::Index>(), flip in 1u8..=255) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        written(&path, &texts(5));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes[..bytes.len() - 1].iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let at = place.index(last);
+        bytes[at] ^= flip;
+        std::fs::write(&path, &bytes).unwrap();
+        let broken = matches!(read_for(&path, PLAN).unwrap().chain, Chain::Broken { .. });
+        prop_assert!(broken);
+        prop_assert!(Writer::open(&path, PLAN, drop).is_err());
+    }
+
+    #[test]
+    fn any_line_that_is_left_out_is_found(place in 0usize..4) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        written(&path, &texts(5));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let kept: String =
+            text.lines().enumerate().filter(|(i, _)| *i != place).map(|(_, l)| format!("{l}\n")).collect();
+        std::fs::write(&path, kept).unwrap();
+        prop_assert_eq!(read_for(&path, PLAN).unwrap().chain, Chain::Broken { line: place + 1 });
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        std::fs::write(&path, &bytes).unwrap();
+        let journal = read_for(&path, PLAN).unwrap();
+        prop_assert!(journal.records.is_empty());
+        let mut follower = Follower::open(&path);
+        prop_assert!(follower.try_next().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_follower_sees_every_record_once_and_stops_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let mut follower = Follower::open(&path);
+    assert!(follower.try_next().is_none(), "the file does not exist yet");
+    let mut writer = Writer::create(&path, PLAN).unwrap();
+    let mut sent = Vec::new();
+    for i in 0..20 {
+        sent.push(writer.append(Timestamp::UNIX_EPOCH, note(&i.to_string()), false).unwrap());
+        if i % 3 == 0 {
+            assert_eq!(follower.next().await.as_ref(), sent.get(i / 3));
+        }
+    }
+    let end = Event::RunEnded { outcome: Outcome::Completed, why: String::new() };
+    sent.push(writer.append(Timestamp::UNIX_EPOCH, end, true).unwrap());
+    let mut rest = Vec::new();
+    while let Some(record) = follower.next().await {
+        rest.push(record);
+    }
+    assert_eq!(rest, sent[7..]);
+    assert_eq!(follower.chain(), Chain::Ok);
+}
+
+#[tokio::test]
+async fn a_follower_outlives_a_torn_line_that_is_cut_and_written_anew() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    written(&path, &texts(1));
+    let mut follower = Follower::open(&path);
+    assert_eq!(follower.next().await.unwrap().seq, 1);
+    std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":2,\"at\":\"tor").unwrap();
+    assert!(follower.try_next().is_none());
+    let mut opened = Writer::open(&path, PLAN, drop).unwrap();
+    assert!(opened.cut);
+    opened.writer.append(Timestamp::UNIX_EPOCH, note("x"), false).unwrap();
+    assert_eq!(follower.next().await.unwrap().seq, 2);
+    assert_eq!(follower.chain(), Chain::Ok);
+}
+
+#[test]
+fn percentiles_are_by_nearest_rank() {
+    let plan = crate::plan::Plan {
+        format: crate::plan::FORMAT,
+        created: Timestamp::UNIX_EPOCH,
+        release: None,
+        bumps: Vec::new(),
+        limits: crate::plan::Limits::default(),
+        budget: crate::plan::Budget::default(),
+        components: Default::default(),
+        findings: Vec::new(),
+        estimate: Default::default(),
+        phases: Vec::new(),
+        cluster: crate::fleet::Cluster {
+            name: "c1".parse().unwrap(),
+            nodes: Default::default(),
+            leaders: Default::default(),
+        },
+    };
+    let mut run = Run::new(std::sync::Arc::new(plan));
+    run.downtimes.insert(crate::fleet::Component::Kubelet, (1..=200).rev().collect());
+    let report = report(&run, Chain::Broken { line: 7 });
+    let down = report.downtime_ms[&crate::fleet::Component::Kubelet];
+    assert_eq!((down.p50, down.p99, down.max, down.count), (100, 198, 200, 200));
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["journal"]["chain"], "broken");
+    assert_eq!(json["downtime_ms"]["kubelet"]["p99"], 198);
+    assert_eq!(json["outcome"], "running");
+    assert!(report.to_markdown().contains("chain broken at line 7"));
+}

@@ -1,0 +1,133 @@
+//! The journal's file, written line by line. One process writes it: the engine, which holds the run's lock.
+
+use super::chain::Links;
+use super::{Chain, Event, JournalError, Record, reader};
+use jiff::Timestamp;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Appends records to a journal.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    path: PathBuf,
+    links: Links,
+    /// Where the last whole line ends. Bytes.
+    end: u64,
+    closed: bool,
+}
+
+/// A journal that was opened to go on with it.
+#[derive(Debug)]
+pub struct Opened {
+    /// Goes on behind the last whole line.
+    pub writer: Writer,
+    /// Whether a torn last line was cut off.
+    pub cut: bool,
+}
+
+impl Writer {
+    /// Begins a journal. The file must not exist.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be made.
+    pub fn create(path: &Path, plan_sha256: &str) -> Result<Writer, JournalError> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(JournalError::io(path, "create it"))?;
+        // The file's name must survive a crash as well as its lines do.
+        if let Some(folder) = path.parent() {
+            let synced = File::open(folder).and_then(|f| f.sync_all());
+            synced.map_err(JournalError::io(path, "make its folder durable"))?;
+        }
+        Ok(Writer { file, path: path.to_owned(), links: Links::new(Some(plan_sha256.into())), end: 0, closed: false })
+    }
+
+    /// Opens a journal to go on with it, hands every record to `each`, and cuts a torn last line off.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or when a line does not follow from the one before (the error names it).
+    pub fn open(path: &Path, plan_sha256: &str, each: impl FnMut(Record)) -> Result<Opened, JournalError> {
+        let found = reader::scan(path, reader::open(path)?, Some(plan_sha256.into()), each)?;
+        if let Chain::Broken { line } = found.chain {
+            return Err(JournalError::Broken { path: path.to_owned(), line });
+        }
+        let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let file = OpenOptions::new()
+            .append(true)
+            .custom_flags(nofollow)
+            .open(path)
+            .map_err(JournalError::io(path, "open it for writing"))?;
+        if found.torn {
+            file.set_len(found.end).map_err(JournalError::io(path, "cut its torn last line off"))?;
+        }
+        // What the writer before did not sync any more is what this run now builds on.
+        file.sync_all().map_err(JournalError::io(path, "make it durable"))?;
+        let writer = Writer { file, path: path.to_owned(), links: found.links, end: found.end, closed: false };
+        Ok(Opened { writer, cut: found.torn })
+    }
+
+    /// Appends an event in one write. With `durable` it is on disk when this returns.
+    ///
+    /// # Errors
+    /// When the disk is full or broken. From then on every call fails: a line that may be half written must stay the last.
+    pub fn append(&mut self, at: Timestamp, event: Event, durable: bool) -> Result<Record, JournalError> {
+        if self.closed {
+            return Err(JournalError::Closed { path: self.path.clone() });
+        }
+        let record = Record { seq: self.links.next_seq(), at, prev: self.links.prev(), event };
+        let mut line = serde_json::to_vec(&record)
+            .map_err(|e| JournalError::Encode { path: self.path.clone(), why: e.to_string() })?;
+        line.push(b'\n');
+        let written = self.file.write_all(&line);
+        if let Err(error) = written {
+            self.closed = true;
+            // Best effort: without it, the next open cuts the torn line off.
+            let _ = self.file.set_len(self.end);
+            return Err(JournalError::io(&self.path, "write it")(error));
+        }
+        self.end += line.len() as u64;
+        line.pop();
+        self.links.follow(record.seq, &line);
+        if durable {
+            self.sync()?;
+        }
+        Ok(record)
+    }
+
+    /// Puts everything that was appended on disk.
+    ///
+    /// # Errors
+    /// When the disk fails; nothing is written from then on.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        let synced = self.file.sync_data();
+        synced.map_err(|error| {
+            // After a failed fsync the kernel may have dropped the pages: what is on disk is not known any more.
+            self.closed = true;
+            JournalError::io(&self.path, "make it durable")(error)
+        })
+    }
+
+    /// A second handle on the file, to sync it while others append.
+    ///
+    /// # Errors
+    /// When no more files can be opened.
+    pub fn handle(&self) -> Result<File, JournalError> {
+        self.file.try_clone().map_err(JournalError::io(&self.path, "open it twice"))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes nothing any more: for a sync through [`Writer::handle`] that failed.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+}
