@@ -14,6 +14,7 @@
 //! 9. [`sim`]: a simulated fleet that answers on real SSH, Docker and Kubernetes protocols.
 //! 10. [`cli`]: the command line, which alone knows all the others.
 
+pub mod cli;
 pub mod engine;
 pub mod fleet;
 pub mod inventory;

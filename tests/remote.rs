@@ -48,6 +48,10 @@ impl Drop for Node {
         for container in std::mem::take(&mut self.containers) {
             let _ = self.docker(&["rm", "-f", &container]).output();
         }
+        if self.dockerd.take().is_some() {
+            // The one mount that dockerd leaves behind; the folder could not be removed with it.
+            let _ = Command::new("umount").arg(self.path("exec/netns/default")).output();
+        }
     }
 }
 
@@ -327,7 +331,6 @@ async fn a_container_is_swapped_and_nothing_of_it_is_lost() {
 
     // With one it is new, and all else is as it was.
     port.prepare(&swap(0).changes).await.unwrap();
-    assert_eq!(node.inspect("web.sonoba-next")["HostConfig"]["RestartPolicy"]["Name"], "no");
     port.begin(&"t2".parse().unwrap(), &swap(60_000), 1).await.unwrap();
     until(&*port, "t2", waits).await;
     port.reconnect().await;

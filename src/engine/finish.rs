@@ -2,6 +2,7 @@
 
 use super::follow::Followed;
 use super::patience::patiently;
+use super::probe::Probes;
 use super::shared::Shared;
 use super::verify::{healthy, node_is_ready};
 use super::visit::{End, PATIENCE, Visit, containers};
@@ -16,6 +17,8 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Writes down how the swap ended. `why` is the reason for a rollback that the engine decided.
 pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End, JournalError> {
+    // Nothing is measured any more.
+    visit.probes = Probes::default();
     let state = match followed {
         Followed::Ended(state) => state,
         Followed::Gone => return Ok(End::NotBegun),

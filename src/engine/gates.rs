@@ -4,7 +4,7 @@ use super::conductor::{Halt, checkpoint};
 use super::shared::Shared;
 use super::verify::{gauge, healthy};
 use super::world;
-use crate::fleet::{Component, NodeName, fold_names};
+use crate::fleet::{Component, Node, NodeName, fold_names};
 use crate::journal::{Event, JournalError};
 use crate::plan::{Gate, Swap};
 use futures::future::join_all;
@@ -132,7 +132,9 @@ pub(super) async fn others(shared: &Shared, swap: &Swap) -> Result<Result<(), St
 /// Every member is well; for etcd: and has a leader.
 async fn members(shared: &Shared, component: Component, except: Option<&NodeName>) -> Result<(), String> {
     let Some(settings) = shared.plan.components.get(&component) else { return Ok(()) };
-    let members = shared.plan.cluster.masters().filter(|n| n.components.contains_key(&component));
+    // A master that did not answer when the plan was made may be a member too: nothing moves while that is not known.
+    let unknown = |n: &Node| n.reachable == Some(false);
+    let members = shared.plan.cluster.masters().filter(|n| n.components.contains_key(&component) || unknown(n));
     let asked = members.filter(|n| Some(&n.name) != except).map(|node| async {
         let name = &node.name;
         let ill = |why: String| format!("{name}: {why}");

@@ -26,12 +26,10 @@ pub async fn observe(profile: &Profile, ports: &Ports) -> Result<Cluster, Observ
     let seen: HashMap<NodeName, NodeView> =
         ports.cluster.nodes().await?.into_iter().map(|view| (view.name.clone(), view)).collect();
     let names: Vec<ContainerName> = profile.settings.components.values().map(|s| s.container.clone()).collect();
-    let looks: HashMap<NodeName, Look> = stream::iter(&entries)
-        .map(|entry| look(ports, &entry.name, &names))
-        .buffer_unordered(AT_ONCE)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
+    // Made beforehand: a closure over references would make the whole future one that cannot move between threads.
+    let looks: Vec<_> = entries.iter().map(|entry| look(ports, &entry.name, &names)).collect();
+    let looks: HashMap<NodeName, Look> =
+        stream::iter(looks).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
     let mut nodes = BTreeMap::new();
     for entry in entries {
         let node = node(profile, &entry, seen.get(&entry.name), looks.get(&entry.name));

@@ -6,7 +6,7 @@ use super::*;
 use crate::fleet::{Component, NodeName};
 use crate::journal::*;
 use crate::plan::{Budget, Bump, Limits, Plan, Settings, Stage, make};
-use fake::{ETCD_NEW, NEW, World, world};
+use fake::{ETCD_NEW, NEW, World, upgraded_masters, world};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,16 +70,20 @@ impl Lab {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Run) -> bool) -> Run {
+        let mut follower = Follower::open(&self.run.journal());
+        let mut run = Run::new(Arc::new(self.run.plan().unwrap().0));
         let wait = async {
             loop {
-                let run = self.fold();
+                while let Some(record) = follower.try_next() {
+                    run.apply(&record);
+                }
                 if holds(&run) {
                     return run;
                 }
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        match timeout(Duration::from_secs(3_600), wait).await {
+        match timeout(Duration::from_secs(400), wait).await {
             Ok(run) => run,
             Err(_) => panic!("never: {what}; {:#?}", self.fold().log),
         }
@@ -141,7 +145,7 @@ async fn a_whole_cluster_goes_from_old_to_new_undisturbed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_never_gets_healthy_is_back_by_itself_and_the_run_pauses() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     world.edit("w05", |n| {
         n.faults.never_healthy.insert(Component::Kubelet);
@@ -188,7 +192,7 @@ async fn a_master_that_rolls_back_stops_the_run_and_is_tried_again_on_resume() {
 
 #[tokio::test(start_paused = true)]
 async fn pause_lets_what_is_in_flight_finish_and_resume_goes_on() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -208,7 +212,7 @@ async fn pause_lets_what_is_in_flight_finish_and_resume_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn abort_rolls_back_what_is_not_committed_and_ends() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -228,7 +232,7 @@ async fn abort_rolls_back_what_is_not_committed_and_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_after_begin_comes_back_to_a_node_that_is_old_or_new() {
-    let world = world();
+    let world = upgraded_masters();
     let mut plan = plan(&world, &NODES);
     plan.budget.failed_swaps = 9;
     // Back before the deadline, and long after it.
@@ -249,7 +253,7 @@ async fn a_connection_that_breaks_after_begin_comes_back_to_a_node_that_is_old_o
 
 #[tokio::test(start_paused = true)]
 async fn a_runner_that_dies_is_taken_over_and_the_node_is_old_again() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     world.edit("w07", |n| n.faults.runner_dies = true);
     let lab = Lab::new(world, &plan);
@@ -262,7 +266,7 @@ async fn a_runner_that_dies_is_taken_over_and_the_node_is_old_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disturbed_pod_rolls_the_node_back_and_stops_the_run() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let canary = plan.swaps().find(|(_, _, s)| s.node.as_str().starts_with('w')).unwrap().2.node.clone();
     world.edit(canary.as_str(), |n| n.faults.disturbs_a_pod = true);
@@ -282,8 +286,9 @@ async fn a_disturbed_pod_rolls_the_node_back_and_stops_the_run() {
 async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_once() {
     // One run, undisturbed, tells how long it takes; then it is cut at many points of that time.
     for cut in 0..40 {
-        let world = world();
-        let plan = plan(&world, &NODES);
+        let world = upgraded_masters();
+        let mut plan = plan(&world, &NODES);
+        plan.budget.failed_swaps = 99;
         let lab = Lab::new(world, &plan);
         let engine = lab.engine();
         sleep(Duration::from_millis(9_000 + cut * 613)).await;
@@ -293,10 +298,7 @@ async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_onc
             // Long enough for every dead-man's switch.
             sleep(Duration::from_secs(120)).await;
         }
-        let mut outcome = ended(lab.engine()).await;
-        if outcome == Outcome::Paused {
-            outcome = ended(lab.engine()).await;
-        }
+        let outcome = ended(lab.engine()).await;
         let run = lab.fold();
         for view in &run.swaps {
             let tag = if view.state == SwapState::Committed { "1.36.2.1" } else { "1.35.6.1" };
@@ -305,7 +307,8 @@ async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_onc
         let state = lab.world.lock();
         assert!(state.nodes.values().all(|n| n.commits <= 1), "cut {cut}");
         assert!(state.most_masters <= 1 && state.most_in_rack.values().all(|n| *n <= 2), "cut {cut}");
-        assert!(state.nodes.values().all(|n| n.txs.is_empty()), "cut {cut}");
+        // An engine that dies between a result and its forgetting leaves a folder behind, but never an open one.
+        assert!(state.nodes.values().flat_map(|n| n.txs.values()).all(|t| t.end.is_some()), "cut {cut}");
         drop(state);
         let rolled = run.count(|s| s == SwapState::RolledBack);
         assert_eq!(outcome == Outcome::Completed, rolled == 0, "cut {cut}: {outcome:?}");
@@ -315,7 +318,7 @@ async fn an_engine_that_dies_at_any_moment_is_carried_on_and_each_node_moves_onc
 
 #[tokio::test(start_paused = true)]
 async fn a_second_engine_is_told_who_is_at_work() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -335,7 +338,7 @@ async fn a_second_engine_is_told_who_is_at_work() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_node_pauses_and_a_broken_rack_starts_nothing() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -386,7 +389,7 @@ async fn an_odd_plan_never_has_two_masters_in_between() {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_that_cannot_be_pulled_pauses_before_anything_restarts() {
-    let world = world();
+    let world = upgraded_masters();
     let plan = plan(&world, &NODES);
     world.edit("w01", |n| n.faults.unpullable = true);
     let lab = Lab::new(world, &plan);
@@ -396,4 +399,52 @@ async fn an_image_that_cannot_be_pulled_pauses_before_anything_restarts() {
     assert!(lab.begun().values().all(|n| *n == 0));
     lab.command(Verb::Abort).await;
     assert_eq!(ended(engine).await, Outcome::Aborted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_deep_in_the_file_system_can_still_be_commanded_and_hears_no_nonsense() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::make(&dir.path().join("deep".repeat(40)), &plan, "").unwrap();
+    let lab = Lab { dir, world, run };
+    let engine = lab.engine();
+    lab.until("a run", |r| r.state == RunState::Running).await;
+    for nonsense in ["{\"verb\":\"destroy\"}\n", "\n", "[]\n", "{\"verb\":\"abort\",\"x\":1}\n"] {
+        let mut stream = tokio::net::UnixStream::connect(lab.run.socket_path()).await.unwrap();
+        stream.write_all(nonsense.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("\"ok\":false"), "{nonsense:?}: {answer}");
+    }
+    assert_eq!(lab.fold().state, RunState::Running);
+    lab.command(Verb::Abort).await;
+    assert_eq!(ended(engine).await, Outcome::Aborted);
+    let socket = lab.run.socket_path();
+    assert!(!socket.exists(), "the socket goes with the engine");
+    assert!(matches!(ping(&lab.run).await, Err(EngineError::NoEngine { .. })));
+    std::fs::remove_dir(socket.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn runs_are_found_by_word_id_and_folder() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(RunDir::find(dir.path(), "latest"), Err(EngineError::NoRun(_))));
+    let first = RunDir::make(dir.path(), &plan, "").unwrap();
+    let second = RunDir::make(dir.path(), &plan, "").unwrap();
+    assert_eq!(RunDir::find(dir.path(), "latest").unwrap().id(), second.id());
+    assert_eq!(RunDir::find(dir.path(), first.id().as_str()).unwrap().about(), first.about());
+    assert_eq!(RunDir::find(dir.path(), first.path().to_str().unwrap()).unwrap().id(), first.id());
+    for none in ["20200101-000000-0000", "../..", "/nowhere", ""] {
+        assert!(RunDir::find(dir.path(), none).is_err(), "{none}");
+    }
+    assert_eq!(RunDir::list(dir.path()).unwrap().len(), 2);
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(first.path()), mode(&first.path().join("plan.json"))), (0o700, 0o600));
+    std::fs::set_permissions(first.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(RunDir::open(first.path()).is_err(), "others could have changed it");
 }

@@ -23,8 +23,7 @@ const FROM_IMAGE: [&str; 8] =
 
 /// The successor of `old` (its inspection) on the image `to`. `image` is the inspection of the image that `old` runs.
 ///
-/// It has no restart policy yet: Docker starts a container that has one whenever the daemon starts, even if it never ran
-/// before, and two kubelets must never run beside each other. The swap script gives it the old one's policy.
+/// Its restart policy is harmless while it waits: Docker does not start by itself what has never run.
 ///
 /// # Errors
 /// When the container cannot have a successor, and why.
@@ -51,7 +50,6 @@ pub(super) fn successor(old: &Value, image: &Value, to: &Image) -> Result<Succes
     config.retain(|_, value| !value.is_null());
 
     carry_volumes(&mut host, old)?;
-    host.insert("RestartPolicy".into(), json!({"Name": "no", "MaximumRetryCount": 0}));
 
     let mut networks = endpoints(old, &network, id);
     let mut body = config;
@@ -165,7 +163,7 @@ pub(super) fn differences(body: &Value, new: &Value) -> Vec<String> {
         (body["HostConfig"].as_object().unwrap_or(&none), new["HostConfig"].as_object().unwrap_or(&none));
     for key in asked.keys().chain(got.keys().filter(|k| !asked.contains_key(*k))) {
         let (a, b) = (asked.get(key).unwrap_or(&Value::Null), got.get(key).unwrap_or(&Value::Null));
-        if key != "RestartPolicy" && !same(a, b) {
+        if !same(a, b) {
             found.push(format!("HostConfig.{key}: {a} became {b}"));
         }
     }

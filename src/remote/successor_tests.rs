@@ -46,9 +46,7 @@ fn a_kubelet_keeps_all_that_was_asked_and_leaves_what_the_image_brought() {
     for gone in ["Hostname", "Entrypoint", "WorkingDir", "StopSignal", "Healthcheck", "OnBuild", "NetworkingConfig"] {
         assert!(body.get(gone).is_none(), "{gone}: {}", body[gone]);
     }
-    let mut host = old["HostConfig"].clone();
-    host["RestartPolicy"] = json!({"Name": "no", "MaximumRetryCount": 0});
-    assert_eq!(body["HostConfig"], host);
+    assert_eq!(body["HostConfig"], old["HostConfig"]);
     assert!(next.networks.is_empty());
 }
 

@@ -228,14 +228,14 @@ recall() {
     id_of "$1.sonoba-prev" || return 1
     old=$found
     id_of "$1" || return 1
-    if [ -n "$old" ]; then
+    if [ -n "$old" ] && [ -n "$found" ]; then
         new=$found
     else
-        old=$found
+        old=${old:-$found}
         id_of "$1.sonoba-next" || return 1
         new=$found
     fi
-    # Of the two, one still has the policy.
+    # Both were made with the same policy; of the two, one still has it.
     for recall_id in $new $old; do
         asked inspect --type container --format "$FORMAT" "$recall_id" || return 1
         recall_policy=${answer#* }
@@ -266,14 +266,8 @@ load() {
 }
 
 # Puts a new container into its name beside the running old one; costs no downtime.
-# The policy moves with the name, so that after a reboot docker starts what bears the name. (It also starts a container
-# that has a policy and never ran: the prepared one has none until now.) It is given before it is taken: a power cut
-# between the two must not lose it.
 step_in() {
-    limited 60 docker rename "$old" "$1.sonoba-prev" &&
-        limited 60 docker rename "$new" "$1" &&
-        { [ "$policy" = no ] || limited 60 docker update "--restart=$policy" "$new"; } &&
-        { [ "$policy" = no ] || limited 60 docker update --restart=no "$old"; }
+    limited 60 docker rename "$old" "$1.sonoba-prev" && limited 60 docker rename "$new" "$1"
 }
 
 run() {
@@ -281,12 +275,6 @@ run() {
     claim 1 || exit 0 # someone else has taken it over
     step begun || exit 1
 
-    # One round trip less for each command: what this negotiates is used from now on.
-    if [ -z "${DOCKER_API_VERSION-}" ] && asked version --format '{{.Client.APIVersion}}'; then
-        case $answer in
-        [1-9].[0-9]*) DOCKER_API_VERSION=$answer && export DOCKER_API_VERSION ;;
-        esac
-    fi
     for one in $names; do
         record "$one" || fail "$one cannot be swapped"
     done
@@ -312,6 +300,9 @@ run() {
         in_time
         limited "$(((until - now) / 1000 + 1))" docker start "$new" || fail "the new $one did not start"
         step started "$one"
+        # Only now: were the node rebooted before, docker would start the old one again, and not the new one, which
+        # never ran.
+        [ "$policy" = no ] || limited 60 docker update --restart=no "$old" || fail "$one kept its restart policy"
     done
     [ -n "$verdict" ] || step waiting
 
@@ -367,12 +358,11 @@ finish() {
     end rolled-back
 }
 
-# Docker may be restarting, and with another version at that.
+# Docker may be restarting.
 patience() {
     said=
     [ -s "$T/err" ] && read -r said <"$T/err"
     printf '%s: trying again: %s\n' "$1" "$said" >>"$T/log"
-    unset DOCKER_API_VERSION
     sleep 1
 }
 

@@ -210,6 +210,19 @@ pub fn world() -> World {
     world
 }
 
+/// The same, with the control plane new already: kubelet and kube-proxy may follow.
+pub fn upgraded_masters() -> World {
+    let world = world();
+    for node in world.lock().nodes.values_mut() {
+        for component in [Component::KubeApiserver, Component::KubeControllerManager, Component::KubeScheduler] {
+            if let Some(b) = node.boxes.get_mut(component.as_str()) {
+                b.image = NEW.parse().unwrap();
+            }
+        }
+    }
+    world
+}
+
 fn pod(uid: &str) -> PodProof {
     PodProof {
         pod: format!("default/{uid}"),

@@ -86,7 +86,12 @@ impl Machine {
     pub fn script(&mut self, request: &Request, now: i64, env: &mut Env<'_>) -> Reply {
         self.advance(now, env);
         if !self.installed {
-            return fail(127, "the script is not there");
+            // It is the shell that says so: the script is not there to put its name before it.
+            return Reply {
+                status: 127,
+                out: String::new(),
+                err: "sh: 0: cannot open the script: No such file\n".into(),
+            };
         }
         match request {
             Request::Install => ok(""),

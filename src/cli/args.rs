@@ -1,0 +1,213 @@
+//! The words of the command line (DESIGN.md, 9). Stable: others script against them.
+
+use crate::fleet::ClusterName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Upgrades the Kubernetes components of running bare-metal clusters in place: no node drained, no pod evicted.
+///
+/// Without a command: the cockpit.
+#[derive(Debug, Parser)]
+#[command(name = "sonoba", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 plan refused (preflight errors, or the cluster is not \
+as planned); 4 the run ended paused or aborted.";
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Global {
+    /// The cluster's profile
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "cluster")]
+    pub profile: Option<PathBuf>,
+    /// The cluster, by the name of its profile in the configuration folder (clusters/NAME.toml)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<ClusterName>,
+    /// Where the run folders are [default: the platform's state folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Preview an upgrade; nothing is touched
+    Plan(PlanArgs),
+    /// Carry out a plan, exactly as it reads
+    Apply(ApplyArgs),
+    /// Let what is in flight finish and start nothing new
+    Pause(RunArg),
+    /// Go on with a paused run, or with one whose engine has died
+    Resume(RunArg),
+    /// Start nothing new, roll back what is not committed, end the run
+    Abort(RunArg),
+    /// Watch a run as it happens, read-only
+    Watch(RunArg),
+    /// What ran here
+    Runs(RunsArgs),
+    /// What a run came to
+    Report(ReportArgs),
+    /// The engine itself; started by the other commands in a session of its own
+    #[command(hide = true)]
+    Engine(EngineArgs),
+    /// The cockpit on a simulated cluster; nothing to install, nothing to clean up
+    Demo(SimArgs),
+    /// A simulated cluster alone, in the foreground, for other terminals
+    Sim(SimServeArgs),
+    /// What is wrong with this setup, line by line, with the command that mends it
+    Doctor,
+    /// Completions for a shell, on standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["release", "bump"]))]
+pub(super) struct PlanArgs {
+    /// A release of the profile
+    #[arg(long, value_name = "NAME")]
+    pub release: Option<String>,
+    /// One component to a version, or to an image; may be given again. Beside --release it overrides the release's image
+    #[arg(long, value_name = "COMPONENT=VERSION")]
+    pub bump: Vec<String>,
+    /// Only these nodes, for instance rack0-cs1,rack3-ss[1-4]
+    #[arg(long, value_name = "SELECT")]
+    pub nodes: Option<String>,
+    /// Only workers of these racks
+    #[arg(long, value_name = "SELECT")]
+    pub racks: Option<String>,
+    /// Only workers with one of these roles
+    #[arg(long, value_name = "SELECT")]
+    pub role: Option<String>,
+    /// Nodes in the canary wave [default: the profile's]
+    #[arg(long, value_name = "N")]
+    pub canary: Option<usize>,
+    /// Swaps in flight at once [default: the profile's]
+    #[arg(long, value_name = "N")]
+    pub max_parallel: Option<usize>,
+    /// Nodes of a rack that may be away at once [default: the profile's]
+    #[arg(long, value_name = "N")]
+    pub max_unavailable: Option<usize>,
+    /// Write the plan here, for `sonoba apply`
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// What `sonoba plan -o` wrote
+    #[arg(value_name = "PLAN.json")]
+    pub plan: PathBuf,
+    /// Do not ask; warnings count as acknowledged
+    #[arg(long)]
+    pub yes: bool,
+    /// Start the run and leave it to its engine
+    #[arg(long)]
+    pub detach: bool,
+    /// Print the run's events, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command about one run.
+#[derive(Debug, Args)]
+pub(super) struct RunArg {
+    /// The run: its id, its folder, or `latest`
+    #[arg(default_value = "latest", value_name = "RUN")]
+    pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunsArgs {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    pub run: RunArg,
+    /// Another form than the short one for people
+    #[arg(long)]
+    pub format: Option<Format>,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Markdown, for a ticket
+    Md,
+    /// JSON, for a script
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {
+    /// The run's folder
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+}
+
+/// What is simulated. What is left out is as the scenario says.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SimArgs {
+    /// Workers
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<usize>,
+    /// Racks
+    #[arg(long, value_name = "N")]
+    pub racks: Option<usize>,
+    /// Masters
+    #[arg(long, value_name = "N")]
+    pub masters: Option<usize>,
+    /// A named scenario, or a scenario's file
+    #[arg(long, value_name = "NAME|FILE", default_value = "calm")]
+    pub scenario: String,
+    /// The same seed gives the same cluster and the same faults
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How much faster than the wall clock the simulated one runs
+    #[arg(long, value_name = "X")]
+    pub speed: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SimServeArgs {
+    #[command(flatten)]
+    pub sim: SimArgs,
+    /// Where the simulated cluster's profile is written
+    #[arg(long, value_name = "FILE")]
+    pub profile_out: PathBuf,
+    /// End when standard input closes: whoever holds the other end may die without a word
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_words_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_plan_needs_something_to_plan() {
+        assert!(Cli::try_parse_from(["sonoba", "plan"]).is_err());
+        assert!(Cli::try_parse_from(["sonoba", "plan", "--release", "1.36.2", "--profile", "p"]).is_ok());
+        assert!(Cli::try_parse_from(["sonoba", "--profile", "p", "plan", "--bump", "kubelet=1.36.2.1"]).is_ok());
+        assert!(Cli::try_parse_from(["sonoba", "--profile", "p", "--cluster", "c", "runs"]).is_err());
+    }
+}

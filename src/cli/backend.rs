@@ -1,0 +1,154 @@
+//! The cockpit's way to everything below: the live one, and the one of a watcher.
+
+use super::args::Global;
+use super::command::tell;
+use super::setup::Setup;
+use super::{places, runs};
+use crate::engine::{self, Ports, RunDir};
+use crate::fleet::Cluster;
+use crate::journal::{Follower, Record, Verb};
+use crate::plan::{self, Budget, Limits, Plan, Release, Settings, Stage};
+use crate::tui::{Backend, RunHandle};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OnceCell, mpsc};
+
+/// Records that may wait for the screen.
+const AHEAD: usize = 1024;
+
+/// The live cockpit's backend.
+pub(super) struct Live {
+    global: Global,
+    setup: Setup,
+    ports: OnceCell<Ports>,
+    /// Engines that this cockpit started.
+    engines: Mutex<Vec<u32>>,
+}
+
+impl Live {
+    pub fn new(global: Global, setup: Setup) -> Live {
+        Live { global, setup, ports: OnceCell::new(), engines: Mutex::new(Vec::new()) }
+    }
+
+    /// The process ids of the engines that this cockpit started.
+    pub fn engines(&self) -> Vec<u32> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn started(&self, pid: u32) {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+    }
+}
+
+#[async_trait]
+impl Backend for Live {
+    async fn observe(&self) -> Result<Cluster, String> {
+        let ports = self.ports.get_or_try_init(|| self.setup.ports()).await.map_err(|f| f.text)?;
+        self.setup.observe(ports).await.map_err(|f| f.text)
+    }
+
+    fn releases(&self) -> Vec<Release> {
+        self.setup.profile.releases.clone()
+    }
+
+    fn defaults(&self) -> (Limits, Budget, Settings) {
+        let profile = &self.setup.profile;
+        (profile.limits.clone(), profile.budget.clone(), profile.settings.clone())
+    }
+
+    fn plan(&self, cluster: &Cluster, stage: &Stage) -> Plan {
+        plan::make(cluster, stage, &self.setup.profile.settings, Timestamp::now())
+    }
+
+    async fn start(&self, plan: Plan) -> Result<RunHandle, String> {
+        let state = places::state_dir(&self.global).map_err(|f| f.text)?;
+        let run = RunDir::create(&state, &plan, &self.setup.profile).map_err(|e| e.to_string())?;
+        self.started(engine::start(&run).await.map_err(|e| e.to_string())?);
+        Ok(handle(&run, plan))
+    }
+
+    async fn attach(&self) -> Option<RunHandle> {
+        let runs = runs::of_cluster(&self.global, &self.setup.profile.name).ok()?;
+        for run in runs {
+            let Ok((folded, _)) = runs::fold(&run) else { continue };
+            // Without an engine, a run still matters when it left a node in between: that has to be seen and resumed.
+            let open = folded.in_flight().next().is_some();
+            if folded.ended().is_none() && (open || engine::ping(&run).await.is_ok()) {
+                return Some(handle(&run, (*folded.plan).clone()));
+            }
+        }
+        None
+    }
+
+    async fn command(&self, run: &RunHandle, verb: Verb) -> Result<(), String> {
+        let state = places::state_dir(&self.global).map_err(|f| f.text)?;
+        let run = RunDir::find(&state, run.id.as_str()).map_err(|e| e.to_string())?;
+        if let Some(pid) = tell(&run, verb).await.map_err(|e| e.to_string())? {
+            self.started(pid);
+        }
+        Ok(())
+    }
+}
+
+/// A watcher's backend: it reads one journal. There is no way from it to a node or to a control socket.
+pub(super) struct Watching {
+    run: Mutex<Option<RunHandle>>,
+    cluster: Cluster,
+}
+
+impl Watching {
+    pub fn new(run: &RunDir, plan: Plan) -> Watching {
+        let cluster = plan.cluster.clone();
+        Watching { run: Mutex::new(Some(handle(run, plan))), cluster }
+    }
+}
+
+#[async_trait]
+impl Backend for Watching {
+    async fn observe(&self) -> Result<Cluster, String> {
+        Ok(self.cluster.clone())
+    }
+
+    fn releases(&self) -> Vec<Release> {
+        Vec::new()
+    }
+
+    fn defaults(&self) -> (Limits, Budget, Settings) {
+        (Limits::default(), Budget::default(), Settings::default())
+    }
+
+    fn plan(&self, cluster: &Cluster, stage: &Stage) -> Plan {
+        plan::make(cluster, stage, &Settings::default(), Timestamp::now())
+    }
+
+    async fn start(&self, _: Plan) -> Result<RunHandle, String> {
+        Err("this is a watcher: it starts nothing".into())
+    }
+
+    async fn attach(&self) -> Option<RunHandle> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    async fn command(&self, _: &RunHandle, _: Verb) -> Result<(), String> {
+        Err("this is a watcher: it commands nothing".into())
+    }
+}
+
+/// Follows a run's journal into a channel until the cockpit lets go of it.
+fn handle(run: &RunDir, plan: Plan) -> RunHandle {
+    let (records, receiver) = mpsc::channel::<Record>(AHEAD);
+    let mut follower = Follower::open(&run.journal());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = records.closed() => return,
+                record = follower.next() => match record {
+                    Some(record) => if records.send(record).await.is_err() { return },
+                    None => return,
+                },
+            }
+        }
+    });
+    RunHandle { id: run.id().clone(), plan: Arc::new(plan), records: receiver }
+}

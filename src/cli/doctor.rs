@@ -1,0 +1,172 @@
+//! `sonoba doctor`: what is wrong with this setup, line by line.
+
+use super::args::Global;
+use super::failure::Failure;
+use super::setup::Setup;
+use super::{places, say};
+use crate::fleet::{NodeName, fold_names};
+use crate::inventory::NodeEntry;
+use crate::k8s::ClusterPort;
+use crate::remote::{Fleet, NodeError};
+use futures::StreamExt;
+use std::collections::BTreeSet;
+
+/// Nodes looked at at once.
+const WIDTH: usize = 64;
+/// Nodes told of one by one; the rest is counted.
+const WORST: usize = 8;
+
+/// Prints one line a check.
+#[derive(Default)]
+struct Findings {
+    bad: usize,
+}
+
+impl Findings {
+    fn good(&self, text: impl std::fmt::Display) {
+        say::out(format!("ok    {text}"));
+    }
+
+    fn note(&self, text: impl std::fmt::Display) {
+        say::out(format!("note  {text}"));
+    }
+
+    fn bad(&mut self, text: impl std::fmt::Display) {
+        self.bad += 1;
+        say::out(format!("BAD   {text}"));
+    }
+}
+
+pub(super) async fn run(global: &Global) -> Result<(), Failure> {
+    let mut found = Findings::default();
+    match places::state_dir(global) {
+        Ok(dir) => found.good(format!("run folders: {}", dir.display())),
+        Err(failure) => found.bad(failure.text),
+    }
+    if let Some(setup) = profile(global, &mut found) {
+        check(&setup, &mut found).await;
+    }
+    match found.bad {
+        0 => Ok(()),
+        n => Err(Failure::failed(format!("{n} finding(s) above to mend"))),
+    }
+}
+
+fn profile(global: &Global, found: &mut Findings) -> Option<Setup> {
+    match Setup::load(global) {
+        Ok(setup) => {
+            found.good(format!("profile: {}, cluster {}", setup.path.display(), setup.profile.name));
+            match setup.profile.releases.len() {
+                0 => found.note("the profile has no [[release]]: only `plan --bump` can stage something"),
+                n => found.good(format!("releases: {n}")),
+            }
+            Some(setup)
+        }
+        Err(failure) => {
+            found.bad(failure.text);
+            None
+        }
+    }
+}
+
+async fn check(setup: &Setup, found: &mut Findings) {
+    let entries = match setup.profile.entries() {
+        Ok(entries) => {
+            found.good(format!(
+                "inventory: {} nodes, {} masters",
+                entries.len(),
+                entries.iter().filter(|e| e.master).count()
+            ));
+            entries
+        }
+        Err(error) => return found.bad(error),
+    };
+    let known_hosts = &setup.profile.ssh.known_hosts;
+    match std::fs::metadata(known_hosts) {
+        Ok(_) => found.good(format!("known hosts: {}", known_hosts.display())),
+        Err(error) => found.bad(format!(
+            "known hosts: {}: {error}; collect the keys with ssh-keyscan over a way that you trust",
+            known_hosts.display()
+        )),
+    }
+    match setup.cluster().await {
+        Ok(cluster) => api(cluster.as_ref(), &entries, found).await,
+        Err(failure) => found.bad(failure.text),
+    }
+    match setup.fleet() {
+        Ok(fleet) => nodes(fleet.as_ref(), setup, &entries, found).await,
+        Err(failure) => found.bad(failure.text),
+    }
+}
+
+/// The cluster's API, its rights, and whether it and the inventory speak of the same nodes.
+async fn api(cluster: &dyn ClusterPort, entries: &[NodeEntry], found: &mut Findings) {
+    let views = match cluster.nodes().await {
+        Ok(views) => views,
+        Err(error) => return found.bad(format!("cluster API: {error}")),
+    };
+    let ready = views.iter().filter(|v| v.ready).count();
+    found.good(format!("cluster API: {ready} of {} nodes Ready", views.len()));
+    let there: BTreeSet<&NodeName> = views.iter().map(|v| &v.name).collect();
+    let listed: BTreeSet<&NodeName> = entries.iter().map(|e| &e.name).collect();
+    let fold = |names: Vec<&&NodeName>| fold_names(names.iter().map(|n| n.as_str()));
+    let unknown: Vec<_> = listed.difference(&there).collect();
+    if !unknown.is_empty() {
+        found.bad(format!(
+            "in the inventory, not in the cluster: {}; correct their names, or take them out",
+            fold(unknown)
+        ));
+    }
+    let unlisted: Vec<_> = there.difference(&listed).collect();
+    if !unlisted.is_empty() {
+        found.note(format!("in the cluster, not in the inventory, so left alone: {}", fold(unlisted)));
+    }
+    if let Some(view) = views.first() {
+        match cluster.pods(&view.name).await {
+            Ok(pods) => found.good(format!("pods can be read ({} on {})", pods.len(), view.name)),
+            Err(error) => found.bad(format!("pods: {error}")),
+        }
+    }
+    match cluster.leader("kube-scheduler").await {
+        Ok(Some(leader)) => found.good(format!("leases can be read (kube-scheduler: {leader})")),
+        Ok(None) => found.note("the Lease kube-system/kube-scheduler has no holder: is a scheduler running?"),
+        Err(error) => found.bad(format!("leases: {error}")),
+    }
+}
+
+/// Every node over SSH: the host key is known, our key is accepted, Docker answers.
+async fn nodes(fleet: &dyn Fleet, setup: &Setup, entries: &[NodeEntry], found: &mut Findings) {
+    let containers: Vec<_> = setup.profile.settings.components.values().map(|s| s.container.clone()).collect();
+    let looks = futures::stream::iter(entries).map(|entry| {
+        let containers = &containers;
+        async move {
+            match fleet.node(&entry.name) {
+                Some(node) => node.look(containers).await.map(|look| look.leftovers.len()),
+                None => Err(NodeError::Failed(format!("{}: the inventory has no address for it", entry.name))),
+            }
+        }
+    });
+    let looks: Vec<_> = looks.buffered(WIDTH).collect().await;
+    let (good, failed): (Vec<_>, Vec<_>) = looks.into_iter().partition(Result::is_ok);
+    let text = format!(
+        "nodes over SSH: {} of {} answer (host key known, key accepted, Docker answers)",
+        good.len(),
+        entries.len()
+    );
+    if failed.is_empty() {
+        found.good(text)
+    } else {
+        found.bad(text)
+    }
+    let errors: Vec<String> = failed.into_iter().filter_map(|l| l.err()).map(|e| e.to_string()).collect();
+    for error in errors.iter().take(WORST) {
+        say::out(format!("        {error}"));
+    }
+    if errors.len() > WORST {
+        say::out(format!("        and {} more", errors.len() - WORST));
+    }
+    let leftovers: usize = good.into_iter().flatten().sum();
+    if leftovers > 0 {
+        found.note(format!("{leftovers} left-over containers (*.sonoba-next, *.sonoba-prev); sonoba plan names them"));
+    }
+}

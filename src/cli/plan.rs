@@ -1,0 +1,36 @@
+//! `sonoba plan`: a preview; nothing is touched.
+
+use super::args::{Global, PlanArgs};
+use super::failure::Failure;
+use super::setup::Setup;
+use super::{plan_file, say, stage};
+use crate::plan;
+use jiff::Timestamp;
+use std::io::Write;
+
+pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure> {
+    let setup = Setup::load(global)?;
+    let ports = setup.ports().await?;
+    let cluster = setup.observe(&ports).await?;
+    let stage = stage::stage(args, &setup.profile, &cluster)?;
+    let plan = plan::make(&cluster, &stage, &setup.profile.settings, Timestamp::now());
+    if let Some(path) = &args.output {
+        plan_file::save(path, &plan)?;
+    }
+    let text = if args.json { plan_file::to_text(&plan)? } else { plan::render(&plan) };
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        writeln!(out)?;
+    }
+    if plan.refused() {
+        return Err(Failure::refused(format!(
+            "the plan for {} has errors (see above); mend them and plan again",
+            cluster.name
+        )));
+    }
+    if let Some(path) = &args.output {
+        say::err(format!("written to {}; carry it out with: sonoba apply {}", path.display(), path.display()));
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! A plan as a file: written whole or not at all, and read only if nobody else could have changed it.
+
+use super::failure::Failure;
+use crate::plan::{FORMAT, Plan};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// No plan is longer: 5,000 nodes with their pulls and swaps need about a tenth of it. Bytes.
+const LONGEST: u64 = 256 << 20;
+
+/// Reads a plan.
+///
+/// # Errors
+/// When the file is missing, may be changed by others, or is no plan of this format.
+pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
+    let shown = path.display();
+    let io = |e: std::io::Error| {
+        Failure::failed(format!("plan {shown}: {e}; make one with: sonoba plan --release NAME -o {shown}"))
+    };
+    let file = File::open(path).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(Failure::failed(format!("plan {shown}: is not a file")));
+    }
+    // A plan commands root-like power over every node: whoever can write it can run images of his own.
+    if meta.mode() & 0o022 != 0 {
+        return Err(Failure::failed(format!(
+            "plan {shown}: others may write to it, so what was previewed need not be what is in it; chmod go-w {shown}, and look at it again"
+        )));
+    }
+    if meta.len() > LONGEST {
+        return Err(Failure::failed(format!("plan {shown}: is longer than any plan ({} bytes)", meta.len())));
+    }
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
+    parse(&text).map_err(|why| Failure::failed(format!("plan {shown}: {why}")))
+}
+
+fn parse(text: &str) -> Result<Plan, String> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    // The format first: a plan of another format may lack fields, and its error should not be about those.
+    let head: Head = serde_json::from_str(text).map_err(|e| format!("is no plan: {e}"))?;
+    if head.format != FORMAT {
+        return Err(format!(
+            "has format {}, this sonoba reads format {FORMAT}; make it anew with: sonoba plan",
+            head.format
+        ));
+    }
+    serde_json::from_str(text).map_err(|e| format!("is no plan: {e}; make it anew with: sonoba plan"))
+}
+
+/// A plan as its file holds it.
+pub(super) fn to_text(plan: &Plan) -> Result<String, Failure> {
+    let mut text = serde_json::to_string_pretty(plan)
+        .map_err(|e| Failure::failed(format!("the plan cannot be written as JSON: {e}")))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Writes a plan: whole, or not at all.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub(super) fn save(path: &Path, plan: &Plan) -> Result<(), Failure> {
+    write_whole(path, to_text(plan)?.as_bytes(), 0o644)
+        .map_err(|e| Failure::failed(format!("plan {}: cannot be written: {e}", path.display())))
+}
+
+/// Writes a file beside its place, syncs it, and moves it there.
+pub(super) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(beside);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn another_format_is_named_before_anything_else() {
+        let why = parse("{\"format\": 99}").unwrap_err();
+        assert!(why.contains("format 99"), "{why}");
+        assert!(parse("{}").unwrap_err().contains("is no plan"));
+        assert!(parse("[").unwrap_err().contains("is no plan"));
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plan.json");
+        write_whole(&path, b"{}", 0o600).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o664)).unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(error.text.contains("chmod go-w"), "{}", error.text);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("plan.json");
+        std::fs::create_dir(&place).unwrap();
+        assert!(write_whole(&place, b"x", 0o600).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,75 @@
+//! `sonoba report`: what a run came to.
+
+use super::args::{Format, Global, ReportArgs};
+use super::failure::Failure;
+use super::runs;
+use crate::journal::{self, Report};
+use std::fmt::Write as _;
+use std::io::Write;
+
+pub(super) fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
+    let run = runs::find(global, &args.run.run)?;
+    let (folded, chain) = runs::fold(&run)?;
+    let report = journal::report(&folded, chain);
+    let text = match args.format {
+        Some(Format::Json) => serde_json::to_string_pretty(&report).map_err(Failure::failed)? + "\n",
+        Some(Format::Md) => report.to_markdown(),
+        None => summary(&report),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// The report in a few lines, for people at a terminal.
+pub(super) fn summary(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_summary(report, &mut out);
+    out
+}
+
+fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "run {} on {}: {}", r.run, r.cluster, r.outcome)?;
+    if !r.why.is_empty() {
+        writeln!(out, "  why       {}", r.why)?;
+    }
+    let started = r.started.map(|at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default();
+    writeln!(out, "  time      {:.1} s, begun {started} by {}", r.seconds, r.operator)?;
+    let n = &r.nodes;
+    writeln!(out, "  nodes     {} of {} new, {} old, {} failed", n.new, n.total, n.old, n.failed)?;
+    let s = &r.swaps;
+    write!(out, "  swaps     {} of {} committed", s.committed, s.planned)?;
+    for (count, word) in [
+        (s.rolled_back, "rolled back"),
+        (s.failed, "failed"),
+        (s.in_flight, "in flight"),
+        (s.not_started, "not started"),
+    ] {
+        if count > 0 {
+            write!(out, ", {count} {word}")?;
+        }
+    }
+    writeln!(out)?;
+    writeln!(
+        out,
+        "  pods      {} of {} undisturbed, {} disturbed",
+        r.pods.undisturbed, r.pods.checked, r.pods.disturbed
+    )?;
+    for (component, d) in &r.downtime_ms {
+        writeln!(out, "  downtime  {component:<24} p50 {:>6} ms   p99 {:>6} ms   max {:>6} ms", d.p50, d.p99, d.max)?;
+    }
+    for (node, pod) in &r.pods.list {
+        writeln!(out, "  disturbed {node}: {} ({:?})", pod.pod, pod.kind)?;
+    }
+    for e in &r.exceptions {
+        writeln!(out, "  {:<9} {}: {}", e.state, e.node, e.why)?;
+    }
+    for pause in &r.pauses {
+        writeln!(out, "  paused    {}: {}", pause.at.strftime("%H:%M:%S"), pause.why)?;
+    }
+    let broken = match r.journal.broken_at {
+        Some(line) => format!(": line {line} does not follow from the one before; the file was changed"),
+        None => String::new(),
+    };
+    writeln!(out, "  journal   {} events, chain {}{broken}", r.journal.events, r.journal.chain)
+}

@@ -1,0 +1,62 @@
+//! A profile, and the two ports that it leads to.
+
+use super::args::Global;
+use super::failure::Failure;
+use super::places;
+use crate::engine::{self, Ports};
+use crate::fleet::{Cluster, clean};
+use crate::inventory::Profile;
+use crate::k8s::{ClusterPort, KubeCluster};
+use crate::remote::{Fleet, SshFleet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A profile that was read.
+pub(super) struct Setup {
+    /// Its file.
+    pub path: PathBuf,
+    /// What it says.
+    pub profile: Profile,
+}
+
+impl Setup {
+    /// Reads the profile that the options name.
+    pub fn load(global: &Global) -> Result<Setup, Failure> {
+        Setup::read(&places::profile(global)?)
+    }
+
+    /// Reads this profile.
+    pub fn read(path: &Path) -> Result<Setup, Failure> {
+        let profile = Profile::load(path).map_err(Failure::failed)?;
+        Ok(Setup { path: path.to_owned(), profile })
+    }
+
+    /// Opens both ports. Connections to nodes are made when a node is first asked something.
+    pub async fn ports(&self) -> Result<Ports, Failure> {
+        Ok(Ports { fleet: self.fleet()?, cluster: self.cluster().await? })
+    }
+
+    /// The way to the nodes.
+    pub fn fleet(&self) -> Result<Arc<dyn Fleet>, Failure> {
+        let entries = self.profile.entries().map_err(Failure::failed)?;
+        Ok(Arc::new(SshFleet::new(&self.profile.ssh, &entries).map_err(Failure::failed)?))
+    }
+
+    /// The way to the cluster's API.
+    pub async fn cluster(&self) -> Result<Arc<dyn ClusterPort>, Failure> {
+        let context = self.profile.context.as_deref();
+        Ok(Arc::new(KubeCluster::connect(&self.profile.kubeconfig, context).await.map_err(Failure::failed)?))
+    }
+
+    /// Looks at the cluster and every node.
+    pub async fn observe(&self, ports: &Ports) -> Result<Cluster, Failure> {
+        engine::observe(&self.profile, ports).await.map_err(Failure::failed)
+    }
+}
+
+/// Who commands, for the journal: `USER@HOST`.
+pub(super) fn operator() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    clean(&format!("{}@{host}", user.unwrap_or_else(|| "somebody".into())))
+}
