@@ -37,26 +37,43 @@ fn a_node_rolls_itself_back_when_the_engine_and_the_network_die_in_a_swap() -> R
     let started = sonoba.start(&plan)?;
     wait_for("the old kubelet is set aside", Duration::from_secs(60), || set_aside(node))?;
     let cut_at = Instant::now();
+    // Held still for a moment, so that it is the network that cuts its sessions and not its own death.
+    signal(started.engine, Signal::STOP)?;
+    let cut = node.cut_ssh()?;
+    ensure!(cut > 0, "the engine had no SSH session to cut");
     signal(started.engine, Signal::KILL)?;
     wait_for("the engine is dead", Duration::from_secs(5), || {
         ensure!(!lives(started.engine), "it lives");
         Ok(())
     })?;
-    let cut = node.cut_ssh()?;
     set_aside(node)?;
 
     let limit = Duration::from_secs(u64::from(DEADLINE_S) + 30);
     wait_for("the old containers are back", limit, || as_before(&lab, node, &before))?;
     println!("lab: {cut} SSH sessions cut; all was back on the old containers after {:?}", cut_at.elapsed());
 
-    // The fault is mended, and the run goes on where it was.
-    node.mend()?;
+    // A new engine learns from the node how it ended; the budget of one failed swap is spent, so the run pauses.
+    let outcome = |wanted: &'static str| {
+        wait_for(&format!("the run is {wanted}"), Duration::from_secs(90), || {
+            let report = sonoba.report()?;
+            ensure!(report["outcome"] == wanted, "{report}");
+            Ok(report)
+        })
+    };
     sonoba.expect(0, &["resume", "latest"])?;
-    wait_for("the resumed run ends", Duration::from_secs(90), || {
-        let report = sonoba.report()?;
-        ensure!(report["outcome"] == "completed", "{report}");
-        Ok(())
-    })?;
+    let report = outcome("paused")?;
+    assert_eq!(report["swaps"]["rolled_back"], 1, "{report}");
+    assert_eq!(report["journal"]["chain"], "ok", "{report}");
+    assert_eq!(report["pods"]["disturbed"], 0, "{report}");
+    sonoba.expect(0, &["abort", "latest"])?;
+    outcome("aborted")?;
+    as_before(&lab, node, &before)?;
+
+    // The fault is mended: nothing that the dead engine left is in the way of the next plan.
+    node.mend()?;
+    sonoba.expect(0, &["plan", "--release", lab.patch.name, "--nodes", node.name, "-o", &plan])?;
+    sonoba.expect(0, &["apply", &plan, "--yes"])?;
+    assert_eq!(sonoba.report()?["outcome"], "completed");
     for name in SWAPPED {
         assert_eq!(node.inspect(name)?["Config"]["Image"], lab.patch.kubernetes);
     }

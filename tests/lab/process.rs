@@ -35,12 +35,12 @@ pub fn daemon(command: &mut Command, log: &Path) -> Result<Child> {
         .wrap_err_with(|| format!("starting {command:?}"))
 }
 
-/// Waits until `done` says so; an error with what was last in the way once the time is over.
-pub fn wait_for(what: &str, limit: Duration, mut done: impl FnMut() -> Result<()>) -> Result<()> {
+/// Waits until `done` succeeds, and gives back what it found; an error with what was last in the way once the time is over.
+pub fn wait_for<T>(what: &str, limit: Duration, mut done: impl FnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         match done() {
-            Ok(()) => return Ok(()),
+            Ok(found) => return Ok(found),
             Err(why) if Instant::now() >= end => return Err(why).wrap_err_with(|| format!("{what} within {limit:?}")),
             Err(_) => std::thread::sleep(Duration::from_millis(25)),
         }
