@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -21,6 +22,9 @@ pub const MASTERS: [&str; 3] = ["lab-m1", "lab-m2", "lab-m3"];
 
 /// Labs of one test binary come one after the other: each has 30 containers, on what may be two cores.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Grounds that labs of this process have asked for.
+static GROUNDS: AtomicU32 = AtomicU32::new(0);
 
 /// A running lab. Dropping it ends every process, undoes every mount and removes the folder and the account.
 pub struct Lab {
@@ -257,8 +261,10 @@ impl Ground {
     fn claim() -> Result<(Ground, File)> {
         let (all, _gate) = Ground::gate()?;
         Ground::sweep(&all)?;
-        for seed in 0..200 {
-            let place = (std::process::id().wrapping_mul(31).wrapping_add(seed * 7)) % (120 * 256);
+        for _ in 0..200 {
+            // Each lab of a process on new ground, so that what one left behind is not taken for the next one's.
+            let turn = GROUNDS.fetch_add(1, Ordering::Relaxed);
+            let place = (std::process::id().wrapping_mul(31).wrapping_add(turn * 7)) % (120 * 256);
             let net = format!("127.{}.{}", 130 + place / 256, place % 256);
             let dir = all.join(net.trim_start_matches("127."));
             let free = (1..=5).all(|i| TcpListener::bind((format!("{net}.{i}"), SSH_PORT)).is_ok());
