@@ -1,0 +1,134 @@
+//! The first port against real OpenSSH and Docker: one worker's components swapped without an engine.
+
+use crate::inspect::differences;
+use crate::lab::Lab;
+use crate::node::Node;
+use crate::{components, parts, profile};
+use color_eyre::eyre::{Result, ensure, eyre};
+use serde_json::Value;
+use sonoba::fleet::{Component, ContainerName, Image};
+use sonoba::inventory::Profile;
+use sonoba::journal::{Step, Verdict};
+use sonoba::plan::{Change, Swap};
+use sonoba::remote::{Fleet, NodePort, SshFleet, TxEnd, TxId, TxState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_node_is_swapped_over_real_ssh_and_docker_and_rolls_back_without_a_verdict() -> Result<()> {
+    if !parts::ready() {
+        return Ok(());
+    }
+    let lab = Lab::start()?;
+    let profile = Profile::load(&profile::write(&lab, profile::Wishes::default())?)?;
+    let fleet = SshFleet::new(&profile.ssh, &profile.entries()?)?;
+    // The master carries one of each, the most peculiar ones too.
+    let node = lab.node("lab-m3");
+    let port = fleet.node(&node.name.parse()?).ok_or_else(|| eyre!("the fleet does not know {}", node.name))?;
+    lab.runtime.block_on(commits(&lab, node, &port))?;
+    lab.runtime.block_on(rolls_back(&lab, node, &port))?;
+    lab.wait_healthy(Duration::from_secs(20))?;
+    drop((port, fleet));
+    lab.end()
+}
+
+/// Every component of the node at once, to the new images, by a verdict.
+async fn commits(lab: &Lab, node: &Node, port: &Arc<dyn NodePort>) -> Result<()> {
+    let names = names(node)?;
+    let before: Vec<Value> = names.iter().map(|name| node.inspect(name.as_str())).collect::<Result<_>>()?;
+    for image in lab.new.images() {
+        let image: Image = image.parse()?;
+        assert_eq!(port.image_id(&image).await?, None, "{image}");
+        let pulled = port.pull(&image, &|_| ()).await?;
+        ensure!(!pulled.already, "{image} was there already");
+        assert_eq!(port.image_id(&image).await?, Some(pulled.id), "{image}");
+    }
+    let swap = swap(port, node, &names, &lab.new, 60_000).await?;
+    port.prepare(&swap.changes).await?;
+    let tx: TxId = "ports.lab-m3.s0001.1".parse()?;
+    port.begin(&tx, &swap, 10).await?;
+    // Idempotent: a second one finds the first.
+    port.begin(&tx, &swap, 10).await?;
+    until(port, &tx, |state| state.steps.iter().any(|s| s.step == Step::Waiting)).await?;
+    assert_eq!(port.give_verdict(&tx, Verdict::Commit).await?, Verdict::Commit);
+    assert_eq!(port.give_verdict(&tx, Verdict::Rollback).await?, Verdict::Commit, "the first verdict stands");
+    assert_eq!(until(port, &tx, |state| state.end.is_some()).await?.end, Some(TxEnd::Committed));
+    port.forget(&tx).await?;
+    for (name, old) in names.iter().zip(&before) {
+        let new = node.inspect(name.as_str())?;
+        assert_eq!(new["Config"]["Image"], components::image(name.as_str(), &lab.new), "{name}");
+        assert_ne!(new["Id"], old["Id"], "{name}");
+        assert_eq!(differences(old, &new), [""; 0], "{name}");
+    }
+    only_these_remain(node)
+}
+
+/// Back to the old images, but nobody gives a verdict.
+async fn rolls_back(lab: &Lab, node: &Node, port: &Arc<dyn NodePort>) -> Result<()> {
+    let names: Vec<ContainerName> = ["kube-proxy", "kubelet"].iter().map(|n| n.parse()).collect::<Result<_, _>>()?;
+    let before: Vec<Value> = names.iter().map(|name| node.inspect(name.as_str())).collect::<Result<_>>()?;
+    let swap = swap(port, node, &names, &lab.old, 3_000).await?;
+    port.prepare(&swap.changes).await?;
+    let tx: TxId = "ports.lab-m3.s0002.1".parse()?;
+    port.begin(&tx, &swap, 10).await?;
+    until(port, &tx, |state| state.steps.iter().any(|s| s.step == Step::Stopped)).await?;
+    // The network dies; the node is on its own.
+    node.cut_ssh()?;
+    let state = until(port, &tx, |state| state.end.is_some()).await?;
+    assert_eq!((state.verdict, state.end), (Some(Verdict::Rollback), Some(TxEnd::RolledBack)), "{state:?}");
+    port.forget(&tx).await?;
+    for (name, old) in names.iter().zip(&before) {
+        let now = node.inspect(name.as_str())?;
+        assert_eq!(now["Id"], old["Id"], "{name} is the very container of before");
+        assert_eq!(differences(old, &now), [""; 0], "{name}");
+    }
+    only_these_remain(node)
+}
+
+fn names(node: &Node) -> Result<Vec<ContainerName>> {
+    Ok(components::names(node.kind).iter().map(|name| name.parse()).collect::<Result<_, _>>()?)
+}
+
+fn only_these_remain(node: &Node) -> Result<()> {
+    let mut expected: Vec<&str> = components::names(node.kind).to_vec();
+    expected.sort_unstable();
+    assert_eq!(node.containers()?, expected);
+    Ok(())
+}
+
+async fn swap(
+    port: &Arc<dyn NodePort>,
+    node: &Node,
+    names: &[ContainerName],
+    to: &crate::images::Release,
+    deadline_ms: u64,
+) -> Result<Swap> {
+    let look = port.look(names).await?;
+    ensure!(look.leftovers.is_empty(), "{look:?}");
+    ensure!(look.running.len() == names.len() && look.running.iter().all(|r| r.running), "{look:?}");
+    let changes = look.running.into_iter().map(|running| {
+        let component: Component = running.container.as_str().parse().map_err(|why: String| eyre!(why))?;
+        let to: Image = components::image(component.as_str(), to).parse()?;
+        Ok(Change { component, container: running.container, from: running.image, from_id: running.id, to })
+    });
+    Ok(Swap {
+        id: "s0001".parse()?,
+        node: node.name.parse()?,
+        changes: changes.collect::<Result<_>>()?,
+        deadline_ms,
+        no_return: None,
+    })
+}
+
+/// Asks until it is so; a broken connection is asked again over the next.
+async fn until(port: &Arc<dyn NodePort>, tx: &TxId, holds: impl Fn(&TxState) -> bool) -> Result<TxState> {
+    let begun = Instant::now();
+    loop {
+        match port.tx_state(tx).await {
+            Ok(state) if holds(&state) => return Ok(state),
+            Err(error) if !error.transient() => return Err(error.into()),
+            other => ensure!(begun.elapsed() < Duration::from_secs(60), "still {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,103 @@
+//! A whole cluster from the old release to the new one, in place.
+
+use crate::cluster::Cluster;
+use crate::inspect::differences;
+use crate::lab::Lab;
+use crate::process::run;
+use crate::program::Sonoba;
+use crate::writer::Writer;
+use crate::{components, parts, profile};
+use color_eyre::eyre::{Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The longest that a client of etcd may have to wait for a write.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn every_component_goes_from_old_to_new_while_a_client_keeps_writing() -> Result<()> {
+    if !parts::ready() {
+        return Ok(());
+    }
+    let lab = Lab::start()?;
+    let cluster = Cluster::start(&lab)?;
+    let api_before = cluster.api_addresses();
+    let sonoba = Sonoba::new(&lab, profile::write(&lab, profile::Wishes::default())?);
+    let before = inspect_all(&lab)?;
+    let writer = Writer::start(&lab.runtime, lab.etcd_members());
+
+    let plan = lab.dir.join("plan.json").display().to_string();
+    sonoba.expect(0, &["plan", "--release", lab.new.name, "-o", &plan])?;
+    sonoba.expect(0, &["apply", &plan, "--yes"])?;
+
+    let written = writer.finish(&lab.runtime)?;
+    println!(
+        "lab: {} writes acknowledged and found on all members, {} attempts failed, longest wait {:?}",
+        written.acknowledged.len(),
+        written.failed_attempts,
+        written.longest
+    );
+    ensure!(written.longest < PATIENCE, "a write waited {:?}", written.longest);
+    the_report_says_so(&lab, &sonoba.report()?)?;
+    assert_eq!(cluster.api_addresses(), api_before, "every API server is back in the Endpoints");
+    lab.wait_healthy(Duration::from_secs(5))?;
+    nothing_but_the_image_changed(&lab, &before)?;
+
+    // What is done stays done: a second plan finds nothing to do, and moves nothing.
+    let after = inspect_all(&lab)?;
+    sonoba.expect(0, &["plan", "--release", lab.new.name, "-o", &plan])?;
+    sonoba.expect(0, &["apply", &plan, "--yes"])?;
+    let ids = |all: &Inspected| all.iter().map(|(k, v)| (*k, v["Id"].clone())).collect::<Vec<_>>();
+    assert_eq!(ids(&inspect_all(&lab)?), ids(&after));
+    lab.end()
+}
+
+type Inspected = BTreeMap<(&'static str, &'static str), Value>;
+
+/// What Docker says of every component of every node.
+fn inspect_all(lab: &Lab) -> Result<Inspected> {
+    let mut all = BTreeMap::new();
+    for node in &lab.nodes {
+        for component in components::names(node.kind) {
+            all.insert((node.name, *component), node.inspect(component)?);
+        }
+    }
+    Ok(all)
+}
+
+fn the_report_says_so(lab: &Lab, report: &Value) -> Result<()> {
+    println!("lab: report {report}");
+    assert_eq!(report["outcome"], "completed", "{report}");
+    assert_eq!(report["nodes"]["total"], lab.nodes.len(), "{report}");
+    assert_eq!(report["nodes"]["new"], lab.nodes.len(), "{report}");
+    assert_eq!(report["swaps"]["committed"], report["swaps"]["planned"], "{report}");
+    assert_eq!(report["pods"]["disturbed"], 0, "{report}");
+    ensure!(report["pods"]["checked"].as_u64() > Some(0), "no pod was checked: {report}");
+    assert_eq!(report["pods"]["undisturbed"], report["pods"]["checked"], "{report}");
+    assert_eq!(report["journal"]["chain"], "ok", "{report}");
+    Ok(())
+}
+
+fn nothing_but_the_image_changed(lab: &Lab, before: &Inspected) -> Result<()> {
+    for node in &lab.nodes {
+        let mut expected: Vec<&str> = components::names(node.kind).to_vec();
+        expected.sort_unstable();
+        assert_eq!(node.containers()?, expected, "{}: the old containers are gone", node.name);
+        for component in components::names(node.kind) {
+            let (old, new) = (&before[&(node.name, *component)], node.inspect(component)?);
+            let at = format!("{component} on {}", node.name);
+            assert_eq!(new["Config"]["Image"], components::image(component, &lab.new), "{at}");
+            // The image itself, not only its name.
+            let id = run(node
+                .docker()
+                .args(["image", "inspect", "--format={{.Id}}"])
+                .arg(components::image(component, &lab.new)))?;
+            assert_eq!(new["Image"], id, "{at}");
+            assert_ne!(new["Image"], old["Image"], "{at}");
+            assert_ne!(new["Id"], old["Id"], "{at}");
+            assert_eq!(differences(old, &new), [""; 0], "{at}");
+        }
+    }
+    Ok(())
+}
