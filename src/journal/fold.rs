@@ -327,7 +327,10 @@ impl Run {
                 self.wave = Some(*wave);
                 self.waves_begun.entry((*phase, *wave)).or_insert(at);
                 let found = self.plan.phases.get(*phase).and_then(|p| p.waves.get(*wave));
-                if let Some(text) = found.map(|w| format!("wave {}: {} swaps", w.title, w.swaps.len())) {
+                if let Some(text) = found.map(|w| match w.swaps.len() {
+                    1 => format!("wave {}: 1 swap", w.title),
+                    n => format!("wave {}: {n} swaps", w.title),
+                }) {
                     self.say(at, Tone::Calm, None, text);
                 }
             }

@@ -246,6 +246,84 @@ recall() {
     kept=
 }
 
+# ---- the wire: a connection to the daemon that is opened before it is needed ----------------------------------
+
+# Between a stop and a start every spawned process is downtime. So both are asked over one connection that stands
+# already: `docker system dial-stdio` passes bytes to the daemon (docker's own ssh:// rests on it), and the Engine API's
+# stop and start are a line of HTTP each. Where that does not work, the docker command does.
+
+CR=$(printf '\r')
+
+open_wire() {
+    wire=
+    mkfifo "$T/to" "$T/from" 2>/dev/null || return 0
+    docker system dial-stdio <"$T/to" >"$T/from" 2>/dev/null &
+    wire_pid=$!
+    # Before the pipes are opened: were they open in it too, a dead runner would not end the wire.
+    watch_wire &
+    # The reading end is opened second, as its other side is.
+    exec 3>"$T/to" 4<"$T/from"
+    rm -f "$T/to" "$T/from"
+    wire=yes
+    request HEAD /_ping || close_wire
+}
+
+close_wire() {
+    [ -n "$wire" ] || return 0
+    wire=
+    exec 3>&- 4<&-
+    { kill -9 "$wire_pid" && wait "$wire_pid"; } 2>/dev/null
+    return 0
+}
+
+# The dead-man's switch must not wait for a daemon that hangs: ends the wire at the deadline, or soon where it is not
+# set yet; a request then fails.
+watch_wire() {
+    uptime_ms
+    patient=$((now + 60000))
+    while kill -0 "$wire_pid" 2>/dev/null; do
+        [ ! -s "$T/until" ] || read -r patient <"$T/until"
+        uptime_ms
+        if [ "$now" -ge "$patient" ]; then kill -9 "$wire_pid" 2>/dev/null; fi
+        sleep 1
+    done
+}
+
+# Asks $1 (method) $2 (path) over the wire: 0 done, or done already (304); 1 the wire does not work and is closed, and
+# docker itself is to be asked; 2 the daemon refused, and its words are kept.
+request() {
+    [ -n "$wire" ] || return 1
+    code=
+    if printf '%s %s HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n' "$1" "$2" >&3; then
+        read -r _ code _ <&4
+        while IFS= read -r header <&4 && [ "$header" != "$CR" ]; do :; done
+    fi 2>/dev/null
+    case $code in
+    200 | 204 | 304) return 0 ;;
+    4?? | 5??)
+        if IFS= read -r said <&4; then
+            said=${said#'{"message":"'}
+            printf '%s\n' "${said%'"}'}" >"$T/err"
+            return 2
+        fi
+        ;;
+    esac
+    close_wire
+    return 1
+}
+
+stop_old() {
+    request POST "/containers/$old/stop?t=$stop"
+    case $? in 0) return 0 ;; 2) return 1 ;; esac
+    limited "$((stop + 20))" docker stop -t "$stop" "$old"
+}
+
+start_new() {
+    request POST "/containers/$new/start"
+    case $? in 0) return 0 ;; 2) return 1 ;; esac
+    limited "$(((until - now) / 1000 + 1))" docker start "$new"
+}
+
 # ---- the transaction -------------------------------------------------------------------------------------------
 
 load() {
@@ -253,7 +331,7 @@ load() {
     timeout -k 1 9 true >/dev/null 2>&1 && timeout=yes
     nap=1
     sleep 0.01 2>/dev/null && nap=0.1
-    deadline=0 stop=10 names='' backwards='' settled=' '
+    deadline=0 stop=10 names='' backwards='' settled=' ' wire=
     [ -s "$T/args" ] || return 0
     {
         read -r deadline
@@ -284,6 +362,7 @@ run() {
         { recall "$one" && step_in "$one"; } || fail "$one could not be renamed"
     done
 
+    open_wire
     until=
     for one in $names; do
         read -r old new policy <"$T/c.$one"
@@ -295,16 +374,17 @@ run() {
             printf '%s\n' "$until" >"$T/until"
         fi
         in_time
-        limited "$((stop + 20))" docker stop -t "$stop" "$old" || fail "$one did not stop"
+        stop_old || fail "$one did not stop"
         step stopped "$one"
         in_time
-        limited "$(((until - now) / 1000 + 1))" docker start "$new" || fail "the new $one did not start"
+        start_new || fail "the new $one did not start"
         step started "$one"
         # Only now: were the node rebooted before, docker would start the old one again, and not the new one, which
         # never ran.
         [ "$policy" = no ] || limited 60 docker update --restart=no "$old" || fail "$one kept its restart policy"
     done
     [ -n "$verdict" ] || step waiting
+    close_wire
 
     while
         read_verdict
@@ -327,6 +407,7 @@ in_time() {
 }
 
 fail() {
+    close_wire
     because "$1"
     decide rollback
     finish
