@@ -289,18 +289,23 @@ watch_wire() {
     done
 }
 
-# Asks $1 (method) $2 (path) over the wire: 0 done, or done already (304); 1 the wire does not work and is closed, and
-# docker itself is to be asked; 2 the daemon refused, and its words are kept.
+# Asks $1 (method) $2 (path) $3 (a body, or nothing) over the wire: 0 done, or done already (304); 1 the wire does not
+# work and is closed, and docker itself is to be asked; 2 the daemon refused, and its words are kept.
 request() {
     [ -n "$wire" ] || return 1
     code=
-    if printf '%s %s HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n' "$1" "$2" >&3; then
-        read -r _ code _ <&4
-        while IFS= read -r header <&4 && [ "$header" != "$CR" ]; do :; done
+    body=${3-}
+    if printf '%s %s HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s' \
+        "$1" "$2" "${#body}" "$body" >&3; then
+        # What is left of the last answer's body is passed over; it may end without a line feed.
+        while [ -z "$code" ] && IFS= read -r line <&4; do
+            case $line in *HTTP/1.[01]' '*) code=${line##*HTTP/1.[01] } ;; esac
+        done
+        while IFS= read -r line <&4 && [ "$line" != "$CR" ]; do :; done
     fi 2>/dev/null
     case $code in
-    200 | 204 | 304) return 0 ;;
-    4?? | 5??)
+    200* | 204* | 304*) return 0 ;;
+    [45]??*)
         if IFS= read -r said <&4; then
             said=${said#'{"message":"'}
             printf '%s\n' "${said%'"}'}" >"$T/err"
@@ -322,6 +327,13 @@ start_new() {
     request POST "/containers/$new/start"
     case $? in 0) return 0 ;; 2) return 1 ;; esac
     limited "$(((until - now) / 1000 + 1))" docker start "$new"
+}
+
+# Takes the old one's restart policy. Over the wire, as the new one is getting up now and needs the processor.
+calm_old() {
+    request POST "/containers/$old/update" '{"RestartPolicy":{"Name":"no"}}'
+    case $? in 0) return 0 ;; 2) return 1 ;; esac
+    limited 60 docker update --restart=no "$old"
 }
 
 # ---- the transaction -------------------------------------------------------------------------------------------
@@ -381,7 +393,7 @@ run() {
         step started "$one"
         # Only now: were the node rebooted before, docker would start the old one again, and not the new one, which
         # never ran.
-        [ "$policy" = no ] || limited 60 docker update --restart=no "$old" || fail "$one kept its restart policy"
+        [ "$policy" = no ] || calm_old || fail "$one kept its restart policy"
     done
     [ -n "$verdict" ] || step waiting
     close_wire
