@@ -158,31 +158,48 @@ fn killed_anywhere_it_is_whole(shell: &str, verdict: Verdict) {
         "busybox" => (2, 3),
         _ => (3, 3),
     };
-    for at in (first..).step_by(stride) {
-        for when in ["before", "after"] {
-            let Some(node) = Node::new(shell) else { return };
-            fs::write(node.path("fake/kill"), format!("{at} {when}\n")).unwrap();
-            node.begin(FAR); // fails where the runner was killed before it could answer
-            node.until("waiting or death", |s| waits(s) || !s.alive);
-            node.verdict(verdict);
-            let state = node.until("end or death", |s| s.end.is_some() || !s.alive);
-            let killed = node.path("fake/killed").exists();
-            if state.end.is_none() {
-                assert!(killed);
-                node.recover();
-                node.recover();
-            }
-            let state = node.end();
-            node.assert_whole(&state);
-            if verdict == Verdict::Rollback {
-                assert_eq!(state.end, Some(TxEnd::RolledBack));
-            }
-            if !killed {
-                assert!(at > 12, "only {at} calls were tried");
-                return;
-            }
+    // Most of the time they wait: several at once, round by round until the runner has no such call any more.
+    let mut moments = (first..).step_by(stride);
+    let mut deepest = 0;
+    loop {
+        let round: Vec<usize> = moments.by_ref().take(3).collect();
+        let killed = std::thread::scope(|threads| {
+            let tried: Vec<_> = round
+                .iter()
+                .flat_map(|at| ["before", "after"].map(|when| (*at, when)))
+                .map(|(at, when)| threads.spawn(move || Some((at, killed_at(shell, at, when, verdict)?))))
+                .collect();
+            tried.into_iter().map(|t| t.join().unwrap()).collect::<Option<Vec<(usize, bool)>>>()
+        });
+        let Some(killed) = killed else { return };
+        deepest = killed.iter().filter(|(_, killed)| *killed).map(|(at, _)| *at).max().unwrap_or(deepest);
+        if killed.iter().any(|(_, killed)| !killed) {
+            assert!(deepest > 12, "only {deepest} calls were tried");
+            return;
         }
     }
+}
+
+/// Whether the runner got to that call at all.
+fn killed_at(shell: &str, at: usize, when: &str, verdict: Verdict) -> Option<bool> {
+    let node = Node::new(shell)?;
+    fs::write(node.path("fake/kill"), format!("{at} {when}\n")).unwrap();
+    node.begin(FAR); // fails where the runner was killed before it could answer
+    node.until("waiting or death", |s| waits(s) || !s.alive);
+    node.verdict(verdict);
+    let state = node.until("end or death", |s| s.end.is_some() || !s.alive);
+    let killed = node.path("fake/killed").exists();
+    if state.end.is_none() {
+        assert!(killed);
+        node.recover();
+        node.recover();
+    }
+    let state = node.end();
+    node.assert_whole(&state);
+    if verdict == Verdict::Rollback {
+        assert_eq!(state.end, Some(TxEnd::RolledBack));
+    }
+    Some(killed)
 }
 
 /// What a power cut may leave: names changed, records lost, an owner of another boot.

@@ -148,7 +148,7 @@ impl Node {
             assert!(begun.elapsed() < PATIENCE, "{what} never came: {state:#?}\n{}", self.story());
             // The script is asked anew only when there may be something new: each question is a shell of its own.
             let asked = Instant::now();
-            while self.sign_of(id) == sign && asked.elapsed() < Duration::from_millis(250) {
+            while self.sign_of(id) == sign && asked.elapsed() < Duration::from_millis(60) {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
