@@ -77,7 +77,7 @@ fn a_deadline_decides(shell: &str) {
 }
 
 fn a_failed_step_goes_back(shell: &str) {
-    for (verb, argument, why) in [
+    let cases = [
         ("start", "nkubelet", "new kubelet did not start: Error response from daemon: start failed"),
         ("stop", "okubelet", "kubelet did not stop"),
         ("rename", "kubelet.sonoba-prev", "kubelet could not be renamed"),
@@ -86,16 +86,24 @@ fn a_failed_step_goes_back(shell: &str) {
         // On the way back: tried again until it is done.
         ("rm", "nrivers", ""),
         ("ps", "id=okubelet", ""),
-    ] {
-        let Some(node) = Node::new(shell) else { return };
-        node.fail_once(verb, argument);
-        ok(node.begin(if why.is_empty() { 500 } else { FAR }));
-        let state = node.end();
-        assert_eq!(state.end, Some(TxEnd::RolledBack), "{verb}");
-        assert!(state.why.contains(why), "{verb}: {}", state.why);
-        node.assert_all('o');
-        assert!(!node.path(format!("fake/fail.{verb}")).exists(), "{verb} was never tried");
-    }
+    ];
+    // They sleep most of the time: all at once.
+    std::thread::scope(|threads| {
+        for case in cases {
+            threads.spawn(move || one_failed_step_goes_back(shell, case));
+        }
+    });
+}
+
+fn one_failed_step_goes_back(shell: &str, (verb, argument, why): (&str, &str, &str)) {
+    let Some(node) = Node::new(shell) else { return };
+    node.fail_once(verb, argument);
+    ok(node.begin(if why.is_empty() { 500 } else { FAR }));
+    let state = node.end();
+    assert_eq!(state.end, Some(TxEnd::RolledBack), "{verb}");
+    assert!(state.why.contains(why), "{verb}: {}", state.why);
+    node.assert_all('o');
+    assert!(!node.path(format!("fake/fail.{verb}")).exists(), "{verb} was never tried");
 }
 
 fn a_commit_is_finished_with_patience(shell: &str) {
@@ -204,24 +212,30 @@ fn killed_at(shell: &str, at: usize, when: &str, verdict: Verdict) -> Option<boo
 
 /// What a power cut may leave: names changed, records lost, an owner of another boot.
 fn recovers_from_names_alone(shell: &str) {
-    for at in [3, 5, 8, 12] {
-        let Some(node) = Node::new(shell) else { return };
-        fs::write(node.path("fake/kill"), format!("{at} after\n")).unwrap();
-        ok(node.begin(FAR));
-        node.until("death", |s| !s.alive);
-        for name in NAMES {
-            fs::write(node.tx(&format!("c.{name}")), "").unwrap();
+    std::thread::scope(|threads| {
+        for at in [5, 7, 10, 14] {
+            threads.spawn(move || recovers_from_names_at(shell, at));
         }
-        let owner = fs::read_to_string(node.tx("owner.1")).unwrap();
-        let mut words: Vec<&str> = owner.split_whitespace().collect();
-        words[2] = "00000000-0000-0000-0000-000000000000";
-        fs::write(node.tx("owner.1"), words.join(" ") + "\n").unwrap();
-        fs::write(node.tx("steps"), fs::read_to_string(node.tx("steps")).unwrap() + "12 stop").unwrap();
-        assert!(!node.state().alive);
-        node.recover();
-        assert_eq!(node.end().end, Some(TxEnd::RolledBack));
-        node.assert_all('o');
+    });
+}
+
+fn recovers_from_names_at(shell: &str, at: usize) {
+    let Some(node) = Node::new(shell) else { return };
+    fs::write(node.path("fake/kill"), format!("{at} after\n")).unwrap();
+    ok(node.begin(FAR));
+    node.until("death", |s| !s.alive);
+    for name in NAMES {
+        fs::write(node.tx(&format!("c.{name}")), "").unwrap();
     }
+    let owner = fs::read_to_string(node.tx("owner.1")).unwrap();
+    let mut words: Vec<&str> = owner.split_whitespace().collect();
+    words[2] = "00000000-0000-0000-0000-000000000000";
+    fs::write(node.tx("owner.1"), words.join(" ") + "\n").unwrap();
+    fs::write(node.tx("steps"), fs::read_to_string(node.tx("steps")).unwrap() + "12 stop").unwrap();
+    assert!(!node.state().alive);
+    node.recover();
+    assert_eq!(node.end().end, Some(TxEnd::RolledBack));
+    node.assert_all('o');
 }
 
 /// Somebody removed an old container: its new one is all that is left, and stays; the other goes back.

@@ -42,7 +42,7 @@ pub fn a_held_container_is_refused(shell: &str) {
 
 pub fn a_lost_runner_holds_until_it_is_recovered(shell: &str) {
     let Some(node) = Node::new(shell) else { return };
-    fs::write(node.path("fake/kill"), "9 after\n").unwrap();
+    fs::write(node.path("fake/kill"), "11 after\n").unwrap();
     node.begin(FAR);
     node.until("death", |s| s.found && !s.alive);
     let out = node.ask(&begin("t2", FAR, &NAMES));
