@@ -22,6 +22,10 @@ pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End,
     let state = match followed {
         Followed::Ended(state) => state,
         Followed::Gone => return Ok(End::NotBegun),
+        Followed::Stuck(why) => {
+            serve_again(visit).await?;
+            return failed(visit, why).await;
+        }
         Followed::Lost(error) => {
             let limit = visit.deadline().as_secs();
             let why = format!(
@@ -33,6 +37,7 @@ pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End,
     };
     match state.end {
         Some(TxEnd::Committed) => committed(visit).await,
+        Some(TxEnd::Broken) => broken(visit, &state).await,
         _ => rolled_back(visit, &state).await,
     }
 }
@@ -46,6 +51,16 @@ async fn committed(visit: &mut Visit) -> Result<End, JournalError> {
     visit.shared.log.write(Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms }).await?;
     forget(visit).await;
     Ok(End::Committed)
+}
+
+/// An old container is gone: nothing can be tried any more, the node only says why.
+async fn broken(visit: &mut Visit, state: &TxState) -> Result<End, JournalError> {
+    serve_again(visit).await?;
+    compare(visit).await?;
+    let end = failed(visit, format!("{}; look at the node", state.why)).await?;
+    // It holds nothing back any more: once a person has mended the node, it can be planned anew.
+    forget(visit).await;
+    Ok(end)
 }
 
 async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalError> {

@@ -14,6 +14,8 @@ const POLL: Duration = Duration::from_millis(150);
 const SILENCE: Duration = Duration::from_secs(120);
 /// Between two wishes that the node take over a transaction whose runner is gone.
 const RECOVER_EVERY: Duration = Duration::from_secs(2);
+/// Wishes that the node was asked and that left it without an end. A runner that dies so often will not come through.
+const RECOVERIES: u32 = 5;
 
 /// How following a transaction came to its end.
 pub(super) enum Followed {
@@ -21,6 +23,8 @@ pub(super) enum Followed {
     Ended(TxState),
     /// The node has no such transaction.
     Gone,
+    /// The node answers, but its runner dies again and again; why.
+    Stuck(String),
     /// The node does not answer any more.
     Lost(String),
 }
@@ -31,6 +35,8 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
     let mut rollback = standing;
     let mut heard = Instant::now();
     let mut recovered: Option<Instant> = None;
+    let mut recoveries = 0;
+    let mut refusal = String::new();
     loop {
         let state = match visit.port.tx_state(&visit.tx).await {
             Ok(state) => state,
@@ -53,9 +59,18 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
         }
         if !state.alive {
             if recovered.is_none_or(|at| at.elapsed() > RECOVER_EVERY) {
+                if recoveries == RECOVERIES {
+                    return Ok(Followed::Stuck(stuck(visit, &state, &refusal)));
+                }
                 recovered = Some(Instant::now());
-                if let Err(error) = visit.port.recover(&visit.tx).await {
-                    tracing::warn!("{}: {error}", visit.node.name);
+                match visit.port.recover(&visit.tx).await {
+                    Ok(()) => recoveries += 1,
+                    Err(error) => {
+                        tracing::warn!("{}: {error}", visit.node.name);
+                        // A wish that was lost on the way is not the node's failure.
+                        recoveries += u32::from(!error.transient());
+                        refusal = error.to_string();
+                    }
                 }
             }
         } else if state.verdict.is_none() {
@@ -81,6 +96,20 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
         }
         sleep(POLL).await;
     }
+}
+
+/// What a person must know of a node that cannot finish its transaction.
+fn stuck(visit: &Visit, state: &TxState, refusal: &str) -> String {
+    let mut why = format!(
+        "transaction {} took a runner {RECOVERIES} times and did not come to its end; look at the node",
+        visit.tx
+    );
+    for said in [state.why.as_str(), refusal] {
+        if !said.is_empty() {
+            why = format!("{why}: {said}");
+        }
+    }
+    why
 }
 
 /// Writes the verdict down, then gives it; the node says which one stands, and `follow` sees that.

@@ -264,6 +264,50 @@ async fn a_runner_that_dies_is_taken_over_and_the_node_is_old_again() {
     engine.abort();
 }
 
+/// The swap fails, and not as one that left the node as it was; the journal has the node's own words.
+async fn needs_a_person(lab: &Lab, node: &str, words: &str) -> JoinHandle<Result<Outcome, EngineError>> {
+    let engine = lab.engine();
+    let run = lab.until("a pause", |r| matches!(r.state, RunState::Paused(_))).await;
+    assert!(run.why.contains(words), "{}", run.why);
+    let (plan, hash) = lab.run.plan().unwrap();
+    let swap = plan.swaps().find(|(_, _, s)| s.node.as_str() == node).unwrap().2.id.clone();
+    let journal = read_for(&lab.run.journal(), &hash).unwrap();
+    let failed = journal.records.iter().find_map(|r| match &r.event {
+        Event::SwapFailed { swap: s, why, untouched, .. } if *s == swap => Some((why.clone(), *untouched)),
+        _ => None,
+    });
+    let (why, untouched) = failed.expect("the swap failed");
+    assert!(!untouched && why.contains(words), "{why}");
+    engine
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_dies_again_and_again_is_given_up() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    world.edit("w07", |n| (n.faults.runner_dies, n.faults.recovery_dies) = (true, true));
+    let lab = Lab::new(world, &plan);
+    needs_a_person(&lab, "w07", "did not come to its end").await.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_go_back_is_a_failed_swap() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let kubelet = [Component::Kubelet].into();
+    world.edit("w07", |n| (n.faults.old_vanishes, n.faults.never_healthy) = (true, kubelet));
+    let lab = Lab::new(world, &plan);
+    let engine = needs_a_person(&lab, "w07", "the old container of kubelet is gone").await;
+    let holds = || lab.world.lock().nodes[&"w07".parse::<NodeName>().unwrap()].txs.len();
+    let forgotten = async {
+        while holds() > 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), forgotten).await.expect("its containers are held no more");
+    engine.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_disturbed_pod_rolls_the_node_back_and_stops_the_run() {
     let world = upgraded_masters();

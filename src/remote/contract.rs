@@ -96,4 +96,7 @@ pub enum TxEnd {
     Committed,
     /// All old again; the new containers are removed.
     RolledBack,
+    /// It could not go back: an old container was removed by somebody else. Its new one is left as it is; the others are
+    /// old again. A person must look at it.
+    Broken,
 }

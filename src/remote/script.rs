@@ -148,6 +148,7 @@ pub fn write_state(state: &TxState) -> String {
         let word = match end {
             TxEnd::Committed => "committed",
             TxEnd::RolledBack => "rolled-back",
+            TxEnd::Broken => "broken",
         };
         let _ = writeln!(out, "end {word}");
     }
@@ -199,6 +200,7 @@ pub fn read_state(text: &str) -> Result<TxState, String> {
                 state.end = Some(match value {
                     "committed" => TxEnd::Committed,
                     "rolled-back" => TxEnd::RolledBack,
+                    "broken" => TxEnd::Broken,
                     _ => return Err(bad(line)),
                 })
             }

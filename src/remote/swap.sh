@@ -11,6 +11,8 @@
 # steps (uptime in ms, step, name), until (the dead-man's switch, as uptime in ms), verdict (a hard link, so that the
 # first to decide wins), owner.N (the runners in turn; the last one owns), end, why, log, err.
 #
+# The folder is also the claim on its containers: from args to end no other transaction may begin with one of them.
+#
 # After the records are written, containers are addressed by id: renames can then be half done without ambiguity.
 # Plain POSIX sh and docker; setsid, timeout and sync are used where the node has them.
 
@@ -138,6 +140,7 @@ await_owner() {
     tries=0
     while [ ! -e "$T/owner.$(($1 + 1))" ] || [ ! -s "$T/steps" ]; do
         [ ! -s "$T/end" ] || return 0
+        [ -d "$T" ] || return 1
         tries=$((tries + 1))
         [ "$tries" -le 200 ] || return 1
         sleep 0.05 2>/dev/null || sleep 1
@@ -205,8 +208,14 @@ policy_of() {
 
 FORMAT='{{.Id}} {{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}} {{.HostConfig.AutoRemove}}'
 
-# Writes c.NAME: old id, new id, restart policy.
+# Writes c.NAME: old id, new id, restart policy. Sets $foreign where another has its hands on the container.
 record() {
+    id_of "$1.sonoba-prev" || return 1
+    if [ -n "$found" ]; then
+        foreign=yes
+        echo "$1.sonoba-prev is there: another user's swap is under way, or one was left unfinished" >"$T/err"
+        return 1
+    fi
     asked inspect --type container --format "$FORMAT" "$1" "$1.sonoba-next" || return 1
     # shellcheck disable=SC2086 # two lines of three words
     set -- "$1" $answer
@@ -343,7 +352,7 @@ load() {
     timeout -k 1 9 true >/dev/null 2>&1 && timeout=yes
     nap=1
     sleep 0.01 2>/dev/null && nap=0.1
-    deadline=0 stop=10 names='' backwards='' settled=' ' wire=
+    deadline=0 stop=10 names='' backwards='' settled=' ' foreign='' broken='' wire=
     [ -s "$T/args" ] || return 0
     {
         read -r deadline
@@ -366,7 +375,10 @@ run() {
     step begun || exit 1
 
     for one in $names; do
-        record "$one" || fail "$one cannot be swapped"
+        record "$one" || {
+            [ -z "$foreign" ] || stay_out "$one cannot be swapped"
+            fail "$one cannot be swapped"
+        }
     done
     # The records must outlast a power cut before docker's names change.
     limited 20 sync "$T/args" "$T/v.commit" "$T/v.rollback" "$T"/c.* "$T"
@@ -425,14 +437,24 @@ fail() {
     finish
 }
 
+# Ends without a look at the containers: this transaction has touched none, so whatever they are is not its to undo.
+stay_out() {
+    because "$1"
+    decide rollback
+    end rolled-back
+}
+
 resume() {
     load
     [ ! -s "$T/end" ] || exit 0
     ! alive || exit 0
+    first=$last
     claim "$((last + 1))" || exit 0
     step begun
+    : >"$T/err"
+    [ "$first" -gt 0 ] || stay_out 'it never had a runner, so nothing was touched'
     decide rollback # loses against a commit that stands
-    [ "$verdict" = commit ] || { : >"$T/err" && because 'its runner was gone and the node took it up again'; }
+    [ "$verdict" = commit ] || because 'its runner was gone and the node took it up again'
     finish
 }
 
@@ -448,6 +470,7 @@ finish() {
         step restoring "$one"
         until restore "$one"; do patience "$one"; done
     done
+    [ -z "$broken" ] || end broken
     end rolled-back
 }
 
@@ -462,6 +485,7 @@ patience() {
 end() {
     printf '%s\n' "$1" >"$T/end.part"
     until mv -f "$T/end.part" "$T/end"; do
+        [ -d "$T" ] || exit 0 # somebody removed it
         sleep 1
         printf '%s\n' "$1" >"$T/end.part"
     done
@@ -491,9 +515,8 @@ restore() {
     case $? in
     1)
         # What is left is all there is: it is not taken away too, and nobody is told that this were the old state.
-        : >"$T/err"
-        because "the old container of $1 is gone, so the node cannot go back"
-        exit 1
+        lost "the old container of $1 is gone, so the node cannot go back"
+        return 0
         ;;
     2) return 1 ;;
     esac
@@ -522,6 +545,15 @@ restore() {
     policy_of "$3"
     [ "$5" = "/$1" ] || limited 60 docker rename "$old" "$1" || return 1
     [ "$policy" = "$wanted" ] || limited 60 docker update "--restart=$wanted" "$old"
+}
+
+# Remembers what a person must look at, after the reason that may stand already.
+lost() {
+    broken=yes why=
+    [ -s "$T/why" ] && read -r why <"$T/why"
+    case $why in *"$1"*) return ;; esac
+    printf '%s\n' "$1" >>"$T/log"
+    printf '%s\n' "${why:+$why; }$1" >"$T/why.part" && mv -f "$T/why.part" "$T/why"
 }
 
 # Whether a stop of $1 was begun and is not known to have ended.
@@ -563,7 +595,7 @@ state() {
     fi
     read_verdict
     case $verdict in commit | rollback) printf 'verdict %s\n' "$verdict" ;; esac
-    case $ended in committed | rolled-back) printf 'end %s\n' "$ended" ;; esac
+    case $ended in committed | rolled-back | broken) printf 'end %s\n' "$ended" ;; esac
     if [ -s "$T/why" ]; then
         read -r why <"$T/why"
         printf 'why %s\n' "$why"
@@ -593,19 +625,76 @@ give() {
     printf '%s\n' "$verdict"
 }
 
+# Sets $rival to a transaction that has not ended and has one of $wanted; fails when there is none.
+find_rival() {
+    for folder in "$HOME"/.sonoba/tx/*; do
+        rival=${folder##*/}
+        case $rival in *[!A-Za-z0-9._-]* | "$id") continue ;; esac
+        [ ! -s "$folder/end" ] || continue
+        # Forgotten meanwhile, or without its args yet: then it will look for us.
+        { has_wanted <"$folder/args"; } 2>/dev/null || continue
+        # Ended while we looked?
+        [ -s "$folder/end" ] || return 0
+    done
+    return 1
+}
+
+has_wanted() {
+    read -r _ && read -r _ || return 1
+    while read -r held; do
+        case $wanted in *" $held "*) return 0 ;; esac
+    done
+    return 1
+}
+
+# Fails with $rival when another transaction has one of the containers. Each of several that begin at once shows its
+# args before it looks, so of any two at least one sees the other. A rival with a runner has them; of two without, the
+# one whose id sorts first waits for what becomes of the other, which gives way.
+contend() {
+    tries=0
+    while find_rival; do
+        [ ! -e "$HOME/.sonoba/tx/$rival/owner.1" ] && [ "$tries" -lt 100 ] &&
+            expr "x$id" \< "x$rival" >/dev/null || return 1
+        tries=$((tries + 1))
+        sleep 0.05 2>/dev/null || sleep 1
+    done
+}
+
+# Takes the folder out of sight in one step: one that is half removed would look like a transaction that lost its runner.
+vanish() {
+    mv "$T" "$HOME/.sonoba/tx/.gone.$id" 2>/dev/null
+    rm -rf "$HOME/.sonoba/tx/.gone.$id"
+}
+
+refuse() {
+    vanish
+    T=$HOME/.sonoba/tx/$rival
+    hint=
+    if [ -e "$T/owner.1" ] || [ "$tries" -ge 100 ]; then
+        alive || [ -s "$T/end" ] ||
+            hint="; its runner is gone: take its run up again (sonoba resume), or run on the node: sh $0 recover $rival"
+    fi
+    die "$rival is under way on this node$hint"
+}
+
 begin() {
     number "$1"
     number "$2"
     mkdir -p "$HOME/.sonoba/tx" || die "cannot make $HOME/.sonoba/tx"
     if ! mkdir "$T" 2>/dev/null; then
         [ -d "$T" ] || die "cannot make $T"
+        # Its answer was lost, or is still to come.
+        await_owner 0 || [ -d "$T" ] || die "$id was refused: another transaction is under way on this node"
         return 0
     fi
     if ! { : >"$T/steps" && echo commit >"$T/v.commit" && echo rollback >"$T/v.rollback" &&
         printf '%s\n' "$@" >"$T/args.part" && mv "$T/args.part" "$T/args"; }; then
-        rm -rf "$T" # nothing has been touched yet
+        vanish # nothing has been touched yet
         die "cannot write to $T; is the disk full?"
     fi
+    shift 2
+    wanted=" $* "
+    contend || refuse
     spawn run
     await_owner 0 || die "the runner of $id did not start; see $T/log"
 }
@@ -623,9 +712,7 @@ recover() {
 forget() {
     [ -d "$T" ] || return 0
     [ -s "$T/end" ] || die "transaction $id has not ended"
-    # Out of sight in one step: a folder that is half removed would look like a transaction that lost its runner.
-    mv "$T" "$HOME/.sonoba/tx/.gone.$id" 2>/dev/null
-    rm -rf "$HOME/.sonoba/tx/.gone.$id"
+    vanish
     [ ! -d "$T" ] || die "cannot remove $T"
 }
 

@@ -49,6 +49,10 @@ pub struct Faults {
     pub begin_unanswered: bool,
     /// The runner dies right after the old one was stopped.
     pub runner_dies: bool,
+    /// And every runner that takes it over dies at once.
+    pub recovery_dies: bool,
+    /// Somebody removes the old containers while the node waits for its verdict.
+    pub old_vanishes: bool,
     pub cut_until: Option<Instant>,
 }
 
@@ -338,6 +342,12 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
     }
     ms(200).await;
     edit(&mut |node, t| {
+        if node.faults.old_vanishes && verdict == Some(Verdict::Rollback) {
+            changes.iter().for_each(|c| drop(node.boxes.remove(&c.container.prev())));
+            t.why = "the old container of kubelet is gone, so the node cannot go back".into();
+            t.end = Some(TxEnd::Broken);
+            return;
+        }
         for change in &changes {
             let (now, prev, next) = (change.container.to_string(), change.container.prev(), change.container.next());
             if verdict == Some(Verdict::Commit) {
@@ -457,6 +467,9 @@ impl NodePort for Port {
     async fn recover(&self, tx: &TxId) -> Result<(), NodeError> {
         let dead = self
             .with(|node, _| {
+                if node.faults.recovery_dies {
+                    return Ok(false);
+                }
                 Ok(node.txs.get_mut(tx).is_some_and(|t| !std::mem::replace(&mut t.alive, true) && t.end.is_none()))
             })
             .await?;

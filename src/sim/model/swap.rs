@@ -30,6 +30,8 @@ pub(crate) struct Tx {
     verdict: Option<Verdict>,
     end: Option<TxEnd>,
     why: String,
+    /// An old container is gone.
+    broken: bool,
     alive: bool,
     /// When the runner acts next.
     due: i64,
@@ -123,7 +125,8 @@ impl Machine {
         if self.txs.contains_key(id) {
             return ok("");
         }
-        if let Some((other, _)) = self.txs.iter().find(|(_, t)| t.end.is_none()) {
+        let held = |t: &Tx| t.end.is_none() && t.containers.iter().any(|c| containers.contains(c));
+        if let Some((other, _)) = self.txs.iter().find(|(_, t)| held(t)) {
             return fail(1, format!("{other} is under way on this node"));
         }
         if containers.is_empty() {
@@ -141,6 +144,7 @@ impl Machine {
             verdict: None,
             end: None,
             why: String::new(),
+            broken: false,
             alive: true,
             due: now + RENAME_MS,
             at: At::StepIn,
@@ -248,6 +252,21 @@ impl Tx {
         }
     }
 
+    /// Remembers what a person must look at, after the reason that may stand already.
+    fn lost(&mut self, what: &str) {
+        self.broken = true;
+        self.why = if self.why.is_empty() { what.to_owned() } else { format!("{}; {what}", self.why) };
+    }
+
+    /// The next container to put back, or the end.
+    fn after_restore(&mut self, i: usize) {
+        match (i, self.broken) {
+            (0, true) => self.finish(TxEnd::Broken),
+            (0, false) => self.finish(TxEnd::RolledBack),
+            _ => self.at = At::Restore(i - 1),
+        }
+    }
+
     fn fail(&mut self, why: &str) {
         self.because(why);
         self.verdict.get_or_insert(Verdict::Rollback);
@@ -308,10 +327,7 @@ impl Tx {
                 self.step(uptime, Step::Restored, Some(i));
                 self.clear_new(i, machine);
                 self.due = now + REMOVE_MS;
-                match i {
-                    0 => self.finish(TxEnd::RolledBack),
-                    _ => self.at = At::Restore(i - 1),
-                }
+                self.after_restore(i);
             }
         }
     }
@@ -382,6 +398,12 @@ impl Tx {
     fn stop_new(&mut self, i: usize, machine: &mut Machine, env: &mut Env<'_>) {
         let now = self.due;
         self.step(machine.uptime_ms(now), Step::Restoring, Some(i));
+        if self.records[i].is_some() && self.find(machine, i, |r| &r.old).is_none() {
+            // What is left is all there is: it is not taken away too, and nobody is told that this were the old state.
+            self.lost(&format!("the old container of {} is gone, so the node cannot go back", self.containers[i]));
+            self.after_restore(i);
+            return;
+        }
         if let Some(at) = self.find(machine, i, |r| &r.new) {
             self.due = machine.stop(at, self.stop_timeout_s, now, env).unwrap_or(now);
         }
@@ -399,11 +421,6 @@ impl Tx {
             if let Ok(Some(until)) = machine.start(at, now, env) {
                 self.due = until;
             }
-        } else if self.records[i].is_some() {
-            // What is left is all there is: it is not taken away too, and nobody is told that this were the old state.
-            self.because(&format!("the old container of {} is gone, so the node cannot go back", self.containers[i]));
-            self.alive = false;
-            return;
         }
         self.at = At::Restored(i);
     }

@@ -182,22 +182,45 @@ fn the_same_seed_gives_the_same_world_and_another_seed_another() {
 }
 
 #[test]
-fn two_transactions_never_run_at_once_and_a_begun_one_is_left_alone() {
+fn two_transactions_never_have_one_container_and_a_begun_one_is_left_alone() {
     let mut w = world(vec![]);
     prepare(&mut w, WORKER, Component::Kubelet, 0);
     prepare(&mut w, WORKER, Component::KubeProxy, 0);
     assert_eq!(ask(&mut w, &begin(&KUBELET, 25_000), 0).status, 0);
     assert_eq!(ask(&mut w, &begin(&KUBELET, 25_000), 10).status, 0);
-    let other = match begin(&[Component::KubeProxy], 25_000) {
+    let other = |components: &[Component]| match begin(components, 25_000) {
         Request::Begin { deadline_ms, stop_timeout_s, containers, .. } => {
             Request::Begin { tx: "run1.n.s2.1".parse().unwrap(), deadline_ms, stop_timeout_s, containers }
         }
         other => other,
     };
-    let refused = ask(&mut w, &other, 20);
+    let refused = ask(&mut w, &other(&[Component::KubeProxy, Component::Kubelet]), 20);
     assert_eq!(refused.status, 1);
-    assert!(refused.err.contains("under way"), "{}", refused.err);
+    assert!(refused.err.contains("run1.n.s1.1 is under way on this node"), "{}", refused.err);
     assert_eq!(ask(&mut w, &Request::Forget(tx()), 20).status, 1);
+    // Another container's is no business of the first.
+    assert_eq!(ask(&mut w, &other(&[Component::KubeProxy]), 20).status, 0);
+}
+
+#[test]
+fn an_old_one_that_is_gone_ends_it_and_the_others_go_back() {
+    let both = [Component::KubeProxy, Component::Kubelet];
+    for (gone, stays) in [(0, 1), (1, 0)] {
+        let mut w = world(vec![]);
+        let ids = both.map(|c| prepare(&mut w, WORKER, c, 0));
+        ask(&mut w, &begin(&both, 25_000), 0);
+        let (machine, _) = w.on(WORKER, 15_000);
+        let at = machine.find(&ids[gone].0).unwrap();
+        machine.containers.remove(at);
+        let end = state(&mut w, 60_000);
+        assert_eq!((end.end, end.alive), (Some(TxEnd::Broken), false));
+        let why = format!("the old container of {} is gone", both[gone]);
+        assert!(end.why.contains(&why) && end.why.contains("deadline"), "{}", end.why);
+        let stand = standing(&mut w, &both, 60_000);
+        assert_eq!(stand[gone], (ids[gone].1.clone(), true), "what is left stays");
+        assert_eq!(stand[stays], (ids[stays].0.clone(), true));
+        assert_eq!(ask(&mut w, &Request::Forget(tx()), 60_000).status, 0);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! One node for real: OpenSSH's server and a Docker daemon on loopback. Needs root, `sshd`, `dockerd` and a static
 //! busybox; a missing part is a failure with `SONOBA_LAB=require` and a visible skip otherwise.
 
+mod ways_in;
+
 use serde_json::Value;
 use sonoba::fleet::{Component, ContainerName, Image};
 use sonoba::inventory::{Jump, NodeEntry, SshProfile};
@@ -162,24 +164,32 @@ impl Node {
     }
 
     fn profile(&self) -> SshProfile {
-        SshProfile {
-            user: "root".into(),
-            port: 22,
-            identity: Some(self.path("id")),
-            known_hosts: self.path("known_hosts"),
-            jump: None,
-            connect_timeout: Duration::from_secs(20),
-            max_handshakes: 4,
-        }
+        SshProfile { identity: Some(self.path("id")), known_hosts: self.path("known_hosts"), ..profile() }
     }
 
     fn port(&self, profile: &SshProfile, port: u16) -> Result<Arc<dyn NodePort>, NodeError> {
-        let name = "n1".parse().unwrap();
-        let entry =
-            NodeEntry { name, address: "127.0.0.1".into(), port, user: None, rack: None, role: None, master: false };
-        let fleet = SshFleet::new(profile, std::slice::from_ref(&entry))?;
-        Ok(fleet.node(&entry.name).unwrap())
+        self::port(profile, port)
     }
+}
+
+fn profile() -> SshProfile {
+    SshProfile {
+        user: "root".into(),
+        port: 22,
+        identity: None,
+        known_hosts: "/nowhere".into(),
+        jump: None,
+        connect_timeout: Duration::from_secs(20),
+        max_handshakes: 4,
+    }
+}
+
+fn port(profile: &SshProfile, port: u16) -> Result<Arc<dyn NodePort>, NodeError> {
+    let name = "n1".parse().unwrap();
+    let entry =
+        NodeEntry { name, address: "127.0.0.1".into(), port, user: None, rack: None, role: None, master: false };
+    let fleet = SshFleet::new(profile, std::slice::from_ref(&entry))?;
+    Ok(fleet.node(&entry.name).unwrap())
 }
 
 fn wait(what: &str, test: impl Fn() -> bool) {
