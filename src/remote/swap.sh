@@ -338,7 +338,17 @@ start_new() {
     limited "$(((until - now) / 1000 + 1))" docker start "$new"
 }
 
-# Takes the old one's restart policy. Over the wire, as the new one is getting up now and needs the processor.
+# Takes the restart policy of the old ones. Not before the new ones have started: were the node rebooted earlier, docker
+# would start the old again, and not the new, which never ran. And a moment later: the daemon's sync to disk would hold
+# up an etcd that is just getting up.
+calm() {
+    sleep 0.5 2>/dev/null || sleep 1
+    for one in $names; do
+        read -r old new policy <"$T/c.$one"
+        [ "$policy" = no ] || calm_old || fail "$one kept its restart policy"
+    done
+}
+
 calm_old() {
     request POST "/containers/$old/update" '{"RestartPolicy":{"Name":"no"}}'
     case $? in 0) return 0 ;; 2) return 1 ;; esac
@@ -403,11 +413,9 @@ run() {
         in_time
         start_new || fail "the new $one did not start"
         step started "$one"
-        # Only now: were the node rebooted before, docker would start the old one again, and not the new one, which
-        # never ran.
-        [ "$policy" = no ] || calm_old || fail "$one kept its restart policy"
     done
     [ -n "$verdict" ] || step waiting
+    calm
     close_wire
 
     while
