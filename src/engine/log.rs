@@ -2,7 +2,7 @@
 
 use super::budget::Ledger;
 use super::serve::Clock;
-use crate::journal::{Event, JournalError, Record, Run, Writer};
+use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Log {
     facts: Mutex<Facts>,
     file: Arc<File>,
+    disk: Arc<dyn Disk>,
     /// The last record that is known to be on disk. Whoever holds this lock syncs for all that wait behind it, so that
     /// fifty swaps in flight cost one sync and not fifty.
     synced: tokio::sync::Mutex<u64>,
@@ -23,9 +24,16 @@ struct Facts {
 }
 
 impl Log {
-    pub(super) fn new(writer: Writer, run: Run, ledger: Ledger, clock: Clock) -> Result<Log, JournalError> {
+    pub(super) fn new(
+        writer: Writer,
+        run: Run,
+        ledger: Ledger,
+        clock: Clock,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Log, JournalError> {
         let file = Arc::new(writer.handle()?);
-        Ok(Log { facts: Mutex::new(Facts { writer, run, ledger }), file, synced: tokio::sync::Mutex::new(0), clock })
+        let writer = writer.on(Arc::clone(&disk));
+        Ok(Log { facts: Mutex::new(Facts { writer, run, ledger }), file, disk, synced: tokio::sync::Mutex::new(0), clock })
     }
 
     /// Writes an intent, a verdict or a result: on disk when this returns (law 4).
@@ -39,15 +47,9 @@ impl Log {
             return Ok(());
         }
         let upto = self.with(|run, _| run.events).max(record.seq);
-        let file = Arc::clone(&self.file);
-        let done = tokio::task::spawn_blocking(move || file.sync_data()).await;
-        let error = match done {
-            Ok(Ok(())) => {
-                *synced = upto;
-                return Ok(());
-            }
-            Ok(Err(error)) => error,
-            Err(gone) => std::io::Error::other(gone),
+        let Err(error) = self.disk.sync(Arc::clone(&self.file)).await else {
+            *synced = upto;
+            return Ok(());
         };
         let mut facts = self.lock();
         facts.writer.close();

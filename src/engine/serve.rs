@@ -14,7 +14,7 @@ use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
 use super::sound::sound;
 use super::world;
-use crate::journal::{Event, JournalError, Outcome, PauseReason, Run, RunState, Writer};
+use crate::journal::{Disk, Event, FileSystem, JournalError, Outcome, PauseReason, Run, RunState, Writer};
 use jiff::Timestamp;
 use std::future::Future;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub async fn serve(run: RunDir, ports: Ports) -> Result<Outcome, EngineError> {
     process::detach();
     process::log_panics();
-    carry(run, ports, Arc::new(Timestamp::now), process::signals).await
+    carry(run, ports, Arc::new(Timestamp::now), Arc::new(FileSystem), process::signals).await
 }
 
 /// Carries a run out within this process, without its signals. Dropping it is what a crash is: the run can be carried on.
@@ -38,13 +38,27 @@ pub async fn serve(run: RunDir, ports: Ports) -> Result<Outcome, EngineError> {
 /// # Errors
 /// As [`serve`].
 pub async fn carry_out(run: RunDir, ports: Ports, clock: Clock) -> Result<Outcome, EngineError> {
-    carry(run, ports, clock, |_| std::future::pending()).await
+    carry_out_on(run, ports, clock, Arc::new(FileSystem)).await
+}
+
+/// [`carry_out`] with its journal on a disk of the caller's: for tests.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn carry_out_on(
+    run: RunDir,
+    ports: Ports,
+    clock: Clock,
+    disk: Arc<dyn Disk>,
+) -> Result<Outcome, EngineError> {
+    carry(run, ports, clock, disk, |_| std::future::pending()).await
 }
 
 async fn carry<S>(
     run: RunDir,
     ports: Ports,
     clock: Clock,
+    disk: Arc<dyn Disk>,
     signals: impl FnOnce(Arc<Shared>) -> S,
 ) -> Result<Outcome, EngineError>
 where
@@ -57,7 +71,7 @@ where
     let cluster = format!("the cluster {} is being worked on", about.cluster);
     let _cluster_lock = lock::take(&run.cluster_lock_path()?, &cluster, &line)?;
 
-    let opened = open(&run, &clock)?;
+    let opened = open(&run, &clock, disk)?;
     let (resumed, cut) = (opened.resumed, opened.cut);
     let holder = lease::holder(&about.operator, &about.host, id);
     lease::take(ports.cluster.as_ref(), &holder, resumed).await?;
@@ -138,7 +152,7 @@ struct Opened {
     cut: bool,
 }
 
-fn open(run: &RunDir, clock: &Clock) -> Result<Opened, EngineError> {
+fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, EngineError> {
     let (plan, hash) = run.plan()?;
     sound(&plan, run.id()).map_err(EngineError::Plan)?;
     let plan = Arc::new(plan);
@@ -164,6 +178,6 @@ fn open(run: &RunDir, clock: &Clock) -> Result<Opened, EngineError> {
     };
     // An engine that died before its first record left a file without one.
     let resumed = fold.events > 0;
-    let log = Log::new(writer, fold, ledger, Arc::clone(clock))?;
+    let log = Log::new(writer, fold, ledger, Arc::clone(clock), disk)?;
     Ok(Opened { plan, log, intents, wish, resumed, cut })
 }

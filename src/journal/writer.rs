@@ -1,17 +1,18 @@
 //! The journal's file, written line by line. One process writes it: the engine, which holds the run's lock.
 
 use super::chain::Links;
-use super::{Chain, Event, JournalError, Record, reader};
+use super::{Chain, Disk, Event, FileSystem, JournalError, Record, reader};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Appends records to a journal.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     links: Links,
     /// Where the last whole line ends. Bytes.
@@ -45,7 +46,8 @@ impl Writer {
             let synced = File::open(folder).and_then(|f| f.sync_all());
             synced.map_err(JournalError::io(path, "make its folder durable"))?;
         }
-        Ok(Writer { file, path: path.to_owned(), links: Links::new(Some(plan_sha256.into())), end: 0, closed: false })
+        let links = Links::new(Some(plan_sha256.into()));
+        Ok(Writer { file, disk: Arc::new(FileSystem), path: path.to_owned(), links, end: 0, closed: false })
     }
 
     /// Opens a journal to go on with it, hands every record to `each`, and cuts a torn last line off.
@@ -68,8 +70,14 @@ impl Writer {
         }
         // What the writer before did not sync any more is what this run now builds on.
         file.sync_all().map_err(JournalError::io(path, "make it durable"))?;
-        let writer = Writer { file, path: path.to_owned(), links: found.links, end: found.end, closed: false };
+        let (path, disk) = (path.to_owned(), Arc::new(FileSystem));
+        let writer = Writer { file, disk, path, links: found.links, end: found.end, closed: false };
         Ok(Opened { writer, cut: found.torn })
+    }
+
+    /// Writes on this disk from here on.
+    pub fn on(self, disk: Arc<dyn Disk>) -> Writer {
+        Writer { disk, ..self }
     }
 
     /// Appends an event in one write. With `durable` it is on disk when this returns.
@@ -84,7 +92,7 @@ impl Writer {
         let mut line = serde_json::to_vec(&record)
             .map_err(|e| JournalError::Encode { path: self.path.clone(), why: e.to_string() })?;
         line.push(b'\n');
-        let written = self.file.write_all(&line);
+        let written = self.disk.append(&self.file, &line);
         if let Err(error) = written {
             self.closed = true;
             // Best effort: without it, the next open cuts the torn line off.
@@ -129,5 +137,10 @@ impl Writer {
     /// Writes nothing any more: for a sync through [`Writer::handle`] that failed.
     pub fn close(&mut self) {
         self.closed = true;
+    }
+
+    /// Whether an earlier write or sync failed.
+    pub fn closed(&self) -> bool {
+        self.closed
     }
 }
