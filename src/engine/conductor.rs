@@ -167,6 +167,7 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
         }
         let idle = flight.swaps.is_empty();
         tokio::select! {
+            biased;
             result = flight.next(shared), if !idle => {
                 if let Err(error) = result {
                     return Err(land(shared, flight, error).await);

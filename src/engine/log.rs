@@ -5,6 +5,7 @@ use super::serve::Clock;
 use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// The one place where the engine's facts go in, and come from.
 pub(super) struct Log {
@@ -15,6 +16,8 @@ pub(super) struct Log {
     /// fifty swaps in flight cost one sync and not fifty.
     synced: tokio::sync::Mutex<u64>,
     clock: Clock,
+    /// Set once the journal cannot be written any more.
+    broken: watch::Sender<bool>,
 }
 
 struct Facts {
@@ -33,7 +36,9 @@ impl Log {
     ) -> Result<Log, JournalError> {
         let file = Arc::new(writer.handle()?);
         let writer = writer.on(Arc::clone(&disk));
-        Ok(Log { facts: Mutex::new(Facts { writer, run, ledger }), file, disk, synced: tokio::sync::Mutex::new(0), clock })
+        let facts = Mutex::new(Facts { writer, run, ledger });
+        let (synced, broken) = (tokio::sync::Mutex::new(0), watch::Sender::new(false));
+        Ok(Log { facts, file, disk, synced, clock, broken })
     }
 
     /// Writes an intent, a verdict or a result: on disk when this returns (law 4).
@@ -52,7 +57,8 @@ impl Log {
             return Ok(());
         };
         let mut facts = self.lock();
-        facts.writer.close();
+        facts.writer.close(&error);
+        self.broken.send_replace(true);
         let path = facts.writer.path().to_owned();
         Err(JournalError::Io { path, what: "make it durable", source: error })
     }
@@ -65,6 +71,13 @@ impl Log {
         self.append(event).map(drop)
     }
 
+    /// Returns once the journal cannot be written any more: whoever failed to write may not be the one who can end the engine.
+    pub(super) async fn broke(&self) -> Result<(), JournalError> {
+        // The sender lives as long as this log does.
+        let _ = self.broken.subscribe().wait_for(|broken| *broken).await;
+        self.lock().writer.open_still()
+    }
+
     /// Looks at what is folded so far.
     pub(super) fn with<T>(&self, look: impl FnOnce(&Run, &Ledger) -> T) -> T {
         let facts = self.lock();
@@ -73,7 +86,10 @@ impl Log {
 
     fn append(&self, event: Event) -> Result<Record, JournalError> {
         let mut facts = self.lock();
-        let record = facts.writer.append((self.clock)(), event, false)?;
+        let written = facts.writer.append((self.clock)(), event, false);
+        let record = written.inspect_err(|_| {
+            self.broken.send_replace(true);
+        })?;
         facts.run.apply(&record);
         facts.ledger.apply(&record);
         Ok(record)

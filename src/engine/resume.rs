@@ -6,8 +6,8 @@ use super::follow::{Followed, follow};
 use super::patience::patiently;
 use super::probe::Probes;
 use super::shared::{Shared, Wish};
-use super::swap::call_off;
-use super::visit::{End, PATIENCE, Visit, containers};
+use super::swap::{call_off, discard};
+use super::visit::{End, PATIENCE, Visit};
 use crate::fleet::{Component, PodProof, SwapId};
 use crate::journal::{Event, JournalError, Record, SwapState, Verdict};
 use crate::plan::Swap;
@@ -152,10 +152,7 @@ async fn not_begun(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<
     if shared.wish() == Wish::Abort {
         return call_off(shared, swap, port).await;
     }
-    let names = containers(swap);
-    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
-        tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
-    }
+    discard(swap, port).await;
     // Left as it is in the journal: `Preparing` or `InFlight` without a transaction is done again.
     debug_assert!(shared.log.with(|run, _| run.swap(&swap.id).is_some_and(|s| s.state.open())));
     Ok(End::NotBegun)

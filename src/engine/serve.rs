@@ -98,6 +98,7 @@ where
                 world::keep_looking(Arc::clone(&shared)),
                 lease::keep(Arc::clone(&shared), holder.clone()),
                 signals(Arc::clone(&shared)),
+                shared.log.broke(),
             )
         };
         let work = async {
@@ -109,10 +110,11 @@ where
         match futures::future::select(work, helpers).await {
             futures::future::Either::Left((result, _)) => result,
             futures::future::Either::Right((Err(error), work)) => {
-                // What is in flight still comes to its verdict, where it can.
-                shared.hold();
+                // What is in flight still comes to its verdict, where it can; a pause could not be left any more.
+                shared.leave();
                 tracing::error!("{error}");
-                work.await.and(Err(error.into()))
+                let _ = work.await;
+                Err(error.into())
             }
             futures::future::Either::Right((Ok(_), work)) => work.await,
         }

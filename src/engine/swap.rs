@@ -78,7 +78,12 @@ async fn prepare(
         };
         images.insert(change.component, id);
     }
-    Ok(patiently(PATIENCE, || port.prepare(&swap.changes)).await.map(|()| Some(images)).map_err(|e| e.to_string()))
+    if let Err(error) = patiently(PATIENCE, || port.prepare(&swap.changes)).await {
+        // Some may have been created, this answer's among them if it was lost.
+        discard(swap, port).await;
+        return Ok(Err(error.to_string()));
+    }
+    Ok(Ok(Some(images)))
 }
 
 fn compare(swap: &Swap, seen: &Look) -> Before {
@@ -122,10 +127,7 @@ fn compare(swap: &Swap, seen: &Look) -> Before {
 
 /// An abort came before the node was touched.
 pub(super) async fn call_off(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<End, JournalError> {
-    let names = containers(swap);
-    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
-        tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
-    }
+    discard(swap, port).await;
     shared
         .log
         .write(Event::SwapRolledBack {
@@ -226,8 +228,9 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
 }
 
 /// Prepared containers that will not be used. A failure leaves one behind, which the next try removes.
-async fn discard(swap: &Swap, port: &dyn NodePort) {
-    if let Err(error) = port.discard(&containers(swap)).await {
+pub(super) async fn discard(swap: &Swap, port: &dyn NodePort) {
+    let names = containers(swap);
+    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
         tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
     }
 }

@@ -4,6 +4,7 @@ use super::chain::Links;
 use super::{Chain, Disk, Event, FileSystem, JournalError, Record, reader};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ pub struct Writer {
     links: Links,
     /// Where the last whole line ends. Bytes.
     end: u64,
-    closed: bool,
+    /// Why nothing is written any more.
+    closed: Option<String>,
 }
 
 /// A journal that was opened to go on with it.
@@ -47,7 +49,7 @@ impl Writer {
             synced.map_err(JournalError::io(path, "make its folder durable"))?;
         }
         let links = Links::new(Some(plan_sha256.into()));
-        Ok(Writer { file, disk: Arc::new(FileSystem), path: path.to_owned(), links, end: 0, closed: false })
+        Ok(Writer { file, disk: Arc::new(FileSystem), path: path.to_owned(), links, end: 0, closed: None })
     }
 
     /// Opens a journal to go on with it, hands every record to `each`, and cuts a torn last line off.
@@ -71,7 +73,7 @@ impl Writer {
         // What the writer before did not sync any more is what this run now builds on.
         file.sync_all().map_err(JournalError::io(path, "make it durable"))?;
         let (path, disk) = (path.to_owned(), Arc::new(FileSystem));
-        let writer = Writer { file, disk, path, links: found.links, end: found.end, closed: false };
+        let writer = Writer { file, disk, path, links: found.links, end: found.end, closed: None };
         Ok(Opened { writer, cut: found.torn })
     }
 
@@ -85,16 +87,14 @@ impl Writer {
     /// # Errors
     /// When the disk is full or broken. From then on every call fails: a line that may be half written must stay the last.
     pub fn append(&mut self, at: Timestamp, event: Event, durable: bool) -> Result<Record, JournalError> {
-        if self.closed {
-            return Err(JournalError::Closed { path: self.path.clone() });
-        }
+        self.open_still()?;
         let record = Record { seq: self.links.next_seq(), at, prev: self.links.prev(), event };
         let mut line = serde_json::to_vec(&record)
             .map_err(|e| JournalError::Encode { path: self.path.clone(), why: e.to_string() })?;
         line.push(b'\n');
         let written = self.disk.append(&self.file, &line);
         if let Err(error) = written {
-            self.closed = true;
+            self.close(&error);
             // Best effort: without it, the next open cuts the torn line off.
             let _ = self.file.set_len(self.end);
             return Err(JournalError::io(&self.path, "write it")(error));
@@ -116,7 +116,7 @@ impl Writer {
         let synced = self.file.sync_data();
         synced.map_err(|error| {
             // After a failed fsync the kernel may have dropped the pages: what is on disk is not known any more.
-            self.closed = true;
+            self.close(&error);
             JournalError::io(&self.path, "make it durable")(error)
         })
     }
@@ -135,12 +135,18 @@ impl Writer {
     }
 
     /// Writes nothing any more: for a sync through [`Writer::handle`] that failed.
-    pub fn close(&mut self) {
-        self.closed = true;
+    pub fn close(&mut self, why: &io::Error) {
+        self.closed.get_or_insert_with(|| why.to_string());
     }
 
-    /// Whether an earlier write or sync failed.
-    pub fn closed(&self) -> bool {
-        self.closed
+    /// Whether it can still be written on.
+    ///
+    /// # Errors
+    /// When an earlier write or sync failed.
+    pub fn open_still(&self) -> Result<(), JournalError> {
+        match &self.closed {
+            Some(why) => Err(JournalError::Closed { path: self.path.clone(), why: why.clone() }),
+            None => Ok(()),
+        }
     }
 }

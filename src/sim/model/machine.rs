@@ -1,7 +1,7 @@
 //! One machine: its Docker daemon's containers and images.
 
 use super::NodeSpec;
-use super::container::{Container, Health, Sickness, State};
+use super::container::{Container, Health, Sickness, State, reported};
 use super::draw::{digest, draw, draw_ms, source};
 use super::fault::Faults;
 use super::swap::Tx;
@@ -141,6 +141,7 @@ impl Machine {
         }
         self.serial += 1;
         let id = digest(&[self.spec.name.as_str(), name, &self.serial.to_string(), &now.to_string()]);
+        let reports = reported(image);
         self.containers.push(Container {
             id: id.clone(),
             name: name.to_owned(),
@@ -150,6 +151,7 @@ impl Machine {
             started: None,
             healthy_at: 0,
             sickness: None,
+            reports,
         });
         Ok(id)
     }
