@@ -1,14 +1,17 @@
 //! A transaction has ended: what the node says is checked, put right where the cluster must know, and written down.
 
 use super::follow::Followed;
-use super::patience::patiently;
+use super::gates::Waiting;
+use super::patience::{MayPass, patiently};
 use super::probe::Probes;
-use super::shared::Shared;
+use super::shared::{Shared, Wish};
 use super::verify::{healthy, node_is_ready};
 use super::visit::{End, PATIENCE, Visit, containers};
 use crate::fleet::{Component, NodeName, SwapId};
-use crate::journal::{Event, JournalError};
+use crate::journal::{Event, JournalError, SwapState, SwapView};
+use crate::plan::Swap;
 use crate::remote::{TxEnd, TxState};
+use futures::future::join_all;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -132,18 +135,47 @@ async fn compare(visit: &mut Visit) -> Result<(), JournalError> {
     }
 }
 
+/// Before a run ends: what was prepared on nodes that were away when it should have been cleared away is looked for once
+/// more. Nothing is in flight.
+pub(super) async fn tidy(shared: &Shared) -> Result<(), JournalError> {
+    let left: Vec<Swap> = shared.log.with(|run, ledger| {
+        let untouched = |s: &&SwapView| s.state == SwapState::Failed && !ledger.broken().contains(&s.node);
+        run.swaps.iter().filter(untouched).map(|s| run.planned(s).clone()).collect()
+    });
+    let tried = left.iter().map(async |swap| {
+        let Some(port) = shared.ports.fleet.node(&swap.node) else { return None };
+        let names = containers(swap);
+        patiently(LOOK, || port.discard(&names)).await.err().map(|error| (&swap.node, error))
+    });
+    for (node, error) in join_all(tried).await.into_iter().flatten() {
+        let text =
+            format!("{node}: prepared containers (*.sonoba-next) may be left over: {error}; the next swap clears them");
+        shared.log.write(Event::Note { text }).await?;
+    }
+    Ok(())
+}
+
 /// The API server is back in the `kubernetes` Endpoints, where somebody has to put it there.
 pub(super) async fn serve_again(visit: &Visit) -> Result<(), JournalError> {
     let Some(address) = visit.endpoint() else { return Ok(()) };
-    let cluster = &visit.shared.ports.cluster;
-    if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, true)).await {
+    let (cluster, name) = (&visit.shared.ports.cluster, &visit.node.name);
+    let mut waiting = Waiting::default();
+    loop {
+        let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, true)).await else {
+            return waiting.over(&visit.shared);
+        };
+        // Nothing else may move without the API either, and the next master must not leave before this one is back: so
+        // an API that is away is waited for; an engine that was told to end has waited long enough.
+        if error.may_pass() && !matches!(visit.shared.wish(), Wish::Leave) {
+            let why = format!("{name}: {address} is to be put back into the default/kubernetes Endpoints: {error}");
+            waiting.on(&visit.shared, "the cluster's API", &why, None)?;
+            continue;
+        }
         let text = format!(
-            "{}: {address} could not be put back into the default/kubernetes Endpoints: {error}; put it back yourself",
-            visit.node.name
+            "{name}: {address} could not be put back into the default/kubernetes Endpoints: {error}; put it back yourself"
         );
-        visit.shared.log.write(Event::Note { text }).await?;
+        return visit.shared.log.write(Event::Note { text }).await;
     }
-    Ok(())
 }
 
 /// The result is on disk: the node may forget. If it does not, its folder stays, which does no harm.

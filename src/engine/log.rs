@@ -51,6 +51,8 @@ impl Log {
         if *synced >= record.seq {
             return Ok(());
         }
+        // The kernel reports a failed sync once: the next one may succeed over pages that were dropped.
+        self.lock().writer.open_still()?;
         let upto = self.with(|run, _| run.events).max(record.seq);
         let Err(error) = self.disk.sync(Arc::clone(&self.file)).await else {
             *synced = upto;

@@ -4,6 +4,7 @@ use super::budget::Ledger;
 use super::conductor::{Halt, leftover, outcome, walk};
 use super::control;
 use super::error::EngineError;
+use super::finish::tidy;
 use super::lease;
 use super::lock;
 use super::log::Log;
@@ -140,6 +141,7 @@ async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, Engin
         }
         Err(Halt::Engine(error)) => return Err(error),
     };
+    tidy(shared).await?;
     shared.log.write(Event::RunEnded { outcome, why }).await?;
     Ok(outcome)
 }

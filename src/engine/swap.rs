@@ -1,6 +1,6 @@
 //! One node's swap, from the first look to the result in the journal.
 
-use super::finish::{fail, finish};
+use super::finish::{fail, finish, serve_again};
 use super::follow::{Followed, begin, follow};
 use super::patience::patiently;
 use super::prefetch::pull;
@@ -202,7 +202,7 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
         if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, false)).await {
             discard(&visit.swap, visit.port.as_ref()).await;
             // It may have been taken out although the answer was lost.
-            let _ = patiently(PATIENCE, || cluster.endpoint(&address, true)).await;
+            serve_again(visit).await?;
             let why = format!("{address} could not be taken out of the default/kubernetes Endpoints: {error}");
             return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, true).await;
         }
@@ -210,9 +210,7 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
     if let Err((error, unsure)) = begin(visit, stop_timeout_s).await {
         if !unsure {
             discard(&visit.swap, visit.port.as_ref()).await;
-            if let Some(address) = visit.endpoint() {
-                let _ = patiently(PATIENCE, || visit.shared.ports.cluster.endpoint(&address, true)).await;
-            }
+            serve_again(visit).await?;
         }
         let why = format!("the swap did not begin: {error}");
         return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, !unsure).await;

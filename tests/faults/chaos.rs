@@ -35,7 +35,8 @@ impl Op {
     fn chance(self) -> f64 {
         match self {
             Op::Ask | Op::Nodes => 0.0015,
-            Op::State | Op::Append | Op::Sync => 0.008,
+            Op::State | Op::Append => 0.008,
+            Op::Sync => 0.015,
             _ => 0.05,
         }
     }

@@ -213,7 +213,8 @@ impl NodePort for Port {
         self.call(Op::Verdict, EXEC, |scene, now| {
             let said = scene.books.durable.of_tx(tx.as_str()).and_then(|s| s.verdict);
             // A rollback may be given when the journal cannot be written any more.
-            if said != Some(verdict) && !(verdict == Verdict::Rollback && scene.disk_broken) {
+            let unwritable = scene.disk_broken || scene.dropped_from.is_some();
+            if said != Some(verdict) && !(verdict == Verdict::Rollback && unwritable) {
                 scene.fail(now, format!("{verdict:?} is given to {tx}, and the journal on disk says {said:?}"));
             }
             let answer = self.script(scene, now, &Request::Verdict(tx.clone(), verdict))?;

@@ -80,7 +80,9 @@ impl Disk for Paper {
             if let Some(fault) = fault {
                 scene.note(now, || format!("FAULT {fault:?} at Sync"));
             }
-            let ms = scene.chaos.rng.random_range(0..9);
+            // Now and then it is slow, so that others come to wait behind one sync.
+            let most = if scene.chaos.rng.random_bool(0.2) { 200 } else { 9 };
+            let ms = scene.chaos.rng.random_range(0..most);
             (scene.books.len, ms, fault)
         };
         match fault {

@@ -7,7 +7,7 @@ use sonoba::journal::Step;
 use sonoba::plan::Plan;
 use sonoba::remote::{TxEnd, TxId, TxState};
 use sonoba::sim::Scenario;
-use sonoba::sim::model::{Container, Health, Machine, State, World, image_id};
+use sonoba::sim::model::{Container, Health, Machine, Sickness, State, World, image_id};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -500,7 +500,12 @@ impl Scene {
             let machine = &self.world.machines()[at];
             let place = &self.places[at];
             let here = Component::ALL.into_iter().filter(|c| place.master || !c.master_only());
-            !place.harmed && here.into_iter().any(|c| !matches!(machine.health(c, now), Health::Well(_)))
+            // One that answers healthy and not in turn was well when it was looked at.
+            let flaps = |c: Component| {
+                let mut all = machine.containers().iter().filter(|x| x.name == c.as_str());
+                all.any(|x| x.sickness == Some(Sickness::Flaps))
+            };
+            !place.harmed && here.into_iter().any(|c| !matches!(machine.health(c, now), Health::Well(_)) && !flaps(c))
         };
         let all: Vec<usize> = (0..self.places.len()).filter(|&at| down(at)).collect();
         let masters: Vec<usize> = all.iter().copied().filter(|&at| self.places[at].master).collect();
