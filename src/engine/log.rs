@@ -1,7 +1,9 @@
 //! The journal as the engine uses it: what is written is folded at once, and durable before the engine acts on it.
 
 use super::budget::Ledger;
+use super::resume::{Intent, Intents};
 use super::serve::Clock;
+use crate::fleet::SwapId;
 use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +26,7 @@ struct Facts {
     writer: Writer,
     run: Run,
     ledger: Ledger,
+    intents: Intents,
 }
 
 impl Log {
@@ -31,12 +34,13 @@ impl Log {
         writer: Writer,
         run: Run,
         ledger: Ledger,
+        intents: Intents,
         clock: Clock,
         disk: Arc<dyn Disk>,
     ) -> Result<Log, JournalError> {
         let file = Arc::new(writer.handle()?);
         let writer = writer.on(Arc::clone(&disk));
-        let facts = Mutex::new(Facts { writer, run, ledger });
+        let facts = Mutex::new(Facts { writer, run, ledger, intents });
         let (synced, broken) = (tokio::sync::Mutex::new(0), watch::Sender::new(false));
         Ok(Log { facts, file, disk, synced, clock, broken })
     }
@@ -86,6 +90,11 @@ impl Log {
         look(&facts.run, &facts.ledger)
     }
 
+    /// The intent of a swap that has no result yet, or whose node was lost.
+    pub(super) fn intent(&self, swap: &SwapId) -> Option<Intent> {
+        self.lock().intents.of(swap).cloned()
+    }
+
     fn append(&self, event: Event) -> Result<Record, JournalError> {
         let mut facts = self.lock();
         let written = facts.writer.append((self.clock)(), event, false);
@@ -94,6 +103,7 @@ impl Log {
         })?;
         facts.run.apply(&record);
         facts.ledger.apply(&record);
+        facts.intents.apply(&record);
         Ok(record)
     }
 

@@ -10,7 +10,7 @@ use super::lock;
 use super::log::Log;
 use super::ports::Ports;
 use super::process;
-use super::resume::{Intents, settle};
+use super::resume::{Intents, call_off_the_rest, settle};
 use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
 use super::sound::sound;
@@ -103,7 +103,7 @@ where
             )
         };
         let work = async {
-            settle(&shared, opened.intents).await?;
+            settle(&shared).await?;
             walk(&shared).await
         };
         let work = std::pin::pin!(work);
@@ -128,10 +128,10 @@ where
 }
 
 /// Writes down how it ended.
-async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, EngineError> {
-    let (outcome, why) = match result {
-        Ok(()) => outcome(shared),
-        Err(Halt::Abort) => (Outcome::Aborted, leftover(shared)),
+async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, EngineError> {
+    let aborted = match result {
+        Ok(()) => false,
+        Err(Halt::Abort) => true,
         Err(Halt::Leave) => {
             if !shared.log.with(|run, _| matches!(run.state, RunState::Paused(_))) {
                 let why = "the engine was told to end (SIGTERM); `sonoba resume` goes on".into();
@@ -141,7 +141,11 @@ async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, Engin
         }
         Err(Halt::Engine(error)) => return Err(error),
     };
+    if aborted {
+        call_off_the_rest(shared).await?;
+    }
     tidy(shared).await?;
+    let (outcome, why) = if aborted { (Outcome::Aborted, leftover(shared)) } else { outcome(shared) };
     shared.log.write(Event::RunEnded { outcome, why }).await?;
     Ok(outcome)
 }
@@ -150,7 +154,6 @@ async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, Engin
 struct Opened {
     plan: Arc<crate::plan::Plan>,
     log: Log,
-    intents: Intents,
     wish: Wish,
     resumed: bool,
     cut: bool,
@@ -182,6 +185,6 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     };
     // An engine that died before its first record left a file without one.
     let resumed = fold.events > 0;
-    let log = Log::new(writer, fold, ledger, Arc::clone(clock), disk)?;
-    Ok(Opened { plan, log, intents, wish, resumed, cut })
+    let log = Log::new(writer, fold, ledger, intents, Arc::clone(clock), disk)?;
+    Ok(Opened { plan, log, wish, resumed, cut })
 }

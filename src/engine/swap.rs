@@ -5,6 +5,7 @@ use super::follow::{Followed, begin, follow};
 use super::patience::patiently;
 use super::prefetch::pull;
 use super::probe::Probes;
+use super::resume::{Reclaimed, reclaim};
 use super::shared::{Shared, Wish};
 use super::visit::{End, PATIENCE, Visit, containers};
 use crate::fleet::{Component, Node};
@@ -28,6 +29,11 @@ enum Before {
 /// Takes one node from old to new. An error means that the journal cannot be written; everything else is a result.
 pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalError> {
     let (id, name) = (swap.id.clone(), swap.node.clone());
+    match reclaim(&shared, &swap).await? {
+        Reclaimed::Nothing => {}
+        Reclaimed::Away(why) => return fail(&shared, &id, &name, why, false).await,
+        Reclaimed::Ended(end) => return Ok(end),
+    }
     shared.log.write(Event::SwapPreparing { swap: id.clone(), node: name.clone() }).await?;
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node".into(), true).await;

@@ -139,6 +139,8 @@ async fn direct(stage: &Stage, dir: &RunDir) {
         }
         between(stage, dir).await;
     }
+    let now = stage.now();
+    stage.scene().the_run_ends(now);
     world.abort();
     operator.abort();
 }
