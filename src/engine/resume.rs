@@ -66,9 +66,7 @@ impl Intents {
             Event::SwapFailed { swap, untouched: false, .. } => self.edit(swap, |i| i.lost = true),
             // A try that did not come to an intent of its own leaves the lost one as it is.
             Event::SwapPreparing { swap, .. } | Event::SwapFailed { swap, .. } => {
-                if self.0.get(swap).is_some_and(|i| !i.lost) {
-                    self.0.remove(swap);
-                }
+                self.0.retain(|id, intent| id != swap || intent.lost);
             }
             Event::SwapCommitted { swap, .. } | Event::SwapRolledBack { swap, .. } => {
                 self.0.remove(swap);
