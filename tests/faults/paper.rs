@@ -125,6 +125,9 @@ fn check(scene: &mut Scene, now: i64, fact: &Fact) {
             if scene.books.written.paused {
                 scene.fail(now, format!("{swap} starts in a pause"));
             }
+            if let Some(why) = scene.must_wait(node, now) {
+                scene.fail(now, format!("{swap} starts on {node}, and {why}"));
+            }
             let master = |scene: &Scene, name| scene.place(name).is_some_and(|at| scene.places[at].master);
             if master(scene, node) {
                 let others: Vec<String> = scene

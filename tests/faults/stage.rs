@@ -48,6 +48,8 @@ pub struct Place {
     pub gone: bool,
     /// It could not be reached when the run ended: what was prepared on it could not be cleared away.
     pub away_at_the_end: bool,
+    /// Since when a part of the control plane on it has not been well, as seen from outside.
+    pub ill_since: Option<i64>,
     /// When its power, then its network, comes back.
     pub power_back: Option<i64>,
     pub network_back: Option<i64>,
@@ -119,6 +121,7 @@ impl Stage {
                 excused: false,
                 gone: false,
                 away_at_the_end: false,
+                ill_since: None,
                 power_back: None,
                 network_back: None,
                 before: standing(machine),
@@ -511,6 +514,11 @@ impl Scene {
             !place.harmed && here.into_iter().any(|c| !matches!(machine.health(c, now), Health::Well(_)) && !flaps(c))
         };
         let all: Vec<usize> = (0..self.places.len()).filter(|&at| down(at)).collect();
+        for (machine, place) in self.world.machines().iter().zip(&mut self.places).filter(|(_, p)| p.master) {
+            let well = |c| matches!(machine.health(c, now), Health::Well(_));
+            let well = machine.connected() && well(Component::Etcd) && well(Component::KubeApiserver);
+            place.ill_since = if well { None } else { place.ill_since.or(Some(now)) };
+        }
         let masters: Vec<usize> = all.iter().copied().filter(|&at| self.places[at].master).collect();
         if masters.len() > 1 {
             self.fail(now, format!("masters {masters:?} are down at once"));
@@ -526,6 +534,26 @@ impl Scene {
         }
     }
 
+    /// Why a swap must not start on this node now. What came up only just before may not have been seen.
+    pub fn must_wait(&self, name: &NodeName, now: i64) -> Option<String> {
+        const SEEN: i64 = 30_000;
+        let at = self.place(name)?;
+        let others = self.places.iter().enumerate().filter(|(i, _)| *i != at);
+        if self.places[at].master {
+            let ill = others.filter(|(_, p)| p.ill_since.is_some_and(|since| now - since > SEEN));
+            let ill: Vec<&str> = ill.map(|(_, p)| p.name.as_str()).collect();
+            return (!ill.is_empty()).then(|| format!("masters {ill:?} are not well"));
+        }
+        let away = others.filter(|(i, p)| {
+            let status = self.world.node_status(*i);
+            let open = self.books.written.open_on(&p.name).is_some();
+            !p.master && p.rack == self.places[at].rack && (open || (!status.ready && now - status.since > SEEN))
+        });
+        let away: Vec<&str> = away.map(|(_, p)| p.name.as_str()).collect();
+        let most = self.plan.as_ref().map_or(usize::MAX, |p| p.limits.max_unavailable);
+        (away.len() >= most).then(|| format!("{away:?} of its rack are away, of at most {most}"))
+    }
+
     /// No engine was there for long: whatever runner was left alone has come to an end by itself.
     pub fn all_switches_have_acted(&mut self, now: i64) {
         self.look_around(now);
@@ -533,6 +561,8 @@ impl Scene {
             .begun
             .iter()
             .filter(|b| b.end.is_none() && !b.orphaned && now - b.began > 200_000)
+            // Without Docker nothing can be put back.
+            .filter(|b| self.world.machines()[b.node].docker_up(now - 60_000))
             .map(|b| format!("{} on {}", b.tx, self.places[b.node].name))
             .collect();
         if !open.is_empty() {
