@@ -52,7 +52,11 @@ impl Ledger {
 
     pub(super) fn apply(&mut self, record: &Record) {
         match &record.event {
-            Event::SwapRolledBack { swap, node, why, .. } => self.fail(swap, node, why),
+            Event::SwapRolledBack { swap, node, why, .. } => {
+                self.fail(swap, node, why);
+                // It was looked at, and is all old.
+                self.broken.remove(node);
+            }
             Event::SwapFailed { swap, node, why, untouched } => {
                 self.fail(swap, node, why);
                 if !untouched {

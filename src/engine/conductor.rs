@@ -78,6 +78,14 @@ async fn leader_last(shared: &Shared, p: usize, left: &[usize]) -> usize {
     if left.len() < 2 {
         return 0;
     }
+    // An engine before this one may have taken one up already: two are never open at once.
+    let open = shared.log.with(|run, _| {
+        let opened = |w: usize| run.swaps.iter().any(|s| (s.phase, s.wave) == (p, w) && s.state.open());
+        left.iter().position(|w| opened(*w))
+    });
+    if let Some(open) = open {
+        return open;
+    }
     let Some(leader) = gates::etcd_leader(shared).await else { return 0 };
     let leads = |w: usize| {
         let wave = shared.plan.phases.get(p).and_then(|phase| phase.waves.get(w));
@@ -154,7 +162,8 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
         if !held {
             if todo.len() > 1 && todo.iter().any(|s| moves_etcd(s)) {
                 let leader = gates::etcd_leader(shared).await;
-                todo.sort_by_key(|s| moves_etcd(s) && Some(&s.node) == leader.as_ref());
+                let open = |s: &Swap| shared.log.with(|run, _| run.swap(&s.id).is_some_and(|s| s.state.open()));
+                todo.sort_by_key(|s| (!open(s), moves_etcd(s) && Some(&s.node) == leader.as_ref()));
             }
             let blocked = match start_some(shared, p, w, &todo, &mut flight).await {
                 Ok(blocked) => blocked,
@@ -167,6 +176,7 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
         }
         let idle = flight.swaps.is_empty();
         tokio::select! {
+            biased;
             result = flight.next(shared), if !idle => {
                 if let Err(error) = result {
                     return Err(land(shared, flight, error).await);

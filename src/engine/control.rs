@@ -83,6 +83,8 @@ pub(super) async fn answer(shared: Arc<Shared>, door: Door) -> Result<(), Journa
     let mut peers = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
+            Some(_) = peers.join_next() => {}
             accepted = door.listener.accept() => match accepted {
                 Ok((stream, _)) if peers.len() < PEERS => {
                     peers.spawn(serve_peer(Arc::clone(&shared), stream));
@@ -93,7 +95,6 @@ pub(super) async fn answer(shared: Arc<Shared>, door: Door) -> Result<(), Journa
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             },
-            Some(_) = peers.join_next() => {}
         }
     }
 }

@@ -1,14 +1,19 @@
 //! A transaction has ended: what the node says is checked, put right where the cluster must know, and written down.
 
 use super::follow::Followed;
-use super::patience::patiently;
+use super::gates::Waiting;
+use super::patience::{MayPass, patiently};
 use super::probe::Probes;
-use super::shared::Shared;
+use super::resume::{Reclaimed, reclaim};
+use super::shared::{Shared, Wish};
 use super::verify::{healthy, node_is_ready};
 use super::visit::{End, PATIENCE, Visit, containers};
-use crate::fleet::{Component, NodeName, SwapId};
-use crate::journal::{Event, JournalError};
+use crate::fleet::{Component, ContainerName, NodeName, SwapId};
+use crate::journal::{Event, JournalError, SwapState, SwapView};
+use crate::plan::Swap;
 use crate::remote::{TxEnd, TxState};
+use futures::future::try_join_all;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -71,14 +76,28 @@ async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalE
             why = format!("{why}; the last look: {}", visit.missing);
         }
     }
-    let limit = Instant::now() + visit.deadline().max(PATIENCE);
+    let patience = visit.deadline().max(PATIENCE);
+    let mut limit = Instant::now() + patience;
+    let mut waiting = Waiting::default();
     let ill = loop {
         match old_serves(visit).await {
             Ok(()) => break None,
-            Err(ill) if Instant::now() > limit => break Some(ill),
-            Err(_) => sleep(LOOK).await,
+            // All is well on the node itself, and an API that is away says nothing against it.
+            Err(Ill::Blind(why)) => {
+                if visit.shared.wish() == Wish::Leave && Instant::now() > limit {
+                    break None;
+                }
+                waiting.on(&visit.shared, "the cluster's API", &why, None)?;
+                if visit.shared.wish() != Wish::Leave {
+                    limit = Instant::now() + patience;
+                }
+            }
+            Err(Ill::Ill(why)) if Instant::now() > limit => break Some(why),
+            Err(Ill::Ill(_)) => {}
         }
+        sleep(LOOK).await;
     };
+    waiting.over(&visit.shared)?;
     if let Some(ill) = ill {
         return failed(visit, format!("{why}; it was rolled back, but the old one does not serve again: {ill}")).await;
     }
@@ -93,24 +112,41 @@ async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalE
     Ok(End::RolledBack)
 }
 
+/// What is missing before a rollback is proved.
+enum Ill {
+    /// On the node itself, or in what the API says of it.
+    Ill(String),
+    /// Nothing on the node; the API cannot be asked.
+    Blind(String),
+}
+
+impl From<String> for Ill {
+    fn from(why: String) -> Ill {
+        Ill::Ill(why)
+    }
+}
+
 /// The old containers run, none is left over, and they are well.
-async fn old_serves(visit: &Visit) -> Result<(), String> {
+async fn old_serves(visit: &Visit) -> Result<(), Ill> {
     let seen = visit.port.look(&containers(&visit.swap)).await.map_err(|e| e.to_string())?;
     for change in &visit.swap.changes {
         let name = &change.container;
         let running = seen.running.iter().find(|r| r.container == *name);
         let running = running.ok_or_else(|| format!("container {name} is not there"))?;
         if running.id != change.from_id || !running.running {
-            return Err(format!("container {name} is not the old one, or does not run"));
+            return Err(format!("container {name} is not the old one, or does not run").into());
         }
         if let Some(left) = seen.leftovers.iter().find(|l| l.as_str() == name.prev()) {
-            return Err(format!("{left} is left over"));
+            return Err(format!("{left} is left over").into());
         }
         if let Some(settings) = visit.settings(change.component) {
             healthy(visit.port.as_ref(), change.component, &settings.health).await?;
         }
-        if change.component == Component::Kubelet {
-            node_is_ready(visit, None).await?;
+    }
+    if visit.change_to(Component::Kubelet).is_some() {
+        match visit.shared.ports.cluster.node(&visit.node.name).await {
+            Err(error) if error.may_pass() => return Err(Ill::Blind(error.to_string())),
+            _ => node_is_ready(visit, None).await?,
         }
     }
     Ok(())
@@ -147,18 +183,61 @@ async fn compare(visit: &mut Visit) -> Result<(), JournalError> {
     }
 }
 
+/// Before a run ends: nodes that were away when they were needed are looked for once more. What was lost in the middle of its
+/// swap is taken to its end, what was only prepared is cleared away. Nothing is in flight.
+pub(super) async fn tidy(shared: &Arc<Shared>) -> Result<(), JournalError> {
+    // One that was rolled back by its node's own transaction was looked at then.
+    let undone = |s: &&SwapView| s.state == SwapState::Failed || (s.state == SwapState::RolledBack && s.tx.is_none());
+    let left: Vec<Swap> =
+        shared.log.with(|run, _| run.swaps.iter().filter(undone).map(|s| run.planned(s).clone()).collect());
+    for text in try_join_all(left.iter().map(|swap| tidy_one(shared, swap))).await?.into_iter().flatten() {
+        shared.log.write(Event::Note { text }).await?;
+    }
+    Ok(())
+}
+
+/// What an operator has to know, if anything.
+async fn tidy_one(shared: &Arc<Shared>, swap: &Swap) -> Result<Option<String>, JournalError> {
+    let node = &swap.node;
+    match reclaim(shared, swap).await? {
+        Reclaimed::Nothing => {}
+        Reclaimed::Ended(_) => return Ok(None),
+        Reclaimed::Away(why) => {
+            let all = containers(swap);
+            let names: Vec<&str> = all.iter().map(ContainerName::as_str).collect();
+            let names = names.join(", ");
+            return Ok(Some(format!("{node} may stand between old and new ({names}): {why}; look at it")));
+        }
+    }
+    let Some(port) = shared.ports.fleet.node(node) else { return Ok(None) };
+    let names = containers(swap);
+    let left = patiently(LOOK, || port.discard(&names)).await.err();
+    Ok(left.map(|error| {
+        format!("{node}: prepared containers (*.sonoba-next) may be left over: {error}; the next swap clears them away")
+    }))
+}
+
 /// The API server is back in the `kubernetes` Endpoints, where somebody has to put it there.
 pub(super) async fn serve_again(visit: &Visit) -> Result<(), JournalError> {
     let Some(address) = visit.endpoint() else { return Ok(()) };
-    let cluster = &visit.shared.ports.cluster;
-    if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, true)).await {
+    let (cluster, name) = (&visit.shared.ports.cluster, &visit.node.name);
+    let mut waiting = Waiting::default();
+    loop {
+        let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, true)).await else {
+            return waiting.over(&visit.shared);
+        };
+        // Nothing else may move without the API either, and the next master must not leave before this one is back: so
+        // an API that is away is waited for; an engine that was told to end has waited long enough.
+        if error.may_pass() && !matches!(visit.shared.wish(), Wish::Leave) {
+            let why = format!("{name}: {address} is to be put back into the default/kubernetes Endpoints: {error}");
+            waiting.on(&visit.shared, "the cluster's API", &why, None)?;
+            continue;
+        }
         let text = format!(
-            "{}: {address} could not be put back into the default/kubernetes Endpoints: {error}; put it back yourself",
-            visit.node.name
+            "{name}: {address} could not be put back into the default/kubernetes Endpoints: {error}; put it back yourself"
         );
-        visit.shared.log.write(Event::Note { text }).await?;
+        return visit.shared.log.write(Event::Note { text }).await;
     }
-    Ok(())
 }
 
 /// The result is on disk: the node may forget. If it does not, its folder stays, which does no harm.

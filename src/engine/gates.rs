@@ -78,6 +78,7 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
 async fn pause_or(shared: &Shared, time: Duration) {
     let mut wishes = shared.wish.subscribe();
     tokio::select! {
+        biased;
         () = sleep(time) => {}
         _ = wishes.changed() => {}
     }

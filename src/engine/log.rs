@@ -1,31 +1,48 @@
 //! The journal as the engine uses it: what is written is folded at once, and durable before the engine acts on it.
 
 use super::budget::Ledger;
+use super::resume::{Intent, Intents};
 use super::serve::Clock;
-use crate::journal::{Event, JournalError, Record, Run, Writer};
+use crate::fleet::SwapId;
+use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// The one place where the engine's facts go in, and come from.
 pub(super) struct Log {
     facts: Mutex<Facts>,
     file: Arc<File>,
+    disk: Arc<dyn Disk>,
     /// The last record that is known to be on disk. Whoever holds this lock syncs for all that wait behind it, so that
     /// fifty swaps in flight cost one sync and not fifty.
     synced: tokio::sync::Mutex<u64>,
     clock: Clock,
+    /// Set once the journal cannot be written any more.
+    broken: watch::Sender<bool>,
 }
 
 struct Facts {
     writer: Writer,
     run: Run,
     ledger: Ledger,
+    intents: Intents,
 }
 
 impl Log {
-    pub(super) fn new(writer: Writer, run: Run, ledger: Ledger, clock: Clock) -> Result<Log, JournalError> {
+    pub(super) fn new(
+        writer: Writer,
+        run: Run,
+        ledger: Ledger,
+        intents: Intents,
+        clock: Clock,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Log, JournalError> {
         let file = Arc::new(writer.handle()?);
-        Ok(Log { facts: Mutex::new(Facts { writer, run, ledger }), file, synced: tokio::sync::Mutex::new(0), clock })
+        let writer = writer.on(Arc::clone(&disk));
+        let facts = Mutex::new(Facts { writer, run, ledger, intents });
+        let (synced, broken) = (tokio::sync::Mutex::new(0), watch::Sender::new(false));
+        Ok(Log { facts, file, disk, synced, clock, broken })
     }
 
     /// Writes an intent, a verdict or a result: on disk when this returns (law 4).
@@ -38,19 +55,16 @@ impl Log {
         if *synced >= record.seq {
             return Ok(());
         }
+        // The kernel reports a failed sync once: the next one may succeed over pages that were dropped.
+        self.lock().writer.open_still()?;
         let upto = self.with(|run, _| run.events).max(record.seq);
-        let file = Arc::clone(&self.file);
-        let done = tokio::task::spawn_blocking(move || file.sync_data()).await;
-        let error = match done {
-            Ok(Ok(())) => {
-                *synced = upto;
-                return Ok(());
-            }
-            Ok(Err(error)) => error,
-            Err(gone) => std::io::Error::other(gone),
+        let Err(error) = self.disk.sync(Arc::clone(&self.file)).await else {
+            *synced = upto;
+            return Ok(());
         };
         let mut facts = self.lock();
-        facts.writer.close();
+        facts.writer.close(&error);
+        self.broken.send_replace(true);
         let path = facts.writer.path().to_owned();
         Err(JournalError::Io { path, what: "make it durable", source: error })
     }
@@ -63,17 +77,33 @@ impl Log {
         self.append(event).map(drop)
     }
 
+    /// Returns once the journal cannot be written any more: whoever failed to write may not be the one who can end the engine.
+    pub(super) async fn broke(&self) -> Result<(), JournalError> {
+        // The sender lives as long as this log does.
+        let _ = self.broken.subscribe().wait_for(|broken| *broken).await;
+        self.lock().writer.open_still()
+    }
+
     /// Looks at what is folded so far.
     pub(super) fn with<T>(&self, look: impl FnOnce(&Run, &Ledger) -> T) -> T {
         let facts = self.lock();
         look(&facts.run, &facts.ledger)
     }
 
+    /// The intent of a swap that has no result yet, or whose node was lost.
+    pub(super) fn intent(&self, swap: &SwapId) -> Option<Intent> {
+        self.lock().intents.of(swap).cloned()
+    }
+
     fn append(&self, event: Event) -> Result<Record, JournalError> {
         let mut facts = self.lock();
-        let record = facts.writer.append((self.clock)(), event, false)?;
+        let written = facts.writer.append((self.clock)(), event, false);
+        let record = written.inspect_err(|_| {
+            self.broken.send_replace(true);
+        })?;
         facts.run.apply(&record);
         facts.ledger.apply(&record);
+        facts.intents.apply(&record);
         Ok(record)
     }
 

@@ -40,5 +40,5 @@ pub use observe::observe;
 pub use ports::Ports;
 pub use process::detach;
 pub use run_dir::{About, RunDir};
-pub use serve::{Clock, carry_out, serve};
+pub use serve::{Clock, carry_out, carry_out_on, serve};
 pub use spawn::start;

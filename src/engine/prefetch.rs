@@ -45,6 +45,7 @@ pub(super) async fn prefetch(shared: &Arc<Shared>, pulls: &[Pull]) -> Result<(),
             return Ok(());
         }
         tokio::select! {
+            biased;
             Some(joined) = tasks.join_next() => match joined {
                 Ok(result) => result?,
                 Err(error) if error.is_cancelled() => {}

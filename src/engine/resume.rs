@@ -6,16 +6,20 @@ use super::follow::{Followed, follow};
 use super::patience::patiently;
 use super::probe::Probes;
 use super::shared::{Shared, Wish};
-use super::swap::call_off;
-use super::visit::{End, PATIENCE, Visit, containers};
+use super::swap::{call_off, discard};
+use super::visit::{End, PATIENCE, Visit};
 use crate::fleet::{Component, PodProof, SwapId};
 use crate::journal::{Event, JournalError, Record, SwapState, Verdict};
 use crate::plan::Swap;
 use crate::remote::NodePort;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+/// A node that was lost has this long to answer when it is looked for again.
+const BACK: Duration = Duration::from_secs(10);
 
 /// What the journal says of an intent, beyond what the fold keeps.
 #[derive(Debug, Clone)]
@@ -26,9 +30,11 @@ pub(super) struct Intent {
     disturbed: BTreeSet<String>,
     healthy: BTreeSet<Component>,
     verdict: Option<(Verdict, String)>,
+    /// The node was lost in the middle of it: what became of it is not known.
+    lost: bool,
 }
 
-/// The intents that have no result yet.
+/// The intents that have no result yet, or whose node was lost.
 #[derive(Debug, Default)]
 pub(super) struct Intents(HashMap<SwapId, Intent>);
 
@@ -43,6 +49,7 @@ impl Intents {
                     disturbed: BTreeSet::new(),
                     healthy: BTreeSet::new(),
                     verdict: None,
+                    lost: false,
                 };
                 self.0.insert(swap.clone(), intent);
             }
@@ -56,14 +63,21 @@ impl Intents {
             Event::SwapVerdict { swap, verdict, why, .. } => {
                 self.edit(swap, |i| i.verdict = Some((*verdict, why.clone())));
             }
-            Event::SwapPreparing { swap, .. }
-            | Event::SwapCommitted { swap, .. }
-            | Event::SwapRolledBack { swap, .. }
-            | Event::SwapFailed { swap, .. } => {
+            Event::SwapFailed { swap, untouched: false, .. } => self.edit(swap, |i| i.lost = true),
+            // A try that did not come to an intent of its own leaves the lost one as it is.
+            Event::SwapPreparing { swap, .. } | Event::SwapFailed { swap, .. } => {
+                self.0.retain(|id, intent| id != swap || intent.lost);
+            }
+            Event::SwapCommitted { swap, .. } | Event::SwapRolledBack { swap, .. } => {
                 self.0.remove(swap);
             }
             _ => {}
         }
+    }
+
+    /// The intent of a swap.
+    pub(super) fn of(&self, swap: &SwapId) -> Option<&Intent> {
+        self.0.get(swap)
     }
 
     fn edit(&mut self, swap: &SwapId, edit: impl FnOnce(&mut Intent)) {
@@ -74,11 +88,12 @@ impl Intents {
 }
 
 /// Settles every open swap. What the node has no transaction of stays open, and the conductor does it from the start.
-pub(super) async fn settle(shared: &Arc<Shared>, mut intents: Intents) -> Result<(), Halt> {
+pub(super) async fn settle(shared: &Arc<Shared>) -> Result<(), Halt> {
     let open: Vec<Swap> = shared.log.with(|run, _| run.in_flight().map(|s| run.planned(s).clone()).collect());
     let mut tasks = JoinSet::new();
     for swap in open {
-        let intent = intents.0.remove(&swap.id);
+        // One that was lost belongs to an earlier try.
+        let intent = shared.log.intent(&swap.id).filter(|i| !i.lost);
         tasks.spawn(adopt(Arc::clone(shared), swap, intent));
     }
     let mut result = Ok(());
@@ -91,6 +106,45 @@ pub(super) async fn settle(shared: &Arc<Shared>, mut intents: Intents) -> Result
         }
     }
     result
+}
+
+/// What came of looking for a node that was lost.
+pub(super) enum Reclaimed {
+    /// It was not lost, or it has nothing of that swap any more.
+    Nothing,
+    /// It still does not answer; why.
+    Away(String),
+    /// It was there, and its transaction is through.
+    Ended(End),
+}
+
+/// A swap whose node was lost in the middle of it: if the node answers again, its transaction is taken to its end. Nobody
+/// else would do that where its runner is gone.
+pub(super) async fn reclaim(shared: &Arc<Shared>, swap: &Swap) -> Result<Reclaimed, JournalError> {
+    let Some(intent) = shared.log.intent(&swap.id).filter(|i| i.lost) else { return Ok(Reclaimed::Nothing) };
+    let (Some(port), Ok(tx)) = (shared.ports.fleet.node(&swap.node), intent.tx.parse()) else {
+        return Ok(Reclaimed::Nothing);
+    };
+    match patiently(BACK, || port.tx_state(&tx)).await {
+        Ok(state) if !state.found => Ok(Reclaimed::Nothing),
+        Ok(_) => adopt(Arc::clone(shared), swap.clone(), Some(intent)).await.map(Reclaimed::Ended),
+        Err(error) => Ok(Reclaimed::Away(format!("the node still does not answer: {error}"))),
+    }
+}
+
+/// The run is aborted: what is open in the journal alone, with nothing begun on its node, is called off there too.
+pub(super) async fn call_off_the_rest(shared: &Shared) -> Result<(), JournalError> {
+    let open: Vec<Swap> = shared.log.with(|run, _| run.in_flight().map(|s| run.planned(s).clone()).collect());
+    for swap in &open {
+        match shared.ports.fleet.node(&swap.node) {
+            Some(port) => call_off(shared, swap, port.as_ref()).await.map(drop)?,
+            None => {
+                let why = "the inventory does not know this node any more".into();
+                fail(shared, &swap.id, &swap.node, why, false).await.map(drop)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn adopt(shared: Arc<Shared>, swap: Swap, intent: Option<Intent>) -> Result<End, JournalError> {
@@ -152,10 +206,7 @@ async fn not_begun(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<
     if shared.wish() == Wish::Abort {
         return call_off(shared, swap, port).await;
     }
-    let names = containers(swap);
-    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
-        tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
-    }
+    discard(swap, port).await;
     // Left as it is in the journal: `Preparing` or `InFlight` without a transaction is done again.
     debug_assert!(shared.log.with(|run, _| run.swap(&swap.id).is_some_and(|s| s.state.open())));
     Ok(End::NotBegun)

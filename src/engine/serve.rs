@@ -4,17 +4,18 @@ use super::budget::Ledger;
 use super::conductor::{Halt, leftover, outcome, walk};
 use super::control;
 use super::error::EngineError;
+use super::finish::tidy;
 use super::lease;
 use super::lock;
 use super::log::Log;
 use super::ports::Ports;
 use super::process;
-use super::resume::{Intents, settle};
+use super::resume::{Intents, call_off_the_rest, settle};
 use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
 use super::sound::sound;
 use super::world;
-use crate::journal::{Event, JournalError, Outcome, PauseReason, Run, RunState, Writer};
+use crate::journal::{Disk, Event, FileSystem, JournalError, Outcome, PauseReason, Run, RunState, Writer};
 use jiff::Timestamp;
 use std::future::Future;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub async fn serve(run: RunDir, ports: Ports) -> Result<Outcome, EngineError> {
     process::detach();
     process::log_panics();
-    carry(run, ports, Arc::new(Timestamp::now), process::signals).await
+    carry(run, ports, Arc::new(Timestamp::now), Arc::new(FileSystem), process::signals).await
 }
 
 /// Carries a run out within this process, without its signals. Dropping it is what a crash is: the run can be carried on.
@@ -38,13 +39,27 @@ pub async fn serve(run: RunDir, ports: Ports) -> Result<Outcome, EngineError> {
 /// # Errors
 /// As [`serve`].
 pub async fn carry_out(run: RunDir, ports: Ports, clock: Clock) -> Result<Outcome, EngineError> {
-    carry(run, ports, clock, |_| std::future::pending()).await
+    carry_out_on(run, ports, clock, Arc::new(FileSystem)).await
+}
+
+/// [`carry_out`] with its journal on a disk of the caller's: for tests.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn carry_out_on(
+    run: RunDir,
+    ports: Ports,
+    clock: Clock,
+    disk: Arc<dyn Disk>,
+) -> Result<Outcome, EngineError> {
+    carry(run, ports, clock, disk, |_| std::future::pending()).await
 }
 
 async fn carry<S>(
     run: RunDir,
     ports: Ports,
     clock: Clock,
+    disk: Arc<dyn Disk>,
     signals: impl FnOnce(Arc<Shared>) -> S,
 ) -> Result<Outcome, EngineError>
 where
@@ -57,7 +72,7 @@ where
     let cluster = format!("the cluster {} is being worked on", about.cluster);
     let _cluster_lock = lock::take(&run.cluster_lock_path()?, &cluster, &line)?;
 
-    let opened = open(&run, &clock)?;
+    let opened = open(&run, &clock, disk)?;
     let (resumed, cut) = (opened.resumed, opened.cut);
     let holder = lease::holder(&about.operator, &about.host, id);
     lease::take(ports.cluster.as_ref(), &holder, resumed).await?;
@@ -84,10 +99,11 @@ where
                 world::keep_looking(Arc::clone(&shared)),
                 lease::keep(Arc::clone(&shared), holder.clone()),
                 signals(Arc::clone(&shared)),
+                shared.log.broke(),
             )
         };
         let work = async {
-            settle(&shared, opened.intents).await?;
+            settle(&shared).await?;
             walk(&shared).await
         };
         let work = std::pin::pin!(work);
@@ -95,10 +111,11 @@ where
         match futures::future::select(work, helpers).await {
             futures::future::Either::Left((result, _)) => result,
             futures::future::Either::Right((Err(error), work)) => {
-                // What is in flight still comes to its verdict, where it can.
-                shared.hold();
+                // What is in flight still comes to its verdict, where it can; a pause could not be left any more.
+                shared.leave();
                 tracing::error!("{error}");
-                work.await.and(Err(error.into()))
+                let _ = work.await;
+                Err(error.into())
             }
             futures::future::Either::Right((Ok(_), work)) => work.await,
         }
@@ -111,10 +128,10 @@ where
 }
 
 /// Writes down how it ended.
-async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, EngineError> {
-    let (outcome, why) = match result {
-        Ok(()) => outcome(shared),
-        Err(Halt::Abort) => (Outcome::Aborted, leftover(shared)),
+async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, EngineError> {
+    let aborted = match result {
+        Ok(()) => false,
+        Err(Halt::Abort) => true,
         Err(Halt::Leave) => {
             if !shared.log.with(|run, _| matches!(run.state, RunState::Paused(_))) {
                 let why = "the engine was told to end (SIGTERM); `sonoba resume` goes on".into();
@@ -124,6 +141,11 @@ async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, Engin
         }
         Err(Halt::Engine(error)) => return Err(error),
     };
+    if aborted {
+        call_off_the_rest(shared).await?;
+    }
+    tidy(shared).await?;
+    let (outcome, why) = if aborted { (Outcome::Aborted, leftover(shared)) } else { outcome(shared) };
     shared.log.write(Event::RunEnded { outcome, why }).await?;
     Ok(outcome)
 }
@@ -132,13 +154,12 @@ async fn end(shared: &Shared, result: Result<(), Halt>) -> Result<Outcome, Engin
 struct Opened {
     plan: Arc<crate::plan::Plan>,
     log: Log,
-    intents: Intents,
     wish: Wish,
     resumed: bool,
     cut: bool,
 }
 
-fn open(run: &RunDir, clock: &Clock) -> Result<Opened, EngineError> {
+fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, EngineError> {
     let (plan, hash) = run.plan()?;
     sound(&plan, run.id()).map_err(EngineError::Plan)?;
     let plan = Arc::new(plan);
@@ -164,6 +185,6 @@ fn open(run: &RunDir, clock: &Clock) -> Result<Opened, EngineError> {
     };
     // An engine that died before its first record left a file without one.
     let resumed = fold.events > 0;
-    let log = Log::new(writer, fold, ledger, Arc::clone(clock))?;
-    Ok(Opened { plan, log, intents, wish, resumed, cut })
+    let log = Log::new(writer, fold, ledger, intents, Arc::clone(clock), disk)?;
+    Ok(Opened { plan, log, wish, resumed, cut })
 }

@@ -74,6 +74,17 @@ impl Shared {
         });
     }
 
+    /// Starts nothing new, and ends the process once nothing is in flight; an abort stands.
+    pub(super) fn leave(&self) {
+        self.wish.send_if_modified(|wish| {
+            let leave = !matches!(*wish, Wish::Abort | Wish::Leave);
+            if leave {
+                *wish = Wish::Leave;
+            }
+            leave
+        });
+    }
+
     /// Notes trouble that must pause the run.
     pub(super) fn trouble(&self, why: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;

@@ -1,10 +1,11 @@
 //! One node's swap, from the first look to the result in the journal.
 
-use super::finish::{fail, finish};
+use super::finish::{fail, finish, serve_again};
 use super::follow::{Followed, begin, follow};
 use super::patience::patiently;
 use super::prefetch::pull;
 use super::probe::Probes;
+use super::resume::{Reclaimed, reclaim};
 use super::shared::{Shared, Wish};
 use super::visit::{End, PATIENCE, Visit, containers};
 use crate::fleet::{Component, Node};
@@ -28,6 +29,11 @@ enum Before {
 /// Takes one node from old to new. An error means that the journal cannot be written; everything else is a result.
 pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalError> {
     let (id, name) = (swap.id.clone(), swap.node.clone());
+    match reclaim(&shared, &swap).await? {
+        Reclaimed::Nothing => {}
+        Reclaimed::Away(why) => return fail(&shared, &id, &name, why, false).await,
+        Reclaimed::Ended(end) => return Ok(end),
+    }
     shared.log.write(Event::SwapPreparing { swap: id.clone(), node: name.clone() }).await?;
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node".into(), true).await;
@@ -78,7 +84,12 @@ async fn prepare(
         };
         images.insert(change.component, id);
     }
-    Ok(patiently(PATIENCE, || port.prepare(&swap.changes)).await.map(|()| Some(images)).map_err(|e| e.to_string()))
+    if let Err(error) = patiently(PATIENCE, || port.prepare(&swap.changes)).await {
+        // Some may have been created, this answer's among them if it was lost.
+        discard(swap, port).await;
+        return Ok(Err(error.to_string()));
+    }
+    Ok(Ok(Some(images)))
 }
 
 fn compare(swap: &Swap, seen: &Look) -> Before {
@@ -122,10 +133,7 @@ fn compare(swap: &Swap, seen: &Look) -> Before {
 
 /// An abort came before the node was touched.
 pub(super) async fn call_off(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<End, JournalError> {
-    let names = containers(swap);
-    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
-        tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
-    }
+    discard(swap, port).await;
     shared
         .log
         .write(Event::SwapRolledBack {
@@ -200,7 +208,7 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
         if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, false)).await {
             discard(&visit.swap, visit.port.as_ref()).await;
             // It may have been taken out although the answer was lost.
-            let _ = patiently(PATIENCE, || cluster.endpoint(&address, true)).await;
+            serve_again(visit).await?;
             let why = format!("{address} could not be taken out of the default/kubernetes Endpoints: {error}");
             return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, true).await;
         }
@@ -208,9 +216,7 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
     if let Err((error, unsure)) = begin(visit, stop_timeout_s).await {
         if !unsure {
             discard(&visit.swap, visit.port.as_ref()).await;
-            if let Some(address) = visit.endpoint() {
-                let _ = patiently(PATIENCE, || visit.shared.ports.cluster.endpoint(&address, true)).await;
-            }
+            serve_again(visit).await?;
         }
         let why = format!("the swap did not begin: {error}");
         return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, !unsure).await;
@@ -226,8 +232,9 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
 }
 
 /// Prepared containers that will not be used. A failure leaves one behind, which the next try removes.
-async fn discard(swap: &Swap, port: &dyn NodePort) {
-    if let Err(error) = port.discard(&containers(swap)).await {
+pub(super) async fn discard(swap: &Swap, port: &dyn NodePort) {
+    let names = containers(swap);
+    if let Err(error) = patiently(PATIENCE, || port.discard(&names)).await {
         tracing::warn!("{}: prepared containers are left over: {error}", swap.node);
     }
 }

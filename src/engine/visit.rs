@@ -73,6 +73,10 @@ impl Visit {
         u64::try_from(self.intended.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    pub(super) fn change_to(&self, component: Component) -> Option<&Change> {
+        self.swap.changes.iter().find(|c| c.component == component)
+    }
+
     pub(super) fn change_of(&self, container: &str) -> Option<&Change> {
         self.swap.changes.iter().find(|c| c.container.as_str() == container)
     }

@@ -28,10 +28,12 @@ pub enum JournalError {
         line: usize,
     },
     /// An earlier write failed; nothing more is written, so that the file stays readable up to there.
-    #[error("journal {}: nothing is written any more since an earlier write failed", path.display())]
+    #[error("journal {}: nothing is written any more since an earlier write failed: {why}", path.display())]
     Closed {
         /// The file.
         path: PathBuf,
+        /// Why it failed.
+        why: String,
     },
     /// An event could not be put into a line.
     #[error("journal {}: an event could not be written as JSON: {why}", path.display())]

@@ -1,6 +1,7 @@
 //! The facts of a run. Everything that a screen or a report says of a run is folded from its events (law 1).
 
 mod chain;
+mod disk;
 mod error;
 mod event;
 mod fold;
@@ -12,6 +13,7 @@ mod tests;
 mod writer;
 
 pub use chain::{Chain, sha256_hex};
+pub use disk::{Disk, FileSystem};
 pub use error::JournalError;
 pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
 pub use fold::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};

@@ -1,22 +1,25 @@
 //! The journal's file, written line by line. One process writes it: the engine, which holds the run's lock.
 
 use super::chain::Links;
-use super::{Chain, Event, JournalError, Record, reader};
+use super::{Chain, Disk, Event, FileSystem, JournalError, Record, reader};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Appends records to a journal.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     links: Links,
     /// Where the last whole line ends. Bytes.
     end: u64,
-    closed: bool,
+    /// Why nothing is written any more.
+    closed: Option<String>,
 }
 
 /// A journal that was opened to go on with it.
@@ -45,7 +48,8 @@ impl Writer {
             let synced = File::open(folder).and_then(|f| f.sync_all());
             synced.map_err(JournalError::io(path, "make its folder durable"))?;
         }
-        Ok(Writer { file, path: path.to_owned(), links: Links::new(Some(plan_sha256.into())), end: 0, closed: false })
+        let links = Links::new(Some(plan_sha256.into()));
+        Ok(Writer { file, disk: Arc::new(FileSystem), path: path.to_owned(), links, end: 0, closed: None })
     }
 
     /// Opens a journal to go on with it, hands every record to `each`, and cuts a torn last line off.
@@ -68,8 +72,14 @@ impl Writer {
         }
         // What the writer before did not sync any more is what this run now builds on.
         file.sync_all().map_err(JournalError::io(path, "make it durable"))?;
-        let writer = Writer { file, path: path.to_owned(), links: found.links, end: found.end, closed: false };
+        let (path, disk) = (path.to_owned(), Arc::new(FileSystem));
+        let writer = Writer { file, disk, path, links: found.links, end: found.end, closed: None };
         Ok(Opened { writer, cut: found.torn })
+    }
+
+    /// Writes on this disk from here on.
+    pub fn on(self, disk: Arc<dyn Disk>) -> Writer {
+        Writer { disk, ..self }
     }
 
     /// Appends an event in one write. With `durable` it is on disk when this returns.
@@ -77,16 +87,14 @@ impl Writer {
     /// # Errors
     /// When the disk is full or broken. From then on every call fails: a line that may be half written must stay the last.
     pub fn append(&mut self, at: Timestamp, event: Event, durable: bool) -> Result<Record, JournalError> {
-        if self.closed {
-            return Err(JournalError::Closed { path: self.path.clone() });
-        }
+        self.open_still()?;
         let record = Record { seq: self.links.next_seq(), at, prev: self.links.prev(), event };
         let mut line = serde_json::to_vec(&record)
             .map_err(|e| JournalError::Encode { path: self.path.clone(), why: e.to_string() })?;
         line.push(b'\n');
-        let written = self.file.write_all(&line);
+        let written = self.disk.append(&self.file, &line);
         if let Err(error) = written {
-            self.closed = true;
+            self.close(&error);
             // Best effort: without it, the next open cuts the torn line off.
             let _ = self.file.set_len(self.end);
             return Err(JournalError::io(&self.path, "write it")(error));
@@ -108,7 +116,7 @@ impl Writer {
         let synced = self.file.sync_data();
         synced.map_err(|error| {
             // After a failed fsync the kernel may have dropped the pages: what is on disk is not known any more.
-            self.closed = true;
+            self.close(&error);
             JournalError::io(&self.path, "make it durable")(error)
         })
     }
@@ -127,7 +135,18 @@ impl Writer {
     }
 
     /// Writes nothing any more: for a sync through [`Writer::handle`] that failed.
-    pub fn close(&mut self) {
-        self.closed = true;
+    pub fn close(&mut self, why: &io::Error) {
+        self.closed.get_or_insert_with(|| why.to_string());
+    }
+
+    /// Whether it can still be written on.
+    ///
+    /// # Errors
+    /// When an earlier write or sync failed.
+    pub fn open_still(&self) -> Result<(), JournalError> {
+        match &self.closed {
+            Some(why) => Err(JournalError::Closed { path: self.path.clone(), why: why.clone() }),
+            None => Ok(()),
+        }
     }
 }

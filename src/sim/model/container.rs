@@ -22,6 +22,8 @@ pub struct Container {
     pub healthy_at: i64,
     /// What ails it.
     pub sickness: Option<Sickness>,
+    /// The version that its image reports, read once.
+    pub(crate) reports: String,
 }
 
 /// How a container stands.
@@ -128,7 +130,7 @@ impl Container {
         match self.sickness {
             Some(Sickness::Never) => Health::Sick,
             Some(Sickness::Flaps) if (now - self.healthy_at) / FLAP_MS % 2 == 1 => Health::Sick,
-            _ => Health::Well(reported(self.image())),
+            _ => Health::Well(self.reports.clone()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One machine: its Docker daemon's containers and images.
 
 use super::NodeSpec;
-use super::container::{Container, Health, Sickness, State};
+use super::container::{Container, Health, Sickness, State, reported};
 use super::draw::{digest, draw, draw_ms, source};
 use super::fault::Faults;
 use super::swap::Tx;
@@ -11,6 +11,9 @@ use crate::sim::scenario::{FaultKind, Scenario};
 use rand::rngs::StdRng;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The exit code of a container that went down with its machine or its Docker daemon.
+const KILLED: i32 = 255;
 
 /// One machine.
 #[derive(Debug)]
@@ -29,6 +32,12 @@ pub struct Machine {
     pub(crate) boots: u32,
     serial: u64,
     mib_s: f64,
+    /// Until then its Docker daemon does not answer.
+    docker_back: Option<i64>,
+    /// Without power.
+    off: bool,
+    /// Cut off the network by more than a scenario's fault.
+    cut: bool,
 }
 
 /// What a machine needs of the world around it.
@@ -86,6 +95,9 @@ impl Machine {
             boots: 1,
             serial: 0,
             mib_s,
+            docker_back: None,
+            off: false,
+            cut: false,
         }
     }
 
@@ -129,6 +141,7 @@ impl Machine {
         }
         self.serial += 1;
         let id = digest(&[self.spec.name.as_str(), name, &self.serial.to_string(), &now.to_string()]);
+        let reports = reported(image);
         self.containers.push(Container {
             id: id.clone(),
             name: name.to_owned(),
@@ -138,6 +151,7 @@ impl Machine {
             started: None,
             healthy_at: 0,
             sickness: None,
+            reports,
         });
         Ok(id)
     }
@@ -304,18 +318,74 @@ impl Machine {
         container.map_or(Health::Refused, |c| c.health(now))
     }
 
-    /// Restarts the machine: containers without a restart policy stay down, the script's runners are gone.
+    /// Whether its Docker daemon answers.
+    pub fn docker_up(&self, now: i64) -> bool {
+        !self.off && self.docker_back.is_none_or(|back| now >= back)
+    }
+
+    /// Whether it has power.
+    pub fn on(&self) -> bool {
+        !self.off
+    }
+
+    /// Cuts it off the network, or connects it again.
+    pub fn cut(&mut self, cut: bool) {
+        self.cut = cut;
+    }
+
+    /// Whether neither its power nor its network is gone.
+    pub fn connected(&self) -> bool {
+        !self.off && !self.cut
+    }
+
+    /// Restarts the machine at once.
     pub fn reboot(&mut self, now: i64, env: &mut Env<'_>) {
+        self.power_off(now, env);
+        self.power_on(now, env);
+    }
+
+    /// Takes its power away: containers and the script's runners are gone.
+    pub fn power_off(&mut self, now: i64, env: &mut Env<'_>) {
         self.advance(now, env);
         self.kill_runners();
+        self.kill_containers(now);
+        (self.off, self.docker_back) = (true, None);
+    }
+
+    /// Gives it power again: Docker starts the containers whose restart policy says so.
+    pub fn power_on(&mut self, now: i64, env: &mut Env<'_>) {
+        self.off = false;
         self.boot_ms = -now;
         self.boots += 1;
-        for at in 0..self.containers.len() {
-            if matches!(self.containers[at].state, State::Created | State::Exited { .. }) {
-                continue;
+        self.start_by_policy(now, env);
+    }
+
+    /// Takes the Docker daemon away until `back`. Without live restore its containers go with it, and those whose restart
+    /// policy says so come back with it.
+    pub fn restart_docker(&mut self, now: i64, back: i64, live_restore: bool, env: &mut Env<'_>) {
+        self.advance(now, env);
+        self.docker_back = Some(back);
+        self.txs.values_mut().for_each(|tx| tx.docker_went_away(now));
+        if !live_restore {
+            self.kill_containers(now);
+            self.start_by_policy(back, env);
+        }
+    }
+
+    fn kill_containers(&mut self, now: i64) {
+        for container in &mut self.containers {
+            if !matches!(container.state, State::Created | State::Exited { .. }) {
+                container.state = State::Exited { at: now, code: KILLED };
             }
-            self.containers[at].state = State::Exited { at: now, code: 255 };
-            if self.containers[at].restart_policy()["Name"] != "no" {
+        }
+    }
+
+    /// What Docker does when it comes up: `always` also starts what had been stopped by hand, nothing starts what never ran.
+    fn start_by_policy(&mut self, now: i64, env: &mut Env<'_>) {
+        for at in 0..self.containers.len() {
+            let State::Exited { code, .. } = self.containers[at].state else { continue };
+            let policy = self.containers[at].restart_policy();
+            if policy["Name"] == "always" || (policy["Name"] != "no" && code == KILLED) {
                 // A start that a fault forbids leaves it down, as on a real machine.
                 let _ = self.start(at, now, env);
             }

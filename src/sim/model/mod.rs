@@ -109,7 +109,7 @@ impl World {
 
     /// Whether the node can be reached over the network.
     pub fn reachable(&self, node: usize, now: i64) -> bool {
-        self.faults.on(FaultKind::Unreachable, node, None, now).is_none()
+        self.machines[node].connected() && self.faults.on(FaultKind::Unreachable, node, None, now).is_none()
     }
 
     /// Whether a fault may ever take it off the network.

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 const RENAME_MS: i64 = 60;
 const REMOVE_MS: i64 = 40;
 const NAP_MS: i64 = 50;
+const RETRY_MS: i64 = 1_000;
+
+const NO_DOCKER: &str = "Cannot connect to the Docker daemon";
 
 /// One transaction.
 #[derive(Debug, Clone)]
@@ -245,6 +248,24 @@ impl Tx {
         self.alive = false;
     }
 
+    /// Docker goes down under the runner: a command that waits for an answer fails.
+    pub(crate) fn docker_went_away(&mut self, now: i64) {
+        if !self.alive || self.end.is_some() {
+            return;
+        }
+        match self.at {
+            At::Stopped(_) | At::Started(_) => {
+                self.fail(NO_DOCKER);
+                self.due = now;
+            }
+            At::PutBack(i) | At::Restored(i) => {
+                self.at = At::Restore(i);
+                self.due = now + RETRY_MS;
+            }
+            _ => {}
+        }
+    }
+
     /// Remembers why. The first reason stands.
     fn because(&mut self, why: &str) {
         if self.why.is_empty() {
@@ -280,12 +301,28 @@ impl Tx {
             container.settle(now);
         }
         let uptime = machine.uptime_ms(now);
+        if !machine.docker_up(now) {
+            match self.at {
+                At::Waiting | At::Finish => {}
+                At::StepIn | At::Stop(_) | At::Stopped(_) | At::Started(_) => return self.fail(NO_DOCKER),
+                // The way to an end is tried until it works.
+                _ => {
+                    self.due = now + RETRY_MS;
+                    return;
+                }
+            }
+        }
         match self.at {
             At::StepIn => self.step_in(machine),
             At::Stop(i) => self.stop_old(i, machine, env),
             At::Stopped(i) => self.start_new(i, machine, env),
             At::Started(i) => {
                 self.step(uptime, Step::Started, Some(i));
+                // Only now: were the node rebooted before, Docker would start the old one again, and not the new one,
+                // which never ran.
+                if let Some(old) = self.find(machine, i, |r| &r.old) {
+                    machine.containers[old].set_restart_policy(no_policy());
+                }
                 if i + 1 < self.containers.len() {
                     self.at = At::Stop(i + 1);
                 } else if self.verdict.is_some() {
@@ -347,12 +384,8 @@ impl Tx {
             let Some(record) = self.records[i].clone() else { continue };
             let renamed = machine.find(&record.old).and_then(|old| {
                 machine.rename(old, &name.prev())?;
-                machine.containers[old].set_restart_policy(no_policy());
                 let new = machine.find(&record.new)?;
-                machine.rename(new, name.as_str())?;
-                // The policy moves with the name: at any moment a reboot starts exactly one of the two.
-                machine.containers[new].set_restart_policy(record.policy);
-                Ok(())
+                machine.rename(new, name.as_str())
             });
             if let Err(e) = renamed {
                 return self.fail(&format!("{name} could not be renamed: {}", e.message));

@@ -36,8 +36,8 @@ fn prepare(world: &mut World, node: usize, component: Component, now: i64) -> (S
     machine.installed = true;
     machine.add_image(&image);
     let old = machine.find(component.as_str()).unwrap();
-    let mut body = machine.containers[old].body.clone();
     machine.containers[old].set_restart_policy(serde_json::json!({"Name": "always", "MaximumRetryCount": 0}));
+    let mut body = machine.containers[old].body.clone();
     body["Image"] = image.into();
     let id = machine.create(&format!("{component}.sonoba-next"), body, now).unwrap();
     (machine.containers[old].id.clone(), id)

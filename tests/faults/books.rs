@@ -1,0 +1,153 @@
+//! The journal's own bookkeeping, from outside: which lines are written, which of them would outlive a power cut, and what
+//! the engine may therefore do.
+
+use sonoba::fleet::{NodeName, SwapId};
+use sonoba::journal::{Event, Record, Verb, Verdict};
+use std::collections::HashMap;
+
+/// What a line says, as far as it binds the engine.
+#[derive(Debug, Clone)]
+pub enum Fact {
+    Preparing(SwapId, NodeName),
+    Intended(SwapId, String),
+    Verdict(SwapId, Verdict),
+    Ended(SwapId, Result),
+    Paused,
+    Resumed,
+    Aborting,
+    RunEnded,
+    Other,
+}
+
+/// How a swap came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Result {
+    Committed,
+    RolledBack,
+    Untouched,
+    NeedsAPerson,
+}
+
+impl Fact {
+    /// Reads a line; those that bind nobody are not looked at closely.
+    pub fn of(line: &[u8]) -> Fact {
+        let head = String::from_utf8_lossy(&line[..line.len().min(260)]);
+        let binding =
+            ["swap-p", "swap-i", "swap-v", "swap-c", "swap-r", "swap-f", "paused", "resumed", "command", "run-ended"];
+        let Some((_, event)) = head.split_once("\"event\":\"") else { return Fact::Other };
+        if !binding.iter().any(|word| event.starts_with(word)) {
+            return Fact::Other;
+        }
+        let Ok(record) = serde_json::from_slice::<Record>(line) else { return Fact::Other };
+        match record.event {
+            Event::SwapPreparing { swap, node } => Fact::Preparing(swap, node),
+            Event::SwapIntended { swap, tx, .. } => Fact::Intended(swap, tx),
+            Event::SwapVerdict { swap, verdict, .. } => Fact::Verdict(swap, verdict),
+            Event::SwapCommitted { swap, .. } => Fact::Ended(swap, Result::Committed),
+            Event::SwapRolledBack { swap, .. } => Fact::Ended(swap, Result::RolledBack),
+            Event::SwapFailed { swap, untouched: true, .. } => Fact::Ended(swap, Result::Untouched),
+            Event::SwapFailed { swap, .. } => Fact::Ended(swap, Result::NeedsAPerson),
+            Event::Paused { .. } => Fact::Paused,
+            Event::Resumed => Fact::Resumed,
+            Event::Command { verb: Verb::Abort, .. } => Fact::Aborting,
+            Event::RunEnded { .. } => Fact::RunEnded,
+            _ => Fact::Other,
+        }
+    }
+}
+
+/// What is known of one swap.
+#[derive(Debug, Clone, Default)]
+pub struct SwapFacts {
+    pub open: bool,
+    pub node: Option<NodeName>,
+    pub tx: Option<String>,
+    pub verdict: Option<Verdict>,
+    pub result: Option<Result>,
+}
+
+/// What some prefix of the journal says.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    pub swaps: HashMap<SwapId, SwapFacts>,
+    pub paused: bool,
+    pub aborting: bool,
+    pub ended: bool,
+}
+
+impl Said {
+    fn add(&mut self, fact: &Fact) {
+        let mut edit = |swap: &SwapId, edit: &dyn Fn(&mut SwapFacts)| edit(self.swaps.entry(swap.clone()).or_default());
+        match fact {
+            Fact::Preparing(swap, node) => edit(swap, &|s| {
+                *s = SwapFacts { open: true, node: Some(node.clone()), ..SwapFacts::default() };
+            }),
+            Fact::Intended(swap, tx) => edit(swap, &|s| (s.tx, s.verdict) = (Some(tx.clone()), None)),
+            Fact::Verdict(swap, verdict) => edit(swap, &|s| s.verdict = Some(*verdict)),
+            Fact::Ended(swap, result) => edit(swap, &|s| (s.open, s.result) = (false, Some(*result))),
+            Fact::Paused => self.paused = true,
+            Fact::Resumed => self.paused = false,
+            Fact::Aborting => self.aborting = true,
+            Fact::RunEnded => self.ended = true,
+            Fact::Other => {}
+        }
+    }
+
+    /// The swap that a transaction belongs to.
+    pub fn of_tx(&self, tx: &str) -> Option<&SwapFacts> {
+        self.swaps.values().find(|s| s.tx.as_deref() == Some(tx))
+    }
+
+    /// The open swap of a node.
+    pub fn open_on(&self, node: &NodeName) -> Option<&SwapFacts> {
+        self.swaps.values().find(|s| s.open && s.node.as_ref() == Some(node))
+    }
+}
+
+/// The journal's file as the disk knows it.
+#[derive(Debug, Default)]
+pub struct Books {
+    lines: Vec<(u64, Fact)>,
+    /// Bytes of whole lines that were written.
+    pub len: u64,
+    /// Bytes that would outlive a power cut.
+    pub synced: u64,
+    durable_lines: usize,
+    /// What all the lines say.
+    pub written: Said,
+    /// What the lines that would outlive a power cut say.
+    pub durable: Said,
+}
+
+impl Books {
+    pub fn append(&mut self, bytes: u64, fact: Fact) {
+        self.len += bytes;
+        self.written.add(&fact);
+        self.lines.push((self.len, fact));
+    }
+
+    pub fn sync(&mut self, upto: u64) {
+        self.synced = self.synced.max(upto);
+        while let Some((end, fact)) = self.lines.get(self.durable_lines).filter(|(end, _)| *end <= self.synced) {
+            let _ = end;
+            self.durable.add(fact);
+            self.durable_lines += 1;
+        }
+    }
+
+    /// How many lines bind the engine.
+    pub fn deeds(&self) -> usize {
+        self.lines.iter().filter(|(_, fact)| !matches!(fact, Fact::Other)).count()
+    }
+
+    /// The file was cut to `len` by a power cut; what is left is what there is.
+    pub fn restart(&mut self, len: u64) {
+        let lines = std::mem::take(&mut self.lines);
+        *self = Books::default();
+        for (end, fact) in lines.into_iter().filter(|(end, _)| *end <= len) {
+            let bytes = end - self.len;
+            self.append(bytes, fact);
+        }
+        self.sync(self.len);
+    }
+}

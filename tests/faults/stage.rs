@@ -1,0 +1,671 @@
+//! The stage on which a run is played: the simulator's model in virtual time, what was done to it, and what was seen.
+
+use crate::books::{Books, Result as Came};
+use crate::chaos::{Chaos, Fault, Op, Weather};
+use sonoba::fleet::{Cluster, Component, ContainerProof, Leaders, Node, NodeName, PodProof, Running};
+use sonoba::journal::Step;
+use sonoba::plan::Plan;
+use sonoba::remote::{TxEnd, TxId, TxState};
+use sonoba::sim::Scenario;
+use sonoba::sim::model::{Container, Health, Machine, Sickness, State, World, image_id};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// No run asks more than this; one that does spins.
+const MOST_CALLS: u64 = 400_000;
+
+/// A transaction that was begun on a node.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    pub node: usize,
+    pub tx: TxId,
+    pub began: i64,
+    pub swap: sonoba::plan::Swap,
+    pub end: Option<TxEnd>,
+    /// The start of its new containers restarted pods: it must not be committed.
+    pub disturbing: bool,
+    /// Its runner was killed, by itself or with its node.
+    pub orphaned: bool,
+}
+
+/// One node, beside what the model knows of it.
+#[derive(Debug)]
+pub struct Place {
+    pub name: NodeName,
+    pub address: String,
+    pub rack: String,
+    pub master: bool,
+    pub pods: Vec<PodProof>,
+    /// Something other than the engine took containers, power or network away.
+    pub harmed: bool,
+    /// Something happened to it that may cost a swap.
+    pub excused: bool,
+    /// It is gone for good.
+    pub gone: bool,
+    /// It could not be reached when the run ended: what was prepared on it could not be cleared away.
+    pub away_at_the_end: bool,
+    /// Since when a part of the control plane on it has not been well, as seen from outside.
+    pub ill_since: Option<i64>,
+    /// When its power, then its network, comes back.
+    pub power_back: Option<i64>,
+    pub network_back: Option<i64>,
+    before: Vec<(String, String, String)>,
+}
+
+/// All of it; behind one lock that is never held across an await.
+pub struct Scene {
+    pub chaos: Chaos,
+    pub world: World,
+    pub places: Vec<Place>,
+    pub books: Books,
+    pub plan: Option<Arc<Plan>>,
+    pub begun: Vec<Begun>,
+    pub endpoints: BTreeSet<String>,
+    pub lease: Option<(String, i64)>,
+    pub api_away: i64,
+    /// The clock of the bastion is this far off. Milliseconds.
+    pub clock_off: i64,
+    pub disk_broken: bool,
+    /// After a failed sync, this much of the file is on disk for sure; a later sync that succeeds says nothing of the rest.
+    pub dropped_from: Option<u64>,
+    /// The engine that lives; calls of another one never return.
+    pub generation: u64,
+    /// Something happened to the whole run that may cost swaps.
+    pub excused: bool,
+    pub wrong: Vec<String>,
+    pub calls: u64,
+    pub kills: u32,
+    pub hash: u64,
+    pub trace: Option<Vec<String>>,
+    advanced: i64,
+    index: HashMap<NodeName, usize>,
+}
+
+/// The stage, shared by ports, disk and director.
+#[derive(Clone)]
+pub struct Stage {
+    scene: Arc<Mutex<Scene>>,
+    zero: Instant,
+    pub killed: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stage")
+    }
+}
+
+impl Stage {
+    pub fn new(seed: u64, scenario: &Scenario, chaos: Chaos, traced: bool) -> Stage {
+        let mut world = World::new(scenario).expect("the scenario fits together");
+        let always = serde_json::json!({"Name": "always", "MaximumRetryCount": 0});
+        let mut places = Vec::new();
+        for node in 0..world.machines().len() {
+            let (machine, _) = world.on(node, 0);
+            machine.installed = true;
+            for at in 0..machine.containers().len() {
+                machine.update(at, &always);
+            }
+            let spec = machine.spec.clone();
+            places.push(Place {
+                pods: (0..2).map(|i| pod(&format!("{}-{i}", spec.name))).collect(),
+                name: spec.name,
+                address: spec.address.to_string(),
+                rack: spec.rack.to_string(),
+                master: spec.master,
+                harmed: false,
+                excused: false,
+                gone: false,
+                away_at_the_end: false,
+                ill_since: None,
+                power_back: None,
+                network_back: None,
+                before: standing(machine),
+            });
+        }
+        let index = places.iter().enumerate().map(|(i, p)| (p.name.clone(), i)).collect();
+        let endpoints = places.iter().filter(|p| p.master).map(|p| p.address.clone()).collect();
+        let scene = Scene {
+            chaos,
+            world,
+            places,
+            books: Books::default(),
+            plan: None,
+            begun: Vec::new(),
+            endpoints,
+            lease: None,
+            api_away: i64::MIN,
+            clock_off: 0,
+            disk_broken: false,
+            dropped_from: None,
+            generation: 0,
+            excused: false,
+            wrong: Vec::new(),
+            calls: 0,
+            kills: 0,
+            hash: seed,
+            trace: traced.then(Vec::new),
+            advanced: 0,
+            index,
+        };
+        Stage { scene: Arc::new(Mutex::new(scene)), zero: Instant::now(), killed: Arc::new(Notify::new()) }
+    }
+
+    pub fn scene(&self) -> MutexGuard<'_, Scene> {
+        self.scene.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Virtual time. Milliseconds.
+    pub fn now(&self) -> i64 {
+        self.zero.elapsed().as_millis() as i64
+    }
+
+    /// Kills the engine: from here on none of its calls has an effect, and none returns.
+    pub fn kill(&self, scene: &mut Scene, how: &str) {
+        scene.generation += 1;
+        scene.kills += 1;
+        scene.note(self.now(), || format!("KILL {how}"));
+        self.killed.notify_one();
+    }
+
+    /// One call of the engine's, with whatever goes wrong at it. `act` is the effect; `limit` the port's own time limit.
+    pub async fn call<T, E>(
+        &self,
+        generation: u64,
+        op: Op,
+        node: Option<usize>,
+        limit: Duration,
+        lost: impl Fn(bool, &str) -> E,
+        act: impl FnOnce(&mut Scene, i64) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let latency = self.scene().chaos.rng.random_latency();
+        tokio::time::sleep(latency).await;
+        self.living(generation).await;
+        let fault = {
+            let mut scene = self.scene();
+            let now = self.now();
+            scene.calls += 1;
+            if scene.calls > MOST_CALLS {
+                scene.fail(now, "the engine asks without end".into());
+                self.kill(&mut scene, "it spins");
+            }
+            scene.hash((op, node));
+            let context = scene.context(node, now);
+            let fault = scene.chaos.strike(op, context);
+            if let Some(fault) = fault {
+                scene.note(now, || format!("FAULT {fault:?} at {op:?} of {node:?}"));
+                scene.befall(fault, node, now);
+            }
+            fault
+        };
+        self.living(generation).await;
+        let mut act = Some(act);
+        let mut effect = || {
+            let mut scene = self.scene();
+            let now = self.now();
+            let done = act.take().map(|act| act(&mut scene, now));
+            scene.look_around(now);
+            done
+        };
+        match fault {
+            Some(Fault::Slow(ms)) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Some(Fault::Cut { took_effect }) => {
+                if took_effect {
+                    drop(effect());
+                }
+                return Err(lost(false, "connection reset"));
+            }
+            Some(Fault::Hang { took_effect }) => {
+                if took_effect {
+                    drop(effect());
+                }
+                tokio::time::sleep(limit).await;
+                return Err(lost(true, "no answer in time"));
+            }
+            Some(Fault::Kill { took_effect }) => {
+                if took_effect {
+                    drop(effect());
+                }
+                self.kill(&mut self.scene(), "at a call");
+            }
+            Some(Fault::PullBreaks) => return Err(lost(false, "the registry broke the pull off")),
+            _ => {}
+        }
+        self.living(generation).await;
+        let away = node.is_some_and(|n| !self.scene().world.machines()[n].connected());
+        if away {
+            tokio::time::sleep(Duration::from_secs(3).min(limit)).await;
+            return Err(lost(false, "no route to host"));
+        }
+        let done = effect();
+        tokio::time::sleep(latency).await;
+        self.living(generation).await;
+        done.unwrap_or_else(|| Err(lost(false, "asked twice")))
+    }
+
+    /// Returns if the asking engine lives; a dead one's calls never return.
+    pub async fn living(&self, generation: u64) {
+        let dead = self.scene().generation != generation;
+        if dead {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+trait Latency {
+    fn random_latency(&mut self) -> Duration;
+}
+
+impl Latency for rand::rngs::StdRng {
+    fn random_latency(&mut self) -> Duration {
+        use rand::RngExt;
+        Duration::from_millis(self.random_range(0..12))
+    }
+}
+
+fn pod(uid: &str) -> PodProof {
+    PodProof {
+        pod: format!("default/{uid}"),
+        uid: uid.into(),
+        ended: false,
+        ready: true,
+        ready_since: None,
+        containers: vec![ContainerProof { name: "c".into(), id: uid.into(), restarts: 0, started_at: None }],
+    }
+}
+
+/// Every container by name: its id and its restart policy.
+fn standing(machine: &Machine) -> Vec<(String, String, String)> {
+    let policy = |c: &Container| c.restart_policy()["Name"].as_str().unwrap_or("").to_owned();
+    let mut all: Vec<_> = machine.containers().iter().map(|c| (c.name.clone(), c.id.clone(), policy(c))).collect();
+    all.sort();
+    all
+}
+
+/// A container as Docker states it.
+pub fn running(container: &Container) -> Option<Running> {
+    let args = container.body["Cmd"].as_array().into_iter().flatten();
+    Some(Running {
+        container: container.name.parse().ok()?,
+        id: container.id.clone(),
+        image: container.image().parse().ok()?,
+        image_id: image_id(container.image()),
+        running: container.running(),
+        args: args.filter_map(|a| a.as_str().map(str::to_owned)).collect(),
+    })
+}
+
+impl Scene {
+    pub fn place(&self, name: &NodeName) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    pub fn note(&mut self, now: i64, text: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>9.3} {}", now as f64 / 1000.0, text()));
+        }
+    }
+
+    /// A law was broken.
+    pub fn fail(&mut self, now: i64, why: String) {
+        self.note(now, || format!("WRONG {why}"));
+        if self.wrong.len() < 8 && !self.wrong.contains(&why) {
+            self.wrong.push(why);
+        }
+    }
+
+    pub fn hash(&mut self, what: impl Hash) {
+        let mut hash = DefaultHasher::new();
+        (self.hash, what).hash(&mut hash);
+        self.hash = hash.finish();
+    }
+
+    /// The cluster as it would be observed.
+    pub fn cluster(&self) -> Cluster {
+        let nodes = self.world.machines().iter().zip(&self.places).map(|(machine, place)| {
+            let found = |c: &Component| machine.containers().iter().find(|x| x.name == c.as_str());
+            let node = Node {
+                name: place.name.clone(),
+                address: place.address.clone(),
+                port: 22,
+                user: None,
+                rack: machine.spec.rack.clone(),
+                role: machine.spec.role.clone(),
+                master: place.master,
+                ready: true,
+                reachable: Some(true),
+                kubelet_version: None,
+                components: Component::ALL.into_iter().filter_map(|c| Some((c, running(found(&c)?)?))).collect(),
+                leftovers: BTreeSet::new(),
+            };
+            (node.name.clone(), node)
+        });
+        let leader = |i: usize| self.places.get(i).map(|p| p.name.clone());
+        let leaders = Leaders {
+            etcd: leader(self.world.etcd_leader().holder),
+            controller_manager: leader(self.world.controller_manager().holder),
+            scheduler: leader(self.world.scheduler().holder),
+        };
+        Cluster { name: "faults".parse().expect("a name"), nodes: nodes.collect(), leaders }
+    }
+
+    /// What the engine is doing with the node, roughly: tells fault points apart.
+    fn context(&self, node: Option<usize>, now: i64) -> impl Hash + use<> {
+        let begun = self.begun.iter().rev().find(|b| Some(b.node) == node && b.end.is_none());
+        begun.map(|begun| {
+            let state = self.world.machines()[begun.node].tx_state(&begun.tx, now);
+            let step = state.steps.last().map(|s| std::mem::discriminant(&s.step));
+            (step, state.verdict.map(|v| std::mem::discriminant(&v)), state.alive)
+        })
+    }
+
+    /// The part of a fault that befalls the world, not the call.
+    fn befall(&mut self, fault: Fault, node: Option<usize>, now: i64) {
+        match fault {
+            Fault::Hang { .. } => self.excuse(node),
+            Fault::Slow(ms) if ms > 1_500 => self.excuse(node),
+            Fault::PullBreaks => self.excuse(node),
+            Fault::Api(s) => {
+                self.api_away = now + s as i64 * 1000;
+                self.excused = true;
+            }
+            Fault::Clock(s) => self.clock_off += s * 1000,
+            Fault::Disk => self.excused = true,
+            _ => {}
+        }
+        let Some(at) = node else { return };
+        match fault {
+            Fault::Power(back) => {
+                let (machine, mut env) = self.world.on(at, now);
+                machine.power_off(now, &mut env);
+                self.orphan(at, now);
+                self.places[at].power_back = back.map(|s| now + s as i64 * 1000);
+                self.harm(at, back.is_none());
+            }
+            Fault::Network(back) => {
+                self.world.on(at, now).0.cut(true);
+                self.places[at].network_back = back.map(|s| now + s as i64 * 1000);
+                self.harm(at, back.is_none());
+            }
+            Fault::Docker { s, live_restore } => {
+                let (machine, mut env) = self.world.on(at, now);
+                machine.restart_docker(now, now + s as i64 * 1000, live_restore, &mut env);
+                self.harm(at, false);
+            }
+            Fault::Runner => {
+                self.world.on(at, now).0.kill_runners();
+                self.orphan(at, now);
+                self.excuse(node);
+            }
+            Fault::Pod => {
+                self.disturb(at, 1);
+                self.excuse(node);
+            }
+            _ => {}
+        }
+    }
+
+    fn orphan(&mut self, at: usize, now: i64) {
+        for b in self.begun.iter_mut().filter(|b| b.node == at && b.end.is_none()) {
+            b.orphaned = self.world.machines()[at].tx_state(&b.tx, now).end.is_none();
+        }
+    }
+
+    fn excuse(&mut self, node: Option<usize>) {
+        match node {
+            Some(at) => self.places[at].excused = true,
+            None => self.excused = true,
+        }
+    }
+
+    fn harm(&mut self, at: usize, gone: bool) {
+        let place = &mut self.places[at];
+        (place.harmed, place.excused) = (true, true);
+        place.gone |= gone;
+        if place.master {
+            // Others wait for it, or fail for it.
+            self.excused = true;
+        }
+    }
+
+    pub fn disturb(&mut self, at: usize, count: usize) {
+        for pod in self.places[at].pods.iter_mut().take(count) {
+            pod.containers[0].restarts += 1;
+        }
+    }
+
+    /// Lets time pass: what comes back comes back, the control plane looks at its nodes.
+    pub fn tick(&mut self, now: i64) {
+        if now - self.advanced < 900 {
+            return;
+        }
+        self.advanced = now;
+        for at in 0..self.places.len() {
+            if self.places[at].power_back.is_some_and(|t| now >= t) {
+                self.places[at].power_back = None;
+                let (machine, mut env) = self.world.on(at, now);
+                machine.power_on(now, &mut env);
+                self.note(now, || format!("power is back on node {at}"));
+            }
+            if self.places[at].network_back.is_some_and(|t| now >= t) {
+                self.places[at].network_back = None;
+                self.world.on(at, now).0.cut(false);
+                self.note(now, || format!("network is back on node {at}"));
+            }
+        }
+        self.world.advance(now);
+        self.look_around(now);
+        self.count_the_down(now);
+    }
+
+    /// What must hold after every call.
+    pub fn look_around(&mut self, now: i64) {
+        for (at, pods) in self.world.take_disturbed() {
+            self.disturb(at, pods);
+            if let Some(b) = self.begun.iter_mut().find(|b| b.node == at && b.end.is_none()) {
+                b.disturbing = true;
+            }
+        }
+        let mut masters = Vec::new();
+        let mut racks: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for b in self.begun.iter_mut().filter(|b| b.end.is_none()) {
+            let state = self.world.machines()[b.node].tx_state(&b.tx, now);
+            b.end = state.end;
+            let place = &self.places[b.node];
+            if !in_between(&state) || place.harmed {
+                continue;
+            }
+            if place.master {
+                masters.push(b.node);
+                let serves = b.swap.changes.iter().any(|c| c.component == Component::KubeApiserver);
+                if serves && self.endpoints.contains(&place.address) {
+                    wrong.push(format!("{} is swapped while it stands in the Endpoints", place.name));
+                }
+            } else {
+                racks.entry(place.rack.clone()).or_default().push(b.node);
+            }
+        }
+        if masters.len() > 1 {
+            wrong.push(format!("masters {masters:?} are in between at once"));
+        }
+        let most = self.plan.as_ref().map_or(usize::MAX, |p| p.limits.max_unavailable);
+        for (rack, nodes) in racks.into_iter().filter(|(_, nodes)| nodes.len() > most) {
+            wrong.push(format!("in {rack} nodes {nodes:?} are in between at once, of at most {most}"));
+        }
+        wrong.into_iter().for_each(|why| self.fail(now, why));
+    }
+
+    /// Nothing but the engine takes down what nothing else has harmed.
+    fn count_the_down(&mut self, now: i64) {
+        let down = |at: usize| {
+            let machine = &self.world.machines()[at];
+            let place = &self.places[at];
+            let here = Component::ALL.into_iter().filter(|c| place.master || !c.master_only());
+            // One that answers healthy and not in turn was well when it was looked at.
+            let flaps = |c: Component| {
+                let mut all = machine.containers().iter().filter(|x| x.name == c.as_str());
+                all.any(|x| x.sickness == Some(Sickness::Flaps))
+            };
+            !place.harmed && here.into_iter().any(|c| !matches!(machine.health(c, now), Health::Well(_)) && !flaps(c))
+        };
+        let all: Vec<usize> = (0..self.places.len()).filter(|&at| down(at)).collect();
+        for (machine, place) in self.world.machines().iter().zip(&mut self.places).filter(|(_, p)| p.master) {
+            let well = |c| matches!(machine.health(c, now), Health::Well(_));
+            let well = machine.connected() && well(Component::Etcd) && well(Component::KubeApiserver);
+            place.ill_since = if well { None } else { place.ill_since.or(Some(now)) };
+        }
+        let masters: Vec<usize> = all.iter().copied().filter(|&at| self.places[at].master).collect();
+        if masters.len() > 1 {
+            self.fail(now, format!("masters {masters:?} are down at once"));
+        }
+        let most = self.plan.as_ref().map_or(usize::MAX, |p| p.limits.max_unavailable);
+        let mut racks: BTreeMap<&str, usize> = BTreeMap::new();
+        for &at in all.iter().filter(|&&at| !self.places[at].master) {
+            *racks.entry(&self.places[at].rack).or_default() += 1;
+        }
+        let full: Vec<String> = racks.iter().filter(|(_, n)| **n > most).map(|(r, _)| (*r).to_owned()).collect();
+        for rack in full {
+            self.fail(now, format!("in {rack} more than {most} nodes are down at once: {all:?}"));
+        }
+    }
+
+    /// Why a swap must not start on this node now. What came up only just before may not have been seen.
+    pub fn must_wait(&self, name: &NodeName, now: i64) -> Option<String> {
+        const SEEN: i64 = 30_000;
+        let at = self.place(name)?;
+        let others = self.places.iter().enumerate().filter(|(i, _)| *i != at);
+        if self.places[at].master {
+            let ill = others.filter(|(_, p)| p.ill_since.is_some_and(|since| now - since > SEEN));
+            let ill: Vec<&str> = ill.map(|(_, p)| p.name.as_str()).collect();
+            return (!ill.is_empty()).then(|| format!("masters {ill:?} are not well"));
+        }
+        let away = others.filter(|(i, p)| {
+            let status = self.world.node_status(*i);
+            let open = self.books.written.open_on(&p.name).is_some();
+            !p.master && p.rack == self.places[at].rack && (open || (!status.ready && now - status.since > SEEN))
+        });
+        let away: Vec<&str> = away.map(|(_, p)| p.name.as_str()).collect();
+        let most = self.plan.as_ref().map_or(usize::MAX, |p| p.limits.max_unavailable);
+        (away.len() >= most).then(|| format!("{away:?} of its rack are away, of at most {most}"))
+    }
+
+    /// No engine was there for long: whatever runner was left alone has come to an end by itself.
+    pub fn all_switches_have_acted(&mut self, now: i64) {
+        self.look_around(now);
+        let open: Vec<String> = self
+            .begun
+            .iter()
+            .filter(|b| b.end.is_none() && !b.orphaned && now - b.began > 200_000)
+            // Without Docker nothing can be put back.
+            .filter(|b| self.world.machines()[b.node].docker_up(now - 60_000))
+            .map(|b| format!("{} on {}", b.tx, self.places[b.node].name))
+            .collect();
+        if !open.is_empty() {
+            self.fail(now, format!("the dead-man's switch did not act: {open:?}"));
+        }
+    }
+
+    /// The run is over: from here on nobody looks after a node.
+    pub fn the_run_ends(&mut self, now: i64) {
+        for (machine, place) in self.world.machines().iter().zip(&mut self.places) {
+            place.away_at_the_end = !machine.connected() || !machine.docker_up(now);
+        }
+    }
+
+    /// What must hold once everything is over and every switch has had its time.
+    pub fn check_the_end(&mut self, now: i64) {
+        self.tick(now);
+        let mut wrong = Vec::new();
+        let said = self.books.written.clone();
+        for (at, place) in self.places.iter().enumerate() {
+            let open = self.begun.iter().any(|b| b.node == at && b.end.is_none());
+            let failed = said
+                .swaps
+                .values()
+                .any(|s| s.node.as_ref() == Some(&place.name) && s.result == Some(Came::NeedsAPerson));
+            if place.gone || (failed && place.excused) {
+                continue;
+            }
+            let name = &place.name;
+            if failed {
+                wrong.push(format!("{name} needs a person, and nothing happened to it"));
+            }
+            if open {
+                wrong.push(format!("{name} is in between for ever"));
+            }
+            let machine = &self.world.machines()[at];
+            let now_here = standing(machine);
+            for c in machine.containers() {
+                if c.name.ends_with(".sonoba-next") && place.away_at_the_end {
+                    continue;
+                }
+                if c.name.contains(".sonoba-") {
+                    wrong.push(format!("{name}: {} is left over", c.name));
+                } else if c.state != State::Running {
+                    wrong.push(format!("{name}: {} does not run: {:?}", c.name, c.state));
+                }
+            }
+            for (container, id, policy) in &place.before {
+                let Some((_, is, kept)) = now_here.iter().find(|(n, ..)| n == container) else {
+                    wrong.push(format!("{name}: {container} is gone"));
+                    continue;
+                };
+                if kept != policy {
+                    wrong.push(format!("{name}: {container} lost its restart policy"));
+                }
+                let swap = self.swap_of(name, container);
+                let came = swap.as_ref().and_then(|id| said.swaps.get(id)).and_then(|s| s.result);
+                let new = is != id;
+                if new != (came == Some(Came::Committed)) {
+                    wrong.push(format!("{name}: {container} is new: {new}, and the journal says {came:?}"));
+                }
+            }
+            if place.master && !self.endpoints.contains(&place.address) {
+                wrong.push(format!("{name} is not in the Endpoints any more"));
+            }
+        }
+        for b in &self.begun {
+            let committed = |x: &&Begun| x.swap.id == b.swap.id && x.end == Some(TxEnd::Committed);
+            if self.begun.iter().filter(committed).count() > 1 {
+                wrong.push(format!("{} was committed twice", b.swap.id));
+            }
+            if b.disturbing && b.end == Some(TxEnd::Committed) {
+                wrong.push(format!("{} was committed although it disturbed pods", b.tx));
+            }
+        }
+        if !said.ended {
+            wrong.push("the run did not end".into());
+        }
+        let excused = self.excused || said.aborting;
+        let plan = self.plan.clone();
+        for (_, _, swap) in plan.iter().flat_map(|p| p.swaps()) {
+            let came = said.swaps.get(&swap.id).and_then(|s| s.result);
+            let at = self.place(&swap.node);
+            let place_excused = at.is_some_and(|at| self.places[at].excused);
+            if came != Some(Came::Committed) && !excused && !place_excused {
+                wrong.push(format!("{} on {} is {came:?}, and nothing stood in its way", swap.id, swap.node));
+            }
+        }
+        if self.chaos.weather != Weather::Wild && said.aborting {
+            wrong.push("it had to be aborted".into());
+        }
+        wrong.into_iter().for_each(|why| self.fail(now, why));
+    }
+
+    fn swap_of(&self, node: &NodeName, container: &str) -> Option<sonoba::fleet::SwapId> {
+        let plan = self.plan.as_ref()?;
+        let mut swaps = plan.swaps().filter(|(_, _, s)| s.node == *node);
+        let found = swaps.find(|(_, _, s)| s.changes.iter().any(|c| c.container.as_str() == container));
+        found.map(|(_, _, s)| s.id.clone())
+    }
+}
+
+/// Whether the node's containers are being exchanged.
+fn in_between(state: &TxState) -> bool {
+    state.found && state.end.is_none() && state.steps.iter().any(|s| s.step == Step::Stopping)
+}
