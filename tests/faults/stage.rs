@@ -515,9 +515,7 @@ impl Scene {
         };
         let all: Vec<usize> = (0..self.places.len()).filter(|&at| down(at)).collect();
         for (machine, place) in self.world.machines().iter().zip(&mut self.places).filter(|(_, p)| p.master) {
-            let well = |c| matches!(machine.health(c, now), Health::Well(_));
-            let well = machine.connected() && well(Component::Etcd) && well(Component::KubeApiserver);
-            place.ill_since = if well { None } else { place.ill_since.or(Some(now)) };
+            place.ill_since = if serves(machine, now) { None } else { place.ill_since.or(Some(now)) };
         }
         let masters: Vec<usize> = all.iter().copied().filter(|&at| self.places[at].master).collect();
         if masters.len() > 1 {
@@ -540,7 +538,10 @@ impl Scene {
         let at = self.place(name)?;
         let others = self.places.iter().enumerate().filter(|(i, _)| *i != at);
         if self.places[at].master {
-            let ill = others.filter(|(_, p)| p.ill_since.is_some_and(|since| now - since > SEEN));
+            let ill = others.filter(|(i, p)| {
+                let long = p.ill_since.is_some_and(|since| now - since > SEEN);
+                long && !serves(&self.world.machines()[*i], now)
+            });
             let ill: Vec<&str> = ill.map(|(_, p)| p.name.as_str()).collect();
             return (!ill.is_empty()).then(|| format!("masters {ill:?} are not well"));
         }
@@ -663,6 +664,12 @@ impl Scene {
         let found = swaps.find(|(_, _, s)| s.changes.iter().any(|c| c.container.as_str() == container));
         found.map(|(_, _, s)| s.id.clone())
     }
+}
+
+/// Whether a master answers for etcd and the API.
+fn serves(machine: &Machine, now: i64) -> bool {
+    let well = |c| matches!(machine.health(c, now), Health::Well(_));
+    machine.connected() && well(Component::Etcd) && well(Component::KubeApiserver)
 }
 
 /// Whether the node's containers are being exchanged.
