@@ -120,10 +120,15 @@ impl Ledger {
             return Some(format!("{count} disturbed pods (budget {limit}) on {nodes}"));
         }
         if reached(self.failed.len(), budget.failed_swaps, self.failed_known) {
-            let nodes = fold_names(self.failed.iter().map(|(n, _)| n.as_str()));
-            let last = self.failed.last().map(|(n, why)| format!("; the last: {n}: {why}")).unwrap_or_default();
-            let (count, limit) = (self.failed.len(), budget.failed_swaps);
-            return Some(format!("{count} swaps rolled back or failed (budget {limit}): {nodes}{last}"));
+            let limit = budget.failed_swaps;
+            return Some(match self.failed.as_slice() {
+                [(node, why)] => format!("1 swap rolled back or failed (budget {limit}): {node}: {why}"),
+                failed => {
+                    let nodes = fold_names(failed.iter().map(|(n, _)| n.as_str()));
+                    let last = failed.last().map(|(n, why)| format!("; the last: {n}: {why}")).unwrap_or_default();
+                    format!("{} swaps rolled back or failed (budget {limit}): {nodes}{last}", failed.len())
+                }
+            });
         }
         let fresh = |now: &BTreeSet<NodeName>, known: &BTreeSet<NodeName>| now.iter().any(|n| !known.contains(n));
         if self.lost.len() >= budget.not_ready_nodes.max(1) && fresh(&self.lost, &self.lost_known) {
