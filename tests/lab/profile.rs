@@ -27,18 +27,27 @@ impl Default for Wishes {
     }
 }
 
-/// Writes the profile into the lab's folder, beside the known_hosts file and the key.
+/// Writes the profile and the `cluster.yml` into the lab's folder, beside the known_hosts file and the key.
 pub fn write(lab: &Lab, wishes: Wishes) -> Result<PathBuf> {
-    let mut text = format!("name = \"{CLUSTER}\"\nkubeconfig = \"kubeconfig\"\n\n");
-    writeln!(text, "[ssh]\nuser = \"{}\"\nidentity = \"id\"\nknown_hosts = \"known_hosts\"\n", lab.user)?;
+    // As on CKE's clusters: who the nodes are is CKE's file, with what else CKE writes into it.
+    let mut cke = format!("name: {CLUSTER}\nservice_subnet: 10.68.0.0/16\nnodes:\n");
     for node in &lab.nodes {
-        writeln!(text, "[[inventory.node]]\nname = \"{}\"\naddress = \"{}\"", node.name, node.address)?;
-        writeln!(text, "port = {SSH_PORT}\nrack = \"{}\"", node.rack)?;
-        match node.kind {
-            Kind::Master => writeln!(text, "master = true\n")?,
-            Kind::Worker(role) => writeln!(text, "role = \"{role}\"\n")?,
+        writeln!(cke, "- address: {}\n  hostname: {}\n  user: {}", node.address, node.name, lab.user)?;
+        writeln!(cke, "  control_plane: {}\n  labels:", node.master())?;
+        writeln!(cke, "    topology.kubernetes.io/zone: {}", node.rack)?;
+        if let Kind::Worker(role) = node.kind {
+            writeln!(cke, "    cke.cybozu.com/role: {role}")?;
         }
     }
+    writeln!(cke, "options:\n  kubelet:\n    in_place_update: true")?;
+    fs::write(lab.dir.join("cluster.yml"), cke)?;
+    let mut text =
+        format!("name = \"{CLUSTER}\"\nkubeconfig = \"kubeconfig\"\n\n[inventory]\ncke = \"cluster.yml\"\n\n");
+    writeln!(
+        text,
+        "[ssh]\nuser = \"{}\"\nidentity = \"id\"\nknown_hosts = \"known_hosts\"\nport = {SSH_PORT}\n",
+        lab.user
+    )?;
     for Release { name, kubernetes, etcd, rivers } in [&lab.old, &lab.patch, &lab.new] {
         writeln!(text, "[[release]]\nname = \"{name}\"\nkubernetes = \"{kubernetes}\"")?;
         writeln!(text, "etcd = \"{etcd}\"\nrivers = \"{rivers}\"\n")?;
