@@ -8,6 +8,7 @@ mod fold;
 mod follower;
 mod reader;
 mod report;
+mod run;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -16,8 +17,8 @@ pub use chain::{Chain, sha256_hex};
 pub use disk::{Disk, FileSystem};
 pub use error::JournalError;
 pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
-pub use fold::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
 pub use follower::Follower;
 pub use reader::{Journal, read, read_for};
 pub use report::{Downtime, Exception, JournalFacts, NodeCounts, Pause, PodCounts, Report, SwapCounts, report};
+pub use run::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
 pub use writer::{Opened, Writer};

@@ -1,0 +1,315 @@
+//! What a run is: the state that its events fold to, and the questions that screens and reports ask of it. Pure.
+
+use super::event::{Outcome, PauseReason, Step, Verdict};
+use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
+use crate::plan::{PhaseKind, Plan, Swap};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// A run, as its journal tells it so far.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The plan that it carries out.
+    pub plan: Arc<Plan>,
+    /// Its id, once the first record is folded.
+    pub id: Option<RunId>,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Who started it.
+    pub operator: String,
+    /// The engine's process, as last heard of.
+    pub engine: Option<u32>,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// The time of the last record.
+    pub now: Option<Timestamp>,
+    /// Events folded.
+    pub events: u64,
+    /// What it is doing.
+    pub state: RunState,
+    /// Why it is paused, aborting or ended so; empty when there is nothing to say.
+    pub why: String,
+    /// The phase that it is in; `phases_done` counts those behind it.
+    pub phase: Option<usize>,
+    /// The wave of that phase.
+    pub wave: Option<usize>,
+    /// Waves that are through, by (phase, wave).
+    pub waves_done: BTreeMap<(usize, usize), Timestamp>,
+    /// When a wave began, by (phase, wave).
+    pub waves_begun: BTreeMap<(usize, usize), Timestamp>,
+    /// Phases that are through.
+    pub phases_done: Vec<usize>,
+    /// The gate that it waits for: its name, why, since when and (for a soak) how long in milliseconds.
+    pub gate: Option<(String, String, Timestamp, Option<u64>)>,
+    /// Every swap, in the plan's order.
+    pub swaps: Vec<SwapView>,
+    /// Pulls by node and image.
+    pub pulls: BTreeMap<(NodeName, Image), PullState>,
+    /// The proof so far.
+    pub pods: Pods,
+    /// Downtimes by component, in the order in which they were measured. Milliseconds.
+    pub downtimes: BTreeMap<Component, Vec<u64>>,
+    /// Pauses: when, and why.
+    pub pauses: Vec<(Timestamp, String)>,
+    /// What the cluster's API last said.
+    pub ready: Option<ClusterView>,
+    /// What happened, in words, newest last.
+    pub log: VecDeque<LogLine>,
+    pub(super) index: HashMap<SwapId, usize>,
+    by_node: HashMap<NodeName, Vec<usize>>,
+}
+
+/// What the cluster's API last said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Nodes that are Ready.
+    pub ready: usize,
+    /// Nodes in all.
+    pub total: usize,
+    /// Nodes that are not, and were when the run began.
+    pub lost: Vec<NodeName>,
+    /// Whether the API answered.
+    pub api: bool,
+}
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// No engine has begun yet.
+    Starting,
+    /// Swaps start.
+    Running,
+    /// A pause was commanded; what is in flight finishes.
+    Pausing,
+    /// Nothing is in flight.
+    Paused(PauseReason),
+    /// An abort was commanded; what is in flight rolls back.
+    Aborting,
+    /// It is over.
+    Ended(Outcome),
+}
+
+/// One swap as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SwapView {
+    /// Its place in the plan.
+    pub phase: usize,
+    /// Its place in the plan.
+    pub wave: usize,
+    /// Its place in the wave.
+    pub slot: usize,
+    /// Its id.
+    pub id: SwapId,
+    /// Its node.
+    pub node: NodeName,
+    /// What it is doing.
+    pub state: SwapState,
+    /// When the node was told to swap.
+    pub begun: Option<Timestamp>,
+    /// The dead-man's switch, counted from `stopped_at`. Milliseconds.
+    pub deadline_ms: u64,
+    /// When the first old container was being stopped, by the engine's clock.
+    pub stopping_at: Option<Timestamp>,
+    /// The last step that the node reported, and of which component.
+    pub step: Option<(Step, Option<Component>)>,
+    /// The components that answer healthy on their new version.
+    pub healthy: Vec<Component>,
+    /// The transaction on the node, once there was one.
+    pub tx: Option<String>,
+    /// Why it rolled back or failed.
+    pub why: String,
+    /// Tries so far.
+    pub attempts: u32,
+}
+
+/// What a swap is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwapState {
+    /// Not yet.
+    Waiting,
+    /// New containers are being created.
+    Preparing,
+    /// In the critical section, or waiting for health.
+    InFlight,
+    /// The verdict is given and not yet confirmed.
+    Ending(Verdict),
+    /// The node is all new.
+    Committed,
+    /// The node is all old again.
+    RolledBack,
+    /// It could not be done.
+    Failed,
+}
+
+impl SwapState {
+    /// Whether the node may be in between: an intent stands that has no result.
+    pub fn open(self) -> bool {
+        matches!(self, SwapState::Preparing | SwapState::InFlight | SwapState::Ending(_))
+    }
+}
+
+/// One pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullState {
+    /// Under way: bytes done, bytes known of.
+    Pulling(u64, u64),
+    /// On the node.
+    Done,
+    /// Failed, and why.
+    Failed(String),
+}
+
+/// The proof that no pod was disturbed, so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// Pods compared.
+    pub checked: usize,
+    /// Of these, undisturbed.
+    pub undisturbed: usize,
+    /// The others.
+    pub disturbed: Vec<(NodeName, Disturbance)>,
+}
+
+/// A line of the run's story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When.
+    pub at: Timestamp,
+    /// How loud.
+    pub tone: Tone,
+    /// The node that it is about.
+    pub node: Option<NodeName>,
+    /// In words, fit to be shown.
+    pub text: String,
+}
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As planned.
+    Calm,
+    /// Worth a look.
+    Notice,
+    /// Something went wrong.
+    Alarm,
+}
+
+impl Run {
+    /// A run of `plan` of which nothing is known yet.
+    pub fn new(plan: Arc<Plan>) -> Run {
+        let mut swaps = Vec::new();
+        for (p, phase) in plan.phases.iter().enumerate() {
+            for (w, wave) in phase.waves.iter().enumerate() {
+                for (slot, swap) in wave.swaps.iter().enumerate() {
+                    swaps.push(SwapView {
+                        phase: p,
+                        wave: w,
+                        slot,
+                        id: swap.id.clone(),
+                        node: swap.node.clone(),
+                        state: SwapState::Waiting,
+                        begun: None,
+                        deadline_ms: swap.deadline_ms,
+                        stopping_at: None,
+                        step: None,
+                        healthy: Vec::new(),
+                        tx: None,
+                        why: String::new(),
+                        attempts: 0,
+                    });
+                }
+            }
+        }
+        let index = swaps.iter().enumerate().map(|(i, s)| (s.id.clone(), i)).collect();
+        let mut by_node: HashMap<NodeName, Vec<usize>> = HashMap::new();
+        for (i, s) in swaps.iter().enumerate() {
+            by_node.entry(s.node.clone()).or_default().push(i);
+        }
+        Run {
+            cluster: plan.cluster.name.clone(),
+            plan,
+            id: None,
+            operator: String::new(),
+            engine: None,
+            started: None,
+            now: None,
+            events: 0,
+            state: RunState::Starting,
+            why: String::new(),
+            phase: None,
+            wave: None,
+            waves_done: BTreeMap::new(),
+            waves_begun: BTreeMap::new(),
+            phases_done: Vec::new(),
+            gate: None,
+            swaps,
+            pulls: BTreeMap::new(),
+            pods: Pods::default(),
+            downtimes: BTreeMap::new(),
+            pauses: Vec::new(),
+            ready: None,
+            log: VecDeque::new(),
+            index,
+            by_node,
+        }
+    }
+
+    /// The swap of this id.
+    pub fn swap(&self, id: &SwapId) -> Option<&SwapView> {
+        self.index.get(id).and_then(|&i| self.swaps.get(i))
+    }
+
+    /// The swaps of a node, in the plan's order.
+    pub fn swaps_of(&self, node: &NodeName) -> impl Iterator<Item = &SwapView> {
+        self.by_node.get(node).into_iter().flatten().filter_map(|&i| self.swaps.get(i))
+    }
+
+    /// The planned swap behind a view.
+    pub fn planned(&self, view: &SwapView) -> &Swap {
+        &self.plan.phases[view.phase].waves[view.wave].swaps[view.slot]
+    }
+
+    /// How many swaps are in a state that `pick` picks.
+    pub fn count(&self, pick: impl Fn(SwapState) -> bool) -> usize {
+        self.swaps.iter().filter(|s| pick(s.state)).count()
+    }
+
+    /// The swaps whose node may be in between.
+    pub fn in_flight(&self) -> impl Iterator<Item = &SwapView> {
+        self.swaps.iter().filter(|s| s.state.open())
+    }
+
+    /// Committed swaps over all swaps of one wave.
+    pub fn wave_progress(&self, phase: usize, wave: usize) -> (usize, usize) {
+        let mut progress = (0, 0);
+        for s in self.swaps.iter().filter(|s| s.phase == phase && s.wave == wave) {
+            progress.1 += 1;
+            progress.0 += usize::from(s.state == SwapState::Committed);
+        }
+        progress
+    }
+
+    /// Pulls done, failed and in all the plan's pulls.
+    pub fn pull_progress(&self) -> (usize, usize, usize) {
+        let all = self
+            .plan
+            .phases
+            .iter()
+            .filter(|p| p.kind == PhaseKind::Prefetch)
+            .flat_map(|p| &p.pulls)
+            .map(|p| p.images.len())
+            .sum();
+        let done = self.pulls.values().filter(|p| **p == PullState::Done).count();
+        let failed = self.pulls.values().filter(|p| matches!(p, PullState::Failed(_))).count();
+        (done, failed, all)
+    }
+
+    /// Whether it is over.
+    pub fn ended(&self) -> Option<Outcome> {
+        match self.state {
+            RunState::Ended(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+}
