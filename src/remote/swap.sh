@@ -414,8 +414,8 @@ run() {
         start_new || fail "the new $one did not start"
         step started "$one"
     done
-    [ -n "$verdict" ] || step waiting
-    calm
+    # Rolled back already: the old ones keep their policies.
+    [ -n "$verdict" ] || { step waiting && calm; }
     close_wire
 
     while
