@@ -70,11 +70,17 @@ impl Backend for Live {
 
     async fn attach(&self) -> Option<RunHandle> {
         let runs = runs::of_cluster(&self.global, &self.setup.profile.name).ok()?;
+        let mut newest = true;
         for run in runs {
             let Ok((folded, _)) = runs::fold(&run) else { continue };
-            // Without an engine, a run still matters when it left a node in between: that has to be seen and resumed.
+            if folded.events == 0 {
+                continue;
+            }
+            // Without an engine, a run still matters when it left a node in between, or when nothing came after it: that has
+            // to be seen, and resumed.
             let open = folded.in_flight().next().is_some();
-            if folded.ended().is_none() && (open || engine::ping(&run).await.is_ok()) {
+            let newest = std::mem::take(&mut newest);
+            if folded.ended().is_none() && (newest || open || engine::ping(&run).await.is_ok()) {
                 return Some(handle(&run, (*folded.plan).clone()));
             }
         }
@@ -89,10 +95,17 @@ impl Backend for Live {
         }
         Ok(())
     }
+
+    async fn engine(&self, run: &RunHandle) -> Option<bool> {
+        let state = places::state_dir(&self.global).ok()?;
+        let run = RunDir::find(&state, run.id.as_str()).ok()?;
+        Some(engine::ping(&run).await.is_ok())
+    }
 }
 
 /// A watcher's backend: it reads one journal. There is no way from it to a node or to a control socket.
 pub(super) struct Watching {
+    dir: RunDir,
     run: Mutex<Option<RunHandle>>,
     cluster: Cluster,
 }
@@ -100,7 +113,7 @@ pub(super) struct Watching {
 impl Watching {
     pub fn new(run: &RunDir, plan: Plan) -> Watching {
         let cluster = plan.cluster.clone();
-        Watching { run: Mutex::new(Some(handle(run, plan))), cluster }
+        Watching { dir: run.clone(), run: Mutex::new(Some(handle(run, plan))), cluster }
     }
 }
 
@@ -132,6 +145,10 @@ impl Backend for Watching {
 
     async fn command(&self, _: &RunHandle, _: Verb) -> Result<(), String> {
         Err("this is a watcher: it commands nothing".into())
+    }
+
+    async fn engine(&self, _: &RunHandle) -> Option<bool> {
+        self.dir.engine_lives()
     }
 }
 

@@ -20,6 +20,8 @@ use crate::inventory::Profile;
 use crate::journal::sha256_hex;
 use crate::plan::Plan;
 use jiff::Timestamp;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -198,6 +200,15 @@ impl RunDir {
         Ok((plan, sha256_hex(&bytes)))
     }
 
+    /// Whether the run's engine lives, as far as that can be told without asking it: by the process that its lock names. `None`
+    /// when no engine ever had the run, or the last one's machine is another.
+    pub fn engine_lives(&self) -> Option<bool> {
+        let line = read(&self.lock_path()).ok()?;
+        let pid = Pid::from_raw(holder(&String::from_utf8_lossy(&line), &host())?)?;
+        // Another user's process is refused to us, but it is there.
+        Some(!matches!(test_kill_process(pid), Err(Errno::SRCH)))
+    }
+
     pub(super) fn lock_path(&self) -> PathBuf {
         self.path.join("lock")
     }
@@ -282,4 +293,26 @@ fn operator() -> String {
 /// This machine's name.
 pub(super) fn host() -> String {
     clean(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// The process of the line that an engine leaves in its lock ([`super::lock`]), if it is one of this machine's.
+fn holder(line: &str, host: &str) -> Option<i32> {
+    let (_, rest) = line.split_once(", process ")?;
+    let (pid, rest) = rest.split_once(" on ")?;
+    let (on, _) = rest.split_once(" since ")?;
+    (on == host).then(|| pid.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_names_a_process_of_this_machine_or_none() {
+        let line = |pid, on: &str| format!("run r1, process {pid} on {on} since 2026-11-25T00:00:00Z, by satoru");
+        assert_eq!(holder(&line(42, "vm"), "vm"), Some(42));
+        assert_eq!(holder(&line(42, "other"), "vm"), None);
+        assert_eq!(holder("nonsense", "vm"), None);
+        assert_eq!(holder("", "vm"), None);
+    }
 }

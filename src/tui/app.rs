@@ -152,6 +152,8 @@ pub struct RunView {
     pub sent: Option<Verb>,
     /// The journal cannot be followed any further although the run has not ended.
     pub lost: bool,
+    /// No engine has the run although it has not ended.
+    pub orphaned: bool,
     /// Log lines that the tail is scrolled up by.
     pub back: usize,
     /// The cluster was observed after the run had ended: what was seen then is truer than what was done.
@@ -249,6 +251,11 @@ impl App {
         self.run.as_ref().filter(|r| r.run.ended().is_none())
     }
 
+    /// Whether the run has not ended, and no engine has it.
+    pub fn orphaned(&self) -> bool {
+        self.live().is_some_and(|r| r.orphaned)
+    }
+
     /// Whether something on the screen moves by itself with the clock.
     pub fn moving(&self) -> bool {
         self.sight.looking || self.live().is_some_and(|r| !r.lost)
@@ -268,12 +275,15 @@ impl App {
         let state = self.run.as_ref().map(|r| r.run.state);
         let yes = |ok: bool, why| (!ok).then_some(why);
         match command {
+            Command::Pause | Command::Abort if self.orphaned() => {
+                Some("no engine has this run: resume it first, the new engine can be told")
+            }
             Command::Pause => yes(
                 matches!(state, Some(RunState::Running | RunState::Starting)),
                 "there is nothing to pause: the run is not running",
             ),
             Command::Resume => yes(
-                matches!(state, Some(RunState::Paused(_) | RunState::Pausing)),
+                matches!(state, Some(RunState::Paused(_) | RunState::Pausing)) || self.orphaned(),
                 "there is nothing to resume: the run is not paused",
             ),
             Command::Abort => yes(

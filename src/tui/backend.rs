@@ -39,6 +39,9 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// When the engine could not be told.
     async fn command(&self, run: &RunHandle, verb: Verb) -> Result<(), String>;
+
+    /// Whether the run's engine lives; `None` when that cannot be told from here.
+    async fn engine(&self, run: &RunHandle) -> Option<bool>;
 }
 
 /// A run that the cockpit is attached to.

@@ -29,6 +29,12 @@ const FRAME: Duration = Duration::from_millis(33);
 /// How long leaving waits for starts and commands on their way.
 const ERRANDS: Duration = Duration::from_secs(3);
 
+/// Between two looks for the run's engine.
+const PULSE: Duration = Duration::from_secs(2);
+
+/// An engine that needs longer than this to answer is not called dead.
+const PULSE_LIMIT: Duration = Duration::from_secs(5);
+
 /// Records folded between two looks at the keyboard.
 const BATCH: usize = 512;
 
@@ -255,15 +261,23 @@ impl Driver {
     fn follow(&mut self, mut handle: RunHandle) -> Begun {
         let mut records = std::mem::replace(&mut handle.records, mpsc::channel(1).1);
         let (id, sender) = (handle.id.clone(), self.sender.clone());
-        self.spawn(async move {
-            let mut batch = Vec::with_capacity(BATCH);
-            while records.recv_many(&mut batch, BATCH).await > 0 {
-                tell(&sender, Msg::Records(id.clone(), std::mem::take(&mut batch))).await;
-            }
-            tell(&sender, Msg::RecordsEnded(id)).await;
-        });
         let begun = Begun { id: handle.id.clone(), plan: handle.plan.clone() };
-        self.run = Some(Arc::new(handle));
+        let run = Arc::new(handle);
+        let pulse = feel(self.backend.clone(), run.clone(), sender.clone());
+        self.spawn(async move {
+            let forward = async {
+                let mut batch = Vec::with_capacity(BATCH);
+                while records.recv_many(&mut batch, BATCH).await > 0 {
+                    tell(&sender, Msg::Records(id.clone(), std::mem::take(&mut batch))).await;
+                }
+                tell(&sender, Msg::RecordsEnded(id)).await;
+            };
+            tokio::select! {
+                () = forward => {}
+                () = pulse => {}
+            }
+        });
+        self.run = Some(run);
         begun
     }
 }
@@ -273,6 +287,21 @@ impl Driver {
 fn wipe(terminal: &mut DefaultTerminal) -> std::io::Result<()> {
     let size = terminal.size()?;
     terminal.resize(Rect::new(0, 0, size.width, size.height))
+}
+
+/// Looks for the run's engine for as long as it is polled. Tells of a death only when two looks in a row find it: between an
+/// engine and the next there is a moment without one.
+async fn feel(backend: Arc<dyn Backend>, run: Arc<RunHandle>, sender: mpsc::Sender<Told>) {
+    let (mut told, mut before) = (true, true);
+    loop {
+        tokio::time::sleep(PULSE).await;
+        let Ok(Some(lives)) = tokio::time::timeout(PULSE_LIMIT, backend.engine(&run)).await else { continue };
+        if lives != told && (lives || !before) {
+            told = lives;
+            tell(&sender, Msg::Engine(run.id.clone(), lives)).await;
+        }
+        before = lives;
+    }
 }
 
 async fn deliver(backend: &dyn Backend, run: Option<Arc<RunHandle>>, verb: Verb) -> Result<(), String> {

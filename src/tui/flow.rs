@@ -4,7 +4,7 @@ use super::app::{App, PlanView, RunView, Screen};
 use super::msg::{Begun, Effect, Msg};
 use super::outline;
 use crate::fleet::{RunId, clean};
-use crate::journal::{Outcome, Record, Run, RunState, Tone, Verb};
+use crate::journal::{Event, Outcome, Record, Run, RunState, Tone, Verb};
 use crate::plan::Plan;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -63,6 +63,12 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
                 app.touch();
             }
         }
+        Msg::Engine(id, lives) => {
+            if let Some(view) = app.run.as_mut().filter(|v| v.id == id && v.orphaned == lives) {
+                view.orphaned = !lives;
+                app.touch();
+            }
+        }
         Msg::Commanded(verb, result) => {
             if let Err(why) = result {
                 if let Some(view) = &mut app.run {
@@ -108,7 +114,7 @@ fn tick(app: &mut App, now: Timestamp) {
 
 fn attach(app: &mut App, begun: Begun) {
     let run = Run::new(begun.plan);
-    app.run = Some(RunView { id: begun.id, run, sent: None, lost: false, back: 0, past: false });
+    app.run = Some(RunView { id: begun.id, run, sent: None, lost: false, orphaned: false, back: 0, past: false });
     app.over = None;
     app.screen = Screen::Run;
     app.touch();
@@ -120,6 +126,8 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
     let (was, lines) = (view.run.state, view.run.log.len());
     for record in records {
         view.run.apply(record);
+        // Whoever wrote that lives.
+        view.orphaned &= !matches!(record.event, Event::EngineStarted { .. });
     }
     if view.back > 0 {
         // Who reads the past keeps the place while the log grows.

@@ -28,6 +28,8 @@ pub enum Msg {
     Records(RunId, Vec<Record>),
     /// The journal of this run cannot be followed any further.
     RecordsEnded(RunId),
+    /// The run's engine was looked for: whether it lives.
+    Engine(RunId, bool),
     /// A command was delivered, or not.
     Commanded(Verb, Result<(), String>),
 }

@@ -82,6 +82,10 @@ impl Backend for Fake {
         });
         Ok(())
     }
+
+    async fn engine(&self, _: &RunHandle) -> Option<bool> {
+        Some(true)
+    }
 }
 
 /// Not a test of its own: the other tests run it in a terminal. Without [`PART`] it has nothing to do.

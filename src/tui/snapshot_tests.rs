@@ -173,6 +173,15 @@ fn run_paused_by_a_budget() {
 }
 
 #[test]
+fn run_whose_engine_is_gone() {
+    at_each_size("run-orphaned", |size| {
+        let mut app = midway(size);
+        update(&mut app, Msg::Engine(fixtures::run_id(), false));
+        app
+    });
+}
+
+#[test]
 fn run_abort_question() {
     at_each_size("run-abort", |size| {
         let mut app = midway(size);

@@ -295,6 +295,21 @@ fn records_of_another_run_are_passed_over_and_a_lost_journal_is_said() {
 }
 
 #[test]
+fn a_run_without_an_engine_says_so_and_can_be_resumed() {
+    let mut app = midway(Options::default());
+    assert!(app.hindrance(Command::Resume).is_some(), "it runs");
+    update(&mut app, Msg::Engine("another".parse().unwrap(), false));
+    assert!(!app.orphaned());
+    update(&mut app, Msg::Engine(fixtures::run_id(), false));
+    assert!(app.orphaned());
+    assert!(app.hindrance(Command::Pause).is_some_and(|why| why.contains("resume it first")));
+    assert!(app.hindrance(Command::Abort).is_some());
+    assert!(matches!(keys(&mut app, "c").as_slice(), [Effect::Command(_, Verb::Resume)]));
+    records(&mut app, [Event::EngineStarted { pid: 8, host: "vm".into(), resumed: true }]);
+    assert!(!app.orphaned(), "another engine has it");
+}
+
+#[test]
 fn the_help_shows_every_key_of_every_screen() {
     for screen in [Screen::Topology, Screen::Stage, Screen::Plan, Screen::Confirm, Screen::Run, Screen::Report] {
         let mut app = midway(Options::default());

@@ -3,7 +3,7 @@
 use super::super::app::{App, RunView};
 use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
-use super::super::widgets::{flight, heading, log, paint, phases, progress, state_badge};
+use super::super::widgets::{flight, heading, log, paint, phases, progress, view_badge};
 use crate::fleet::fold_names;
 use crate::journal::{Run, RunState, SwapState, Verb};
 use crate::plan::PhaseKind;
@@ -47,7 +47,7 @@ fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
     let run = &view.run;
     let now = app.run_now();
-    let (badge, style) = state_badge(t, run);
+    let (badge, style) = view_badge(t, view);
     let mut first = vec![Span::styled(badge, style), Span::raw("  "), Span::raw(where_it_is(run))];
     if let Some(verb) = view.sent {
         first.push(Span::styled(format!("  ({} sent…)", super::super::flow::word(verb)), t.busy));
@@ -56,7 +56,7 @@ fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     lines.extend(explanation(t, view, width));
     lines.push(bar_line(app, run, now, width.into()));
     lines.push(proof_line(t, run));
-    lines.push(gate_line(t, run, now, width.into()));
+    lines.push(gate_line(t, run, app.orphaned(), now, width.into()));
     lines
 }
 
@@ -79,6 +79,7 @@ fn explanation(t: &Theme, view: &RunView, width: u16) -> Vec<Line<'static>> {
             "the journal ends here and the run has not: this is its last state; `sonoba resume` goes on".to_owned(),
             t.alarm,
         ),
+        _ if view.orphaned => (no_engine(run), t.alarm),
         RunState::Pausing => (
             format!("{} will finish, nothing new starts", count(flying, "swap in flight", "swaps in flight")),
             t.notice,
@@ -101,6 +102,19 @@ fn explanation(t: &Theme, view: &RunView, width: u16) -> Vec<Line<'static>> {
     text::fit_lines(lines, 2, "lines in the log")
 }
 
+/// What it means that no engine has the run. The nodes need none to be safe.
+fn no_engine(run: &Run) -> String {
+    let was = super::super::widgets::state_word(run);
+    match run.in_flight().count() {
+        0 => format!("the engine is gone, the run was {was}: no node is in between; resume starts another engine"),
+        n => format!(
+            "the engine is gone, the run was {was}: {} without a verdict, which the node rolls back by itself; \
+             resume starts another engine",
+            count(n, "swap stands", "swaps stand")
+        ),
+    }
+}
+
 fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static> {
     let t = &app.theme;
     let total = run.swaps.len();
@@ -108,7 +122,7 @@ fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static>
     let bad = run.count(|s| matches!(s, SwapState::RolledBack | SwapState::Failed));
     let percent = (done * 100).checked_div(total).unwrap_or(0);
     let mut words = format!(" {done}/{total} swaps  {percent}%");
-    if run.ended().is_none() {
+    if run.ended().is_none() && !app.orphaned() {
         words.push_str(&left_words(run, now, done + bad));
     }
     let elapsed = run.started.map_or(String::new(), |at| format!("  {} so far", span(flight::millis(at, now))));
@@ -157,9 +171,10 @@ fn proof_line(t: &Theme, run: &Run) -> Line<'static> {
     ])
 }
 
-fn gate_line(t: &Theme, run: &Run, now: Timestamp, width: usize) -> Line<'static> {
+fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize) -> Line<'static> {
     let Some((gate, why, since, ms)) = &run.gate else {
         let words = match run.state {
+            _ if orphaned => "no gate is waited for: nobody is there to wait",
             RunState::Running if run.in_flight().next().is_some() => "no gate: swaps are under way",
             RunState::Running if pulling(run) => "images are pulled first; nothing restarts yet",
             _ => "no gate is waited for",

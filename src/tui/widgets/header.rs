@@ -3,7 +3,7 @@
 use super::super::app::{App, Screen};
 use super::super::lens;
 use super::super::text::{count, fit_line, span};
-use super::{paint, state_badge};
+use super::{paint, view_badge};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -63,7 +63,7 @@ fn badges(app: &App) -> Line<'static> {
     }
     match &app.run {
         Some(view) => {
-            let (badge, style) = state_badge(t, &view.run);
+            let (badge, style) = view_badge(t, view);
             spans.push(Span::styled(format!("{badge} "), style));
         }
         None => spans.push(Span::styled("no run ", t.dim)),

@@ -66,6 +66,14 @@ pub fn state_word(run: &Run) -> &'static str {
     }
 }
 
+/// The state of the run that the cockpit is attached to: as [`state_badge`], but for a run that no engine has.
+pub fn view_badge(theme: &Theme, view: &super::app::RunView) -> (String, Style) {
+    if view.orphaned && view.run.ended().is_none() {
+        return ("✗ NO ENGINE".into(), theme.alarm);
+    }
+    state_badge(theme, &view.run)
+}
+
 /// The run's state: glyph, word and colour.
 pub fn state_badge(theme: &Theme, run: &Run) -> (String, Style) {
     let (glyph, style) = match run.state {
@@ -84,7 +92,7 @@ pub fn state_badge(theme: &Theme, run: &Run) -> (String, Style) {
 /// The run in one line, for the map.
 pub fn run_strip(theme: &Theme, app: &super::app::App, view: &super::app::RunView, width: u16) -> Line<'static> {
     let run = &view.run;
-    let (badge, style) = state_badge(theme, run);
+    let (badge, style) = view_badge(theme, view);
     let done = run.count(|s| s == SwapState::Committed);
     let mut spans = vec![Span::styled(badge, style), "  ".into()];
     spans.extend(progress::bar(theme, done, run.swaps.len(), usize::from(width / 4), theme.good));
