@@ -85,6 +85,8 @@ pub(super) struct PlanArgs {
     /// Only workers with one of these roles
     #[arg(long, value_name = "SELECT")]
     pub role: Option<String>,
+    #[command(flatten)]
+    pub leave_out: LeaveOut,
     /// Nodes in the canary wave [default: the profile's]
     #[arg(long, value_name = "N")]
     pub canary: Option<usize>,
@@ -100,6 +102,17 @@ pub(super) struct PlanArgs {
     /// Print the plan as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Who is left out by decision.
+#[derive(Debug, Default, Args)]
+pub(super) struct LeaveOut {
+    /// Leave these nodes out, for instance rack0-cs1,rack3-ss[1-4]; the plan lists them
+    #[arg(long, value_name = "SELECT")]
+    pub exclude: Option<String>,
+    /// Leave out every node that is down or has an unfinished swap; the plan lists them
+    #[arg(long)]
+    pub exclude_unreachable: bool,
 }
 
 #[derive(Debug, Args)]

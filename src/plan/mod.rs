@@ -27,6 +27,7 @@ mod samples;
 pub use make::make;
 pub use moved::moved;
 pub use render::render;
+pub use select::unfit;
 pub use settings::Settings;
 pub use stage::{Release, Scope, Stage};
 pub use types::{

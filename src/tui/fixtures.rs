@@ -178,6 +178,8 @@ pub fn plan() -> Plan {
         format: FORMAT,
         created: start(),
         release: Some("1.36.2".into()),
+        rollback_of: None,
+        excluded: Vec::new(),
         bumps: Component::ALL.into_iter().map(|c| Bump { component: c, to: image(c, true) }).collect(),
         limits: limits(),
         budget: budget(),
