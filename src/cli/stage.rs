@@ -97,6 +97,13 @@ fn scope(args: &PlanArgs, cluster: &Cluster) -> Result<Scope, Failure> {
     leave_out(scope, &args.leave_out, cluster)
 }
 
+/// The scope of these nodes alone; of every node where none are named.
+pub(super) fn scope_of(nodes: Option<&str>, leave: &LeaveOut, cluster: &Cluster) -> Result<Scope, Failure> {
+    let known: BTreeSet<&NodeName> = cluster.nodes.keys().collect();
+    let scope = Scope { nodes: select("--nodes", "node", nodes, &known)?, ..Scope::default() };
+    leave_out(scope, leave, cluster)
+}
+
 fn leave_out(mut scope: Scope, leave: &LeaveOut, cluster: &Cluster) -> Result<Scope, Failure> {
     let known: BTreeSet<&NodeName> = cluster.nodes.keys().collect();
     let mut out: BTreeSet<NodeName> =

@@ -4,7 +4,7 @@ use super::event::{Outcome, PauseReason, Step, Verdict};
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A run, as its journal tells it so far.
@@ -303,6 +303,13 @@ impl Run {
         let done = self.pulls.values().filter(|p| **p == PullState::Done).count();
         let failed = self.pulls.values().filter(|p| matches!(p, PullState::Failed(_))).count();
         (done, failed, all)
+    }
+
+    /// The swaps whose nodes are on the new version, as far as is known: those committed, and those that failed, of which only
+    /// a look at the node tells. What takes a run back begins with these.
+    pub fn done(&self) -> BTreeSet<SwapId> {
+        let done = self.swaps.iter().filter(|s| matches!(s.state, SwapState::Committed | SwapState::Failed));
+        done.map(|s| s.id.clone()).collect()
     }
 
     /// Whether it is over.
