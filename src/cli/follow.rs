@@ -134,7 +134,7 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
 /// What can be done about what a run left, a line each.
 fn next_words(run: &Run) -> String {
     match &run.id {
-        Some(id) if !run.done().is_empty() => {
+        Some(id) if run.has_done() => {
             format!("\ntake back what it did: sonoba rollback {id}\nor go on from here with a new plan: sonoba plan")
         }
         _ => String::new(),

@@ -176,7 +176,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
         Chain::Ok => ("ok", None),
         Chain::Broken { line } => ("broken", Some(line)),
     };
-    let which = which(run);
+    let which = run.which();
     Report {
         run: run.id.as_ref().map(ToString::to_string).unwrap_or_default(),
         cluster: run.cluster.to_string(),
@@ -228,24 +228,26 @@ fn outcome(run: &Run) -> &'static str {
     }
 }
 
-/// Which of the run's nodes is which.
-fn which(run: &Run) -> NodeLists {
-    let all: BTreeSet<&NodeName> = run.swaps.iter().map(|s| &s.node).collect();
-    let mut lists = NodeLists::default();
-    for node in all {
-        let committed = run.swaps_of(node).filter(|s| s.state == SwapState::Committed).count();
-        let list = if run.swaps_of(node).any(|s| s.state == SwapState::Failed) {
-            &mut lists.failed
-        } else if committed == run.swaps_of(node).count() {
-            &mut lists.new
-        } else if committed > 0 {
-            &mut lists.partly
-        } else {
-            &mut lists.old
-        };
-        list.push(node.clone());
+impl Run {
+    /// Which of the plan's nodes is which.
+    pub fn which(&self) -> NodeLists {
+        let all: BTreeSet<&NodeName> = self.swaps.iter().map(|s| &s.node).collect();
+        let mut lists = NodeLists::default();
+        for node in all {
+            let committed = self.swaps_of(node).filter(|s| s.state == SwapState::Committed).count();
+            let list = if self.swaps_of(node).any(|s| s.state == SwapState::Failed) {
+                &mut lists.failed
+            } else if committed == self.swaps_of(node).count() {
+                &mut lists.new
+            } else if committed > 0 {
+                &mut lists.partly
+            } else {
+                &mut lists.old
+            };
+            list.push(node.clone());
+        }
+        lists
     }
-    lists
 }
 
 fn exception(swap: &super::SwapView) -> Option<Exception> {

@@ -147,6 +147,10 @@ impl SwapState {
     pub fn open(self) -> bool {
         matches!(self, SwapState::Preparing | SwapState::InFlight | SwapState::Ending(_))
     }
+
+    fn done(self) -> bool {
+        matches!(self, SwapState::Committed | SwapState::Failed)
+    }
 }
 
 /// One pull.
@@ -308,8 +312,12 @@ impl Run {
     /// The swaps whose nodes are on the new version, as far as is known: those committed, and those that failed, of which only
     /// a look at the node tells. What takes a run back begins with these.
     pub fn done(&self) -> BTreeSet<SwapId> {
-        let done = self.swaps.iter().filter(|s| matches!(s.state, SwapState::Committed | SwapState::Failed));
-        done.map(|s| s.id.clone()).collect()
+        self.swaps.iter().filter(|s| s.state.done()).map(|s| s.id.clone()).collect()
+    }
+
+    /// Whether there is one of these.
+    pub fn has_done(&self) -> bool {
+        self.swaps.iter().any(|s| s.state.done())
     }
 
     /// Whether it is over.

@@ -43,15 +43,13 @@ fn what_is_broken_is_refused_until_it_is_left_out_by_decision() {
             s.scope.exclude = unfit(c, &s.scope);
         })
     };
-    let not_ready = |n: &mut Node| n.ready = false;
-    let gone = |n: &mut Node| n.reachable = Some(false);
-    let open = |n: &mut Node| n.leftovers.extend(["kubelet.sonoba-prev".parse().unwrap()]);
-    let changes: [(&str, &dyn Fn(&mut Node)); 3] =
-        [("node-not-ready", &not_ready), ("node-unreachable", &gone), ("left-over", &open)];
-    for (code, change) in changes {
+    let refused_until_left_out = |code: &str, change: &dyn Fn(&mut Node)| {
         assert_eq!(found(|c, _| change(node(c, "rack0-cs1"))), one(Error, code, 1));
         assert_eq!(left_out(change), one(Info, "excluded", 1), "{code}");
-    }
+    };
+    refused_until_left_out("node-not-ready", &|n| n.ready = false);
+    refused_until_left_out("node-unreachable", &|n| n.reachable = Some(false));
+    refused_until_left_out("left-over", &|n| n.leftovers.extend(["kubelet.sonoba-prev".parse().unwrap()]));
     let left_over = |name: &str| found(|c, _| node(c, "rack0-cs1").leftovers.extend([name.parse().unwrap()]));
     assert_eq!(left_over("kubelet.sonoba-next"), one(Warning, "left-over", 1));
     let missing = found(|c, _| drop(node(c, "rack0-cs1").components.remove(&Component::KubeProxy)));
