@@ -124,7 +124,7 @@ fn a_missing_or_foreign_plan_is_refused_before_anything_is_asked() {
 #[test]
 fn an_unknown_run_is_named() {
     let home = Home::new();
-    for verb in ["pause", "resume", "abort", "report", "watch"] {
+    for verb in ["pause", "resume", "abort", "rollback", "report", "watch"] {
         let error = home.fails(1, &[verb, "no-such-run"]);
         assert!(error.contains("no-such-run"), "{verb}: {error}");
         home.fails(1, &[verb]);

@@ -206,3 +206,118 @@ fn the_doctor_finds_a_simulated_cluster_well() {
     assert!(told.contains("nodes over SSH: 7 of 7 answer"), "{told}");
     assert!(!told.contains("BAD"), "{told}");
 }
+
+/// What every node of the cluster runs, as `NODE/COMPONENT` to image.
+fn images(lab: &Lab) -> std::collections::BTreeMap<String, String> {
+    let plan: Value = serde_json::from_str(&lab.done(&["plan", "--release", "1.36.2", "--json"])).unwrap();
+    let nodes = plan["cluster"]["nodes"].as_object().unwrap();
+    let running = |(node, seen): (&String, &Value)| {
+        let components = seen["components"].as_object().unwrap().clone();
+        components.into_iter().map(|(c, r)| (format!("{node}/{c}"), r["image"].as_str().unwrap().to_owned())).collect()
+    };
+    nodes.iter().flat_map(|node| -> Vec<(String, String)> { running(node) }).collect()
+}
+
+#[test]
+fn what_an_aborted_run_did_is_taken_back_and_no_pod_notices() {
+    let lab = Lab::start(&SMALL);
+    let before = images(&lab);
+    lab.done(&["plan", "--release", "1.36.2", "-o", "plan.json"]);
+    let told: Value = serde_json::from_str(&lab.done(&["apply", "plan.json", "--yes", "--detach", "--json"])).unwrap();
+    let run = told["run"].as_str().unwrap();
+    // In the middle of the workers: all masters are new.
+    lab.wait("in the middle", |r| r["nodes"]["new"].as_u64() > Some(6));
+    let live = lab.sonoba(&["rollback", run, "--yes"]);
+    assert_eq!(live.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&live.stderr).into_owned();
+    assert!(said.contains("has not ended: abort it first (sonoba abort"), "{said}");
+    assert!(lab.done(&["abort", run]).contains(&format!("sonoba rollback {run}")));
+    let report = lab.wait("aborted", |r| r["outcome"] == "aborted");
+    let of = |list: &str| report["which"][list].as_array().unwrap().len();
+    assert_eq!(of("new") + of("partly") + of("old") + of("failed"), 23, "{report:#}");
+    assert!(of("new") > 6 && of("old") > 0, "{report:#}");
+    let mixed = images(&lab);
+    assert_ne!(mixed, before);
+    for node in report["which"]["old"].as_array().unwrap() {
+        let of_node = |(place, image): (&String, &String)| {
+            !place.starts_with(&format!("{}/", node.as_str().unwrap())) || before[place] == *image
+        };
+        assert!(mixed.iter().all(of_node), "{node} is old: {mixed:#?}");
+    }
+
+    let taken = lab.sonoba(&["rollback", run, "--yes"]);
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert_eq!(taken.status.code(), Some(0), "{said}{}", lab.engine_log());
+    assert!(said.contains(&format!("rollback of run {run}")), "the preview: {said}");
+    let report = lab.report();
+    assert_eq!((&report["outcome"], &report["rollback_of"]), (&"rolled-back".into(), &run.into()), "{report:#}");
+    assert_eq!(report["pods"]["disturbed"], 0, "{report:#}");
+    assert_eq!(report["journal"]["chain"], "ok");
+    assert_eq!(images(&lab), before);
+    assert!(lab.done(&["runs"]).contains(&format!("rollback of {run}")));
+
+    // Said once more by habit, it would go up again.
+    let again = lab.sonoba(&["rollback", "--yes"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(lab.done(&["rollback", run, "--yes"]).contains("nothing to do"));
+}
+
+#[test]
+fn an_etcd_minor_that_all_members_have_taken_has_no_way_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = dir.path().join("etcd.toml");
+    let release = |name: &str, kubernetes: &str, etcd: &str, rivers: &str| {
+        format!(
+            "[[release]]\nname = \"{name}\"\nkubernetes = \"ghcr.io/cybozu/kubernetes:{kubernetes}\"\n\
+             etcd = \"ghcr.io/cybozu/etcd:{etcd}\"\nrivers = \"ghcr.io/cybozu-go/cke-tools:{rivers}\"\n"
+        )
+    };
+    let text =
+        release("1.35.6", "1.35.6.1", "3.5.21.1", "1.35.0") + &release("1.36.2", "1.36.2.1", "3.6.11.1", "1.36.0");
+    std::fs::write(&scenario, text).unwrap();
+    let size = ["--nodes", "4", "--racks", "2", "--speed", "20", "--scenario", scenario.to_str().unwrap()];
+    let lab = Lab::start(&size);
+    let before = images(&lab);
+    let preview = lab.done(&["plan", "--release", "1.36.2", "-o", "plan.json"]);
+    assert!(preview.contains("! point of no return after") && preview.contains("1 point of no return"), "{preview}");
+    lab.done(&["apply", "plan.json", "--yes"]);
+
+    let one = lab.done(&["rollback", "--nodes", "rack0-cs1", "-o", "one.json"]);
+    assert!(one.contains("Plan: 1 node, 1 swap"), "{one}");
+    let preview = lab.done(&["rollback", "-o", "back.json"]);
+    assert!(preview.contains("no-return: etcd stays on 3.6.11.1"), "{preview}");
+    assert!(preview.contains("apiserver-back"), "{preview}");
+    assert!(!preview.contains("~ etcd "), "{preview}");
+    lab.done(&["apply", "back.json", "--yes"]);
+    let report = lab.report();
+    assert_eq!(report["outcome"], "rolled-back", "{report:#}");
+    assert_eq!(report["pods"]["disturbed"], 0, "{report:#}");
+    for (place, image) in images(&lab) {
+        let stays = place.ends_with("/etcd");
+        let was = if stays { "ghcr.io/cybozu/etcd:3.6.11.1" } else { before[&place].as_str() };
+        assert_eq!(image, was, "{place}");
+    }
+}
+
+#[test]
+fn a_node_that_is_down_is_left_out_by_decision_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = dir.path().join("down.toml");
+    std::fs::write(&scenario, "[[fault]]\nnode = \"rack1-cs1\"\nkind = \"not-ready\"\n").unwrap();
+    let lab = Lab::start(&["--nodes", "4", "--racks", "2", "--scenario", scenario.to_str().unwrap()]);
+    let until = Instant::now() + Duration::from_secs(60);
+    let refused = loop {
+        let plan = lab.sonoba(&["plan", "--release", "1.36.2"]);
+        if plan.status.code() == Some(3) {
+            break String::from_utf8_lossy(&plan.stdout).into_owned();
+        }
+        assert!(Instant::now() < until, "the node never becomes NotReady");
+    };
+    assert!(refused.contains("node-not-ready") && refused.contains("--exclude rack1-cs1"), "{refused}");
+    let plan: Value =
+        serde_json::from_str(&lab.done(&["plan", "--release", "1.36.2", "--exclude", "rack1-cs1", "--json"])).unwrap();
+    assert_eq!(plan["excluded"], serde_json::json!(["rack1-cs1"]));
+    let text = lab.done(&["plan", "--release", "1.36.2", "--exclude-unreachable"]);
+    assert!(text.contains("excluded: left out by decision") && text.contains("1 node: rack1-cs1"), "{text}");
+    assert_eq!(lab.sonoba(&["plan", "--release", "1.36.2", "--exclude", "rack9-cs1"]).status.code(), Some(2));
+}

@@ -13,7 +13,7 @@ use std::io::{BufRead, IsTerminal, Write};
 pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure> {
     let plan = plan_file::load(&args.plan)?;
     let setup = Setup::load(global)?;
-    let shown = args.plan.display();
+    let shown = args.plan.display().to_string();
     if plan.cluster.name != setup.profile.name {
         return Err(Failure::refused(format!(
             "plan {shown} is for cluster {}, the profile {} is of {}; give --profile or --cluster",
@@ -22,9 +22,9 @@ pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure
             setup.profile.name
         )));
     }
-    refuse_errors(&plan, &shown.to_string())?;
+    refuse_errors(&plan, &shown)?;
     let ports = setup.ports().await?;
-    refuse_moved(&plan, &setup.observe(&ports).await?, &shown.to_string())?;
+    refuse_moved(&plan, &setup.observe(&ports).await?, &shown)?;
     drop(ports);
     if plan.swaps().next().is_none() {
         say::out("nothing to do: every component is as the plan wants it");
@@ -33,12 +33,23 @@ pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure
     if !args.yes {
         ask(&plan)?;
     }
+    start(global, &setup, &plan, args.detach, args.json).await
+}
+
+/// Starts an engine on a plan that was read and agreed to, and follows its run unless it is left to itself.
+pub(super) async fn start(
+    global: &Global,
+    setup: &Setup,
+    plan: &Plan,
+    detach: bool,
+    json: bool,
+) -> Result<(), Failure> {
     let state = places::state_dir(global)?;
-    let run = RunDir::create(&state, &plan, &setup.profile).map_err(Failure::failed)?;
+    let run = RunDir::create(&state, plan, &setup.profile).map_err(Failure::failed)?;
     let pid = engine::start(&run).await.map_err(Failure::failed)?;
     let id = run.id();
-    if args.detach {
-        if args.json {
+    if detach {
+        if json {
             let told = serde_json::json!({"run": id, "dir": run.path(), "engine": pid});
             say::out(told);
         } else {
@@ -47,21 +58,29 @@ pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure
         return Ok(());
     }
     say::err(format!("run {id} has begun (engine {pid}); Ctrl-C pauses it, closing this terminal does not"));
-    follow(&run, Manner { json: args.json, commands: true }).await
+    follow(&run, Manner { json, commands: true }).await
 }
 
 fn refuse_errors(plan: &Plan, shown: &str) -> Result<(), Failure> {
-    if !plan.refused() {
-        return Ok(());
+    match errors(plan) {
+        Some(errors) => Err(Failure::refused(format!(
+            "plan {shown} has errors:{errors}\nmend them and make the plan anew with: {}",
+            anew(plan)
+        ))),
+        None => Ok(()),
     }
-    let mut text = format!("plan {shown} has errors:");
+}
+
+/// The findings that refuse a plan, each with its mend on a line of its own; `None` where it is not refused.
+pub(super) fn errors(plan: &Plan) -> Option<String> {
+    let mut text = String::new();
     for finding in plan.findings.iter().filter(|f| f.severity == Severity::Error) {
         text += &format!("\n  {}: {}", clean(&finding.code), clean(&finding.text));
         if !finding.mend.is_empty() {
             text += &format!("\n    mend: {}", clean(&finding.mend));
         }
     }
-    Err(Failure::refused(text + "\nmend them and make the plan anew with: sonoba plan"))
+    plan.refused().then_some(text)
 }
 
 fn refuse_moved(plan: &Plan, now: &crate::fleet::Cluster, shown: &str) -> Result<(), Failure> {
@@ -73,11 +92,16 @@ fn refuse_moved(plan: &Plan, now: &crate::fleet::Cluster, shown: &str) -> Result
     for line in &moved {
         text += &format!("\n  {}", clean(line));
     }
-    Err(Failure::refused(text + "\nmake the plan anew with: sonoba plan, and look at it again"))
+    Err(Failure::refused(format!("{text}\nmake the plan anew with: {}, and look at it again", anew(plan))))
+}
+
+/// What makes such a plan.
+fn anew(plan: &Plan) -> String {
+    plan.rollback_of.as_ref().map_or_else(|| "sonoba plan".into(), |run| format!("sonoba rollback {run}"))
 }
 
 /// Shows the plan and asks for the cluster's name: what is typed by heart is meant.
-fn ask(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn ask(plan: &Plan) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage("there is no terminal to ask on; look at the plan and give --yes"));
     }

@@ -45,6 +45,8 @@ pub(super) enum Command {
     Resume(RunArg),
     /// Start nothing new, roll back what is not committed, end the run
     Abort(RunArg),
+    /// Take back what a run did that has ended: a plan of its own, in the inverse order, and a run of its own
+    Rollback(RollbackArgs),
     /// Watch a run as it happens, read-only
     Watch(RunArg),
     /// What ran here
@@ -85,6 +87,8 @@ pub(super) struct PlanArgs {
     /// Only workers with one of these roles
     #[arg(long, value_name = "SELECT")]
     pub role: Option<String>,
+    #[command(flatten)]
+    pub leave_out: LeaveOut,
     /// Nodes in the canary wave [default: the profile's]
     #[arg(long, value_name = "N")]
     pub canary: Option<usize>,
@@ -102,6 +106,17 @@ pub(super) struct PlanArgs {
     pub json: bool,
 }
 
+/// Who is left out by decision.
+#[derive(Debug, Default, Args)]
+pub(super) struct LeaveOut {
+    /// Leave these nodes out, for instance rack0-cs1,rack3-ss[1-4]; the plan lists them
+    #[arg(long, value_name = "SELECT")]
+    pub exclude: Option<String>,
+    /// Leave out every node that is down or has an unfinished swap; the plan lists them
+    #[arg(long)]
+    pub exclude_unreachable: bool,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
     /// What `sonoba plan -o` wrote
@@ -114,6 +129,29 @@ pub(super) struct ApplyArgs {
     #[arg(long)]
     pub detach: bool,
     /// Print the run's events, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackArgs {
+    #[command(flatten)]
+    pub run: RunArg,
+    /// Only these nodes, for instance rack0-cs1,rack3-ss[1-4]
+    #[arg(long, value_name = "SELECT")]
+    pub nodes: Option<String>,
+    #[command(flatten)]
+    pub leave_out: LeaveOut,
+    /// Only write the plan here, for `sonoba apply`
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["yes", "detach"])]
+    pub output: Option<PathBuf>,
+    /// Do not ask; warnings count as acknowledged
+    #[arg(long)]
+    pub yes: bool,
+    /// Start the run and leave it to its engine
+    #[arg(long)]
+    pub detach: bool,
+    /// Print the run's events, one JSON object a line; with --output the plan
     #[arg(long)]
     pub json: bool,
 }

@@ -24,7 +24,10 @@ pub(super) async fn run(global: &Global, arg: &RunArg, verb: Verb) -> Result<(),
             say::out(format!("{id}: its engine was gone; engine {pid} takes it up; watch it with: sonoba watch {id}"));
         }
         (Verb::Abort, _) => {
-            say::out(format!("{id}: what is not committed rolls back, then the run ends; see: sonoba report {id}"));
+            say::out(format!(
+                "{id}: what is not committed rolls back, then the run ends; which node is which: sonoba report {id}; \
+                 what is committed goes back with: sonoba rollback {id}"
+            ));
         }
     }
     Ok(())

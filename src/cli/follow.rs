@@ -110,13 +110,15 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
     match end {
         End::Ended(Outcome::Completed | Outcome::RolledBack) => Ok(()),
         End::Ended(Outcome::Aborted) => {
-            Err(Failure::stopped(format!("run {id} was aborted{why}\nwhich node is which: sonoba report {id}")))
+            let next = next_words(folded);
+            Err(Failure::stopped(format!("run {id} was aborted{why}\nwhich node is which: sonoba report {id}{next}")))
         }
         End::Ended(Outcome::Paused) | End::Paused => Err(Failure::stopped(format!(
             "run {id} stands paused{why}\ngo on with: sonoba resume {id}\nor end it with: sonoba abort {id}"
         ))),
         End::Ended(Outcome::Failed) => {
-            Err(Failure::failed(format!("run {id} failed{why}\nwhich node is which: sonoba report {id}")))
+            let next = next_words(folded);
+            Err(Failure::failed(format!("run {id} failed{why}\nwhich node is which: sonoba report {id}{next}")))
         }
         End::Dead => Err(Failure::failed(format!(
             "the engine of run {id} is gone; nodes that it left in between go back to the old by themselves\nits log: {}\ngo on with: sonoba resume {id}",
@@ -126,6 +128,16 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
             "the journal of run {id} cannot be followed any more: {}",
             run.journal().display()
         ))),
+    }
+}
+
+/// What can be done about what a run left, a line each.
+fn next_words(run: &Run) -> String {
+    match &run.id {
+        Some(id) if run.has_done() => {
+            format!("\ntake back what it did: sonoba rollback {id}\nor go on from here with a new plan: sonoba plan")
+        }
+        _ => String::new(),
     }
 }
 

@@ -16,6 +16,7 @@ mod plan;
 mod plan_file;
 mod progress;
 mod report;
+mod rollback;
 mod runs;
 #[cfg(test)]
 mod samples;
@@ -76,6 +77,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Pause(run) => command::run(&global, &run, Verb::Pause).await,
         Command::Resume(run) => command::run(&global, &run, Verb::Resume).await,
         Command::Abort(run) => command::run(&global, &run, Verb::Abort).await,
+        Command::Rollback(args) => rollback::run(&global, &args).await,
         Command::Watch(run) => cockpit::watch(&global, &run).await,
         Command::Runs(args) => runs::list(&global, &args),
         Command::Report(args) => report::run(&global, &args),

@@ -3,6 +3,7 @@
 use super::args::{Format, Global, ReportArgs};
 use super::failure::Failure;
 use super::runs;
+use crate::fleet::{NodeName, fold_names};
 use crate::journal::{self, Report};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -29,14 +30,22 @@ pub(super) fn summary(report: &Report) -> String {
 }
 
 fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "run {} on {}: {}", r.run, r.cluster, r.outcome)?;
+    let back = r.rollback_of.as_ref().map(|of| format!(", the rollback of {of}")).unwrap_or_default();
+    writeln!(out, "run {}{back} on {}: {}", r.run, r.cluster, r.outcome)?;
     if !r.why.is_empty() {
         writeln!(out, "  why       {}", r.why)?;
     }
     let started = r.started.map(|at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default();
     writeln!(out, "  time      {:.1} s, begun {started} by {}", r.seconds, r.operator)?;
     let n = &r.nodes;
-    writeln!(out, "  nodes     {} of {} new, {} old, {} failed", n.new, n.total, n.old, n.failed)?;
+    let rollback = r.rollback_of.is_some();
+    let (new, old) = if rollback { ("back", "not back") } else { ("new", "old") };
+    writeln!(out, "  nodes     {} of {} {new}, {} {old}, {} failed", n.new, n.total, n.old, n.failed)?;
+    if n.new < n.total && r.outcome != "running" {
+        for (word, nodes) in r.which.words(rollback) {
+            writeln!(out, "            {word}: {}", fold_names(nodes.iter().map(NodeName::as_str)))?;
+        }
+    }
     let s = &r.swaps;
     write!(out, "  swaps     {} of {} committed", s.committed, s.planned)?;
     for (count, word) in [

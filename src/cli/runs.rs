@@ -57,6 +57,15 @@ pub(super) fn fold(run: &RunDir) -> Result<(Run, Chain), Failure> {
     Ok((folded, journal.chain))
 }
 
+/// Why it ended so, and of which run it is the rollback.
+fn why(r: &Report) -> String {
+    match &r.rollback_of {
+        Some(of) if r.why.is_empty() => format!("rollback of {of}"),
+        Some(of) => format!("rollback of {of}: {}", r.why),
+        None => r.why.clone(),
+    }
+}
+
 /// `sonoba runs`.
 pub(super) fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
     let state = places::state_dir(global)?;
@@ -89,7 +98,13 @@ pub(super) fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
         let new = format!("{}/{}", r.nodes.new, r.nodes.total);
         let row = format!(
             "{:<28} {:<12} {:<10} {:<16} {:>9} {:>9}  {}",
-            r.run, r.cluster, r.outcome, started, new, r.pods.disturbed, r.why
+            r.run,
+            r.cluster,
+            r.outcome,
+            started,
+            new,
+            r.pods.disturbed,
+            why(r)
         );
         writeln!(out, "{}", row.trim_end())?;
     }

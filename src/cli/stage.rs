@@ -1,10 +1,10 @@
 //! What `sonoba plan`'s flags stage.
 
-use super::args::PlanArgs;
+use super::args::{LeaveOut, PlanArgs};
 use super::failure::Failure;
 use crate::fleet::{Cluster, Component, Image, NodeName, RackName, RoleName, clean};
 use crate::inventory::Profile;
-use crate::plan::{Bump, Scope, Stage};
+use crate::plan::{self, Bump, Scope, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -88,11 +88,29 @@ fn scope(args: &PlanArgs, cluster: &Cluster) -> Result<Scope, Failure> {
     let nodes: BTreeSet<&NodeName> = cluster.nodes.keys().collect();
     let racks: BTreeSet<&RackName> = cluster.nodes.values().map(|n| &n.rack).collect();
     let roles: BTreeSet<&RoleName> = cluster.nodes.values().filter_map(|n| n.role.as_ref()).collect();
-    Ok(Scope {
+    let scope = Scope {
         nodes: select("--nodes", "node", args.nodes.as_deref(), &nodes)?,
         racks: select("--racks", "rack", args.racks.as_deref(), &racks)?,
         roles: select("--role", "role", args.role.as_deref(), &roles)?,
-    })
+        exclude: Vec::new(),
+    };
+    leave_out(scope, &args.leave_out, cluster)
+}
+
+/// The scope of these nodes alone; of every node where none are named.
+pub(super) fn scope_of(nodes: Option<&str>, leave: &LeaveOut, cluster: &Cluster) -> Result<Scope, Failure> {
+    let known: BTreeSet<&NodeName> = cluster.nodes.keys().collect();
+    let scope = Scope { nodes: select("--nodes", "node", nodes, &known)?, ..Scope::default() };
+    leave_out(scope, leave, cluster)
+}
+
+fn leave_out(mut scope: Scope, leave: &LeaveOut, cluster: &Cluster) -> Result<Scope, Failure> {
+    let known: BTreeSet<&NodeName> = cluster.nodes.keys().collect();
+    let mut out: BTreeSet<NodeName> =
+        if leave.exclude_unreachable { plan::unfit(cluster, &scope).into_iter().collect() } else { BTreeSet::new() };
+    out.extend(select("--exclude", "node", leave.exclude.as_deref(), &known)?);
+    scope.exclude = out.into_iter().collect();
+    Ok(scope)
 }
 
 /// Reads `a,b[1-3],c*` against what exists. A pattern that selects nothing is an error: a typing mistake must not

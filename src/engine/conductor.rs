@@ -272,7 +272,8 @@ pub(super) fn outcome(shared: &Shared) -> (Outcome, String) {
         let left: Vec<&NodeName> =
             run.swaps.iter().filter(|s| s.state != SwapState::Committed).map(|s| &s.node).collect();
         if left.is_empty() {
-            return (Outcome::Completed, String::new());
+            let back = run.plan.rollback_of.is_some();
+            return (if back { Outcome::RolledBack } else { Outcome::Completed }, String::new());
         }
         let names = fold_names(left.iter().map(|n| n.as_str()));
         let (count, all) = (left.len(), run.swaps.len());

@@ -192,7 +192,8 @@ impl Run {
                 self.state = RunState::Ended(*outcome);
                 self.why = clean(why);
                 self.gate = None;
-                let tone = if *outcome == Outcome::Completed { Tone::Calm } else { Tone::Alarm };
+                let calm = matches!(outcome, Outcome::Completed | Outcome::RolledBack);
+                let tone = if calm { Tone::Calm } else { Tone::Alarm };
                 self.say(at, tone, None, format!("run ended: {outcome:?} {why}").trim_end().to_owned());
             }
         }

@@ -19,6 +19,8 @@ pub use error::JournalError;
 pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
 pub use follower::Follower;
 pub use reader::{Journal, read, read_for};
-pub use report::{Downtime, Exception, JournalFacts, NodeCounts, Pause, PodCounts, Report, SwapCounts, report};
+pub use report::{
+    Downtime, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report, SwapCounts, report,
+};
 pub use run::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
 pub use writer::{Opened, Writer};

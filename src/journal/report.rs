@@ -1,7 +1,7 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
 use super::{Chain, Outcome, Run, RunState, SwapState};
-use crate::fleet::{Component, Disturbance, NodeName, SwapId};
+use crate::fleet::{Component, Disturbance, NodeName, RunId, SwapId, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,9 @@ pub struct Report {
     /// Why it ended or stands so, in words.
     #[serde(default)]
     pub why: String,
+    /// The run that it took back, where it was a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<RunId>,
     /// Who started it.
     #[serde(default)]
     pub operator: String,
@@ -29,6 +32,9 @@ pub struct Report {
     pub seconds: f64,
     /// Nodes that the plan touches.
     pub nodes: NodeCounts,
+    /// Which node is which.
+    #[serde(default)]
+    pub which: NodeLists,
     /// Swaps.
     pub swaps: SwapCounts,
     /// The proof.
@@ -55,6 +61,29 @@ pub struct NodeCounts {
     pub old: usize,
     /// A swap failed.
     pub failed: usize,
+}
+
+/// The nodes that the plan touches, by name. Each is in one list only; `partly` and `old` together are [`NodeCounts::old`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLists {
+    /// All their swaps are committed.
+    pub new: Vec<NodeName>,
+    /// Some of their swaps are committed: masters in the middle of a run.
+    pub partly: Vec<NodeName>,
+    /// None of their swaps is committed.
+    pub old: Vec<NodeName>,
+    /// A swap failed: only a look at them tells.
+    pub failed: Vec<NodeName>,
+}
+
+impl NodeLists {
+    /// The lists that are not empty, each with its word, for people. What a rollback calls new is what was there before.
+    pub fn words(&self, rollback: bool) -> Vec<(&'static str, &[NodeName])> {
+        let words = if rollback { ["back", "partly back", "not back"] } else { ["new", "partly new", "old"] };
+        let [new, partly, old] = words;
+        let lists = [(new, &self.new), (partly, &self.partly), (old, &self.old), ("failed", &self.failed)];
+        lists.into_iter().filter(|(_, nodes)| !nodes.is_empty()).map(|(word, nodes)| (word, nodes.as_slice())).collect()
+    }
 }
 
 /// Swaps by how they ended.
@@ -147,15 +176,23 @@ pub fn report(run: &Run, chain: Chain) -> Report {
         Chain::Ok => ("ok", None),
         Chain::Broken { line } => ("broken", Some(line)),
     };
+    let which = run.which();
     Report {
         run: run.id.as_ref().map(ToString::to_string).unwrap_or_default(),
         cluster: run.cluster.to_string(),
         outcome: outcome(run).to_owned(),
         why: run.why.clone(),
+        rollback_of: run.plan.rollback_of.clone(),
         operator: run.operator.clone(),
         started: run.started,
         seconds,
-        nodes: nodes(run),
+        nodes: NodeCounts {
+            total: which.new.len() + which.partly.len() + which.old.len() + which.failed.len(),
+            new: which.new.len(),
+            old: which.partly.len() + which.old.len(),
+            failed: which.failed.len(),
+        },
+        which,
         swaps: SwapCounts {
             planned: run.swaps.len(),
             committed: run.count(|s| s == SwapState::Committed),
@@ -191,19 +228,26 @@ fn outcome(run: &Run) -> &'static str {
     }
 }
 
-fn nodes(run: &Run) -> NodeCounts {
-    let all: BTreeSet<&NodeName> = run.swaps.iter().map(|s| &s.node).collect();
-    let mut counts = NodeCounts { total: all.len(), ..NodeCounts::default() };
-    for node in all {
-        if run.swaps_of(node).any(|s| s.state == SwapState::Failed) {
-            counts.failed += 1;
-        } else if run.swaps_of(node).all(|s| s.state == SwapState::Committed) {
-            counts.new += 1;
-        } else {
-            counts.old += 1;
+impl Run {
+    /// Which of the plan's nodes is which.
+    pub fn which(&self) -> NodeLists {
+        let all: BTreeSet<&NodeName> = self.swaps.iter().map(|s| &s.node).collect();
+        let mut lists = NodeLists::default();
+        for node in all {
+            let committed = self.swaps_of(node).filter(|s| s.state == SwapState::Committed).count();
+            let list = if self.swaps_of(node).any(|s| s.state == SwapState::Failed) {
+                &mut lists.failed
+            } else if committed == self.swaps_of(node).count() {
+                &mut lists.new
+            } else if committed > 0 {
+                &mut lists.partly
+            } else {
+                &mut lists.old
+            };
+            list.push(node.clone());
         }
+        lists
     }
-    counts
 }
 
 fn exception(swap: &super::SwapView) -> Option<Exception> {
@@ -245,6 +289,9 @@ impl Report {
             let by = escape(&self.operator);
             writeln!(out, "Started {started:.0} by {by}; took {}.\n", duration(self.seconds))?;
         }
+        if let Some(of) = &self.rollback_of {
+            writeln!(out, "It took back what run {of} did: new is what ran before that.\n")?;
+        }
         writeln!(out, "| | total | |\n| --- | ---: | --- |")?;
         writeln!(out, "| nodes | {} | {} new, {} old, {} failed |", nodes.total, nodes.new, nodes.old, nodes.failed)?;
         writeln!(
@@ -270,6 +317,12 @@ impl Report {
             writeln!(out, "\n## Disturbed pods\n")?;
             for (node, pod) in &pods.list {
                 writeln!(out, "- {node}: {} {:?}", escape(&pod.pod), pod.kind)?;
+            }
+        }
+        if nodes.new < nodes.total {
+            writeln!(out, "\n## Which node is which\n")?;
+            for (word, nodes) in self.which.words(self.rollback_of.is_some()) {
+                writeln!(out, "- {word}: {}", escape(&fold_names(nodes.iter().map(NodeName::as_str))))?;
             }
         }
         if !self.exceptions.is_empty() {

@@ -4,7 +4,7 @@ use super::event::{Outcome, PauseReason, Step, Verdict};
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A run, as its journal tells it so far.
@@ -146,6 +146,10 @@ impl SwapState {
     /// Whether the node may be in between: an intent stands that has no result.
     pub fn open(self) -> bool {
         matches!(self, SwapState::Preparing | SwapState::InFlight | SwapState::Ending(_))
+    }
+
+    fn done(self) -> bool {
+        matches!(self, SwapState::Committed | SwapState::Failed)
     }
 }
 
@@ -303,6 +307,17 @@ impl Run {
         let done = self.pulls.values().filter(|p| **p == PullState::Done).count();
         let failed = self.pulls.values().filter(|p| matches!(p, PullState::Failed(_))).count();
         (done, failed, all)
+    }
+
+    /// The swaps whose nodes are on the new version, as far as is known: those committed, and those that failed, of which only
+    /// a look at the node tells. What takes a run back begins with these.
+    pub fn done(&self) -> BTreeSet<SwapId> {
+        self.swaps.iter().filter(|s| s.state.done()).map(|s| s.id.clone()).collect()
+    }
+
+    /// Whether there is one of these.
+    pub fn has_done(&self) -> bool {
+        self.swaps.iter().any(|s| s.state.done())
     }
 
     /// Whether it is over.

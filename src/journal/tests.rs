@@ -171,6 +171,8 @@ fn percentiles_are_by_nearest_rank() {
         format: crate::plan::FORMAT,
         created: Timestamp::UNIX_EPOCH,
         release: None,
+        rollback_of: None,
+        excluded: Vec::new(),
         bumps: Vec::new(),
         limits: crate::plan::Limits::default(),
         budget: crate::plan::Budget::default(),

@@ -15,13 +15,14 @@ pub(super) fn hazards(phases: &[Phase], findings: &mut Findings) {
     for swap in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps) {
         for change in swap.changes.iter().filter(|c| c.component == Component::Kubelet) {
             let (Some(from), Some(to)) = (change.from.version(), change.to.version()) else { continue };
-            if from.minor_of() < NEW_HASHES && to.minor_of() >= NEW_HASHES {
+            // Either computes hashes that the other's containers do not carry.
+            if (from.minor_of() < NEW_HASHES) != (to.minor_of() < NEW_HASHES) {
                 findings.on(
                     &swap.node,
                     Severity::Warning,
                     "restarts-containers",
-                    "a kubelet from 1.31 on restarts every container that an older kubelet started \
-                     (kubernetes#129385)",
+                    "a kubelet from 1.31 on restarts every container that an older kubelet started, and the other way \
+                     round (kubernetes#129385)",
                     "expect the canary to stop the run; upgrade these nodes one by one with their owners' consent",
                 );
             }

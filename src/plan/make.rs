@@ -43,6 +43,8 @@ pub fn make(cluster: &Cluster, stage: &Stage, settings: &Settings, now: Timestam
         format: FORMAT,
         created: now,
         release: stage.release.clone(),
+        rollback_of: None,
+        excluded: stage.scope.exclude.clone(),
         bumps,
         estimate: estimate::estimate(&phases, &limits),
         limits,
@@ -95,7 +97,7 @@ fn mark_no_return(cluster: &Cluster, phases: &mut [Phase]) {
 }
 
 /// What must be on which node before anything restarts, in the order in which it will be needed.
-fn prefetch(phases: &[Phase]) -> Option<Phase> {
+pub(super) fn prefetch(phases: &[Phase]) -> Option<Phase> {
     let mut pulls: Vec<Pull> = Vec::new();
     let mut index: HashMap<&NodeName, usize> = HashMap::new();
     for swap in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps) {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fleet::Node;
-use crate::plan::Severity;
 use crate::plan::samples::{cluster, stage};
+use crate::plan::{Severity, unfit};
 use std::collections::BTreeSet;
 
 fn plan(cluster: &Cluster, stage: &Stage) -> Plan {
@@ -35,24 +35,56 @@ fn a_healthy_cluster_gets_a_plan_without_a_finding() {
 }
 
 #[test]
-fn what_is_broken_is_left_out_by_decision() {
-    use Severity::Warning;
-    assert_eq!(found(|c, _| node(c, "rack0-cs1").ready = false), one(Warning, "node-not-ready", 1));
-    assert_eq!(found(|c, _| node(c, "rack0-cs1").reachable = Some(false)), one(Warning, "node-unreachable", 1));
+fn what_is_broken_is_refused_until_it_is_left_out_by_decision() {
+    use Severity::{Error, Info, Warning};
+    let left_out = |change: &dyn Fn(&mut Node)| {
+        found(|c, s| {
+            change(node(c, "rack0-cs1"));
+            s.scope.exclude = unfit(c, &s.scope);
+        })
+    };
+    let refused_until_left_out = |code: &str, change: &dyn Fn(&mut Node)| {
+        assert_eq!(found(|c, _| change(node(c, "rack0-cs1"))), one(Error, code, 1));
+        assert_eq!(left_out(change), one(Info, "excluded", 1), "{code}");
+    };
+    refused_until_left_out("node-not-ready", &|n| n.ready = false);
+    refused_until_left_out("node-unreachable", &|n| n.reachable = Some(false));
+    refused_until_left_out("left-over", &|n| n.leftovers.extend(["kubelet.sonoba-prev".parse().unwrap()]));
     let left_over = |name: &str| found(|c, _| node(c, "rack0-cs1").leftovers.extend([name.parse().unwrap()]));
-    assert_eq!(left_over("kubelet.sonoba-prev"), one(Warning, "left-over", 1));
     assert_eq!(left_over("kubelet.sonoba-next"), one(Warning, "left-over", 1));
     let missing = found(|c, _| drop(node(c, "rack0-cs1").components.remove(&Component::KubeProxy)));
     assert_eq!(missing, one(Warning, "container-missing", 1));
     let full = found(|c, s| {
         s.limits.max_unavailable = 1;
         node(c, "rack0-cs1").ready = false;
+        s.scope.exclude = unfit(c, &s.scope);
     });
-    assert_eq!(full, [one(Warning, "node-not-ready", 1), one(Warning, "rack-full", 3)].concat());
+    assert_eq!(full, [one(Warning, "rack-full", 3), one(Info, "excluded", 1)].concat());
     let no_etcd_rivers = found(|c, _| {
         c.nodes.values_mut().for_each(|n| drop(n.components.remove(&Component::EtcdRivers)));
     });
     assert_eq!(no_etcd_rivers, one(Warning, "component-absent", 0));
+}
+
+#[test]
+fn the_mend_of_broken_nodes_is_ready_to_paste() {
+    let mut cluster = cluster(3, 12, 3);
+    node(&mut cluster, "rack0-cs1").ready = false;
+    let mends = |cluster: &Cluster| -> BTreeSet<String> {
+        plan(cluster, &stage()).findings.into_iter().filter(|f| f.severity == Severity::Error).map(|f| f.mend).collect()
+    };
+    assert!(mends(&cluster).iter().all(|m| m.contains("--exclude rack0-cs1 (")), "{:?}", mends(&cluster));
+    node(&mut cluster, "rack1-cs1").reachable = Some(false);
+    node(&mut cluster, "rack1-cs2").reachable = Some(false);
+    let mends = mends(&cluster);
+    assert_eq!(mends.len(), 2);
+    assert!(mends.iter().all(|m| m.contains("--exclude 'rack0-cs1,rack1-cs[1-2]' (")), "{mends:?}");
+}
+
+#[test]
+fn whom_nobody_knows_nobody_leaves_out() {
+    let unknown = found(|_, s| s.scope.exclude = vec!["rack0-cs99".parse().unwrap()]);
+    assert_eq!(unknown, one(Severity::Error, "scope-unknown", 0));
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //!
 //! [`make`] asks four questions, one a file: who takes part (`select`), in what order (`order`, `waves`), does every step on
 //! the way obey the version-skew policy ([`skew`], asked by `preflight`), and how long will it take (`estimate`). What stands in the way becomes a
-//! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once.
+//! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once. [`inverse`] makes
+//! the plan that takes back what a run did.
 
 mod estimate;
 mod findings;
 mod hazards;
+mod inverse;
 mod make;
 mod moved;
 mod order;
@@ -24,9 +26,11 @@ mod properties;
 #[cfg(test)]
 mod samples;
 
+pub use inverse::inverse;
 pub use make::make;
 pub use moved::moved;
 pub use render::render;
+pub use select::unfit;
 pub use settings::Settings;
 pub use stage::{Release, Scope, Stage};
 pub use types::{

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(super) struct Ids(usize);
 
 impl Ids {
-    fn next(&mut self) -> SwapId {
+    pub(super) fn next(&mut self) -> SwapId {
         self.0 += 1;
         // A letter and digits always make an id.
         format!("s{:04}", self.0).parse().unwrap_or_else(|_| unreachable!("s and digits are an id"))

@@ -2,7 +2,7 @@
 //! rules, not how it follows them.
 
 use super::samples::{image, node, running};
-use super::{Budget, Bump, Limits, PhaseKind, Plan, Scope, Settings, Stage, WaveKind, make, moved, render};
+use super::{Budget, Bump, Limits, PhaseKind, Plan, Scope, Settings, Stage, WaveKind, make, moved, render, unfit};
 use crate::fleet::{Cluster, Component, Leaders, Node, NodeName, RackName};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -52,7 +52,7 @@ fn make_node(name: &str, seed: &Seed, master: bool) -> Node {
 }
 
 prop_compose! {
-    fn clusters()(
+    pub(super) fn clusters()(
         healthy in prop::bool::weighted(0.6),
         masters in prop::collection::vec(seed(), 1..=7),
         workers in prop::collection::vec(seed(), 0..=60),
@@ -82,7 +82,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn stages()(
+    pub(super) fn stages()(
         bumped in prop::collection::vec(prop::bool::weighted(0.9), 8),
         canary in 0..6_usize,
         max_parallel in 1..12_usize,
@@ -101,16 +101,22 @@ prop_compose! {
     }
 }
 
-fn planned(cluster: &Cluster, stage: &Stage) -> Plan {
+pub(super) fn planned(cluster: &Cluster, stage: &Stage) -> Plan {
     make(cluster, stage, &Settings::default(), Timestamp::UNIX_EPOCH)
 }
 
-fn down(node: &Node) -> bool {
+/// The same stage, with those who are not fit to be touched left out by decision.
+pub(super) fn decided(cluster: &Cluster, mut stage: Stage) -> Stage {
+    stage.scope.exclude = unfit(cluster, &stage.scope);
+    stage
+}
+
+pub(super) fn down(node: &Node) -> bool {
     !node.ready || node.reachable == Some(false)
 }
 
 /// A state's breaches of the skew policy, by node, component and distance; written from the policy's text, in plain minors.
-fn breaches(minors: &BTreeMap<(NodeName, Component), i64>) -> BTreeSet<(NodeName, Component, i64)> {
+pub(super) fn breaches(minors: &BTreeMap<(NodeName, Component), i64>) -> BTreeSet<(NodeName, Component, i64)> {
     let api = || minors.iter().filter(|((_, c), _)| *c == Component::KubeApiserver).map(|(_, m)| *m);
     let (Some(oldest), Some(newest)) = (api().min(), api().max()) else { return BTreeSet::new() };
     let mut found = BTreeSet::new();
@@ -168,7 +174,7 @@ proptest! {
 
     #[test]
     fn a_plan_that_is_not_refused_keeps_quorum_and_skew(cluster in clusters(), stage in stages()) {
-        let plan = planned(&cluster, &stage);
+        let plan = planned(&cluster, &decided(&cluster, stage));
         if plan.refused() {
             return Ok(());
         }
@@ -255,6 +261,21 @@ proptest! {
             let pull = plan.phases[0].pulls.iter().find(|p| p.node == swap.node);
             prop_assert!(swap.changes.iter().all(|c| pull.is_some_and(|p| p.images.contains(&c.to))), "pulled first");
         }
+    }
+
+    #[test]
+    fn nobody_is_left_behind_but_by_decision(cluster in clusters(), stage in stages()) {
+        let plan = planned(&cluster, &stage);
+        let sick: BTreeSet<NodeName> = unfit(&cluster, &stage.scope).into_iter().collect();
+        prop_assert!(sick.is_empty() || plan.refused());
+        prop_assert!(cluster.nodes.values().all(|n| !down(n) || !stage.scope.takes(n) || sick.contains(&n.name)));
+        let plan = planned(&cluster, &decided(&cluster, stage));
+        let told: Option<BTreeSet<NodeName>> = plan.findings.iter().find(|f| f.code == "excluded").map(|f| f.nodes.iter().cloned().collect());
+        prop_assert_eq!(told.unwrap_or_default(), sick.clone());
+        prop_assert_eq!(plan.excluded.iter().cloned().collect::<BTreeSet<_>>(), sick.clone());
+        prop_assert!(plan.swaps().all(|(_, _, s)| !sick.contains(&s.node)));
+        let codes = ["node-unreachable", "node-not-ready"];
+        prop_assert!(plan.findings.iter().all(|f| !codes.contains(&f.code.as_str())));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::findings::Findings;
 use super::{Change, Scope, Severity};
-use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running};
+use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running, fold_names};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A node that takes part, and what changes on it.
@@ -40,14 +40,11 @@ pub(super) fn select<'a>(
     scope: &Scope,
     findings: &mut Findings,
 ) -> Vec<Chosen<'a>> {
-    unknown_in_scope(cluster, scope, findings);
+    check_scope(cluster, scope, findings);
     moved_tags(cluster, targets, findings);
     let absent = absent_everywhere(cluster, targets, findings);
     let mut chosen = Vec::new();
-    for node in cluster.nodes.values().filter(|n| scope.takes(n)) {
-        if !fit(node, findings) {
-            continue;
-        }
+    for node in fit(cluster.nodes.values().filter(|n| scope.takes(n)), findings) {
         let mut changes = BTreeMap::new();
         for (&component, &to) in targets {
             if (component.master_only() && !node.master) || absent.contains(&component) {
@@ -84,32 +81,51 @@ pub(super) fn select<'a>(
     chosen
 }
 
-/// Whether a node is fit to be touched.
-fn fit(node: &Node, findings: &mut Findings) -> bool {
-    let mut warn = |code, text: &str, mend| findings.on(&node.name, Severity::Warning, code, text, mend);
-    if unreachable(node) {
-        let text = "the node does not answer over SSH; it is left out";
-        warn("node-unreachable", text, "mend the way in (sonoba doctor), then plan again");
-        return false;
+/// The nodes of `scope` that no plan may touch as they are: down, or with an unfinished swap. A plan is refused until each of
+/// them is mended or excluded by name, so that nobody leaves a node behind without having said so.
+pub fn unfit(cluster: &Cluster, scope: &Scope) -> Vec<NodeName> {
+    let nodes = cluster.nodes.values().filter(|n| scope.takes(n) && trouble(n).is_some());
+    nodes.map(|n| n.name.clone()).collect()
+}
+
+/// Those of `nodes` that are fit to be touched; each of the others is an error that has its mend with it.
+pub(super) fn fit<'a>(nodes: impl Iterator<Item = &'a Node>, findings: &mut Findings) -> Vec<&'a Node> {
+    let (fit, unfit): (Vec<&Node>, Vec<&Node>) = nodes.partition(|n| trouble(n).is_none());
+    let names = fold_names(unfit.iter().map(|n| n.name.as_str())).replace(' ', ",");
+    // A shell would take the brackets for its own.
+    let quote = if names.contains('[') { "'" } else { "" };
+    for node in unfit {
+        let Some((code, text, mend)) = trouble(node) else { continue };
+        let mend = format!(
+            "{mend}, then plan again; or leave out what is down: --exclude {quote}{names}{quote} (--exclude-unreachable \
+             does it for all; in the cockpit: the last field of the stage)"
+        );
+        findings.on(&node.name, Severity::Error, code, text, &mend);
     }
-    if !node.ready {
-        let text = "Kubernetes does not call the node Ready; it is left out";
-        warn("node-not-ready", text, "mend the node, then plan again");
-        return false;
+    for node in fit.iter().filter(|n| !n.leftovers.is_empty()) {
+        let text = "an earlier run left a prepared *.sonoba-next container; the swap replaces it";
+        let mend = "nothing to do, unless another run is under way";
+        findings.on(&node.name, Severity::Warning, "left-over", text, mend);
     }
-    if node.leftovers.is_empty() {
-        return true;
-    }
+    fit
+}
+
+/// Why a node must not be touched: a finding's code, what it is, and what mends it.
+fn trouble(node: &Node) -> Option<(&'static str, &'static str, &'static str)> {
     // A prepared container that was never started is removed by the next swap. One that was set aside may be the only way
     // back of a swap that is still open, and its name is taken.
-    if node.leftovers.iter().any(|name| name.as_str().ends_with(".sonoba-prev")) {
-        let text = "an unfinished swap left a *.sonoba-prev container; the node is left out";
-        warn("left-over", text, "let the earlier run finish (sonoba resume), or see to the container, then plan again");
-        return false;
+    let set_aside = || node.leftovers.iter().any(|name| name.as_str().ends_with(".sonoba-prev"));
+    if unreachable(node) {
+        let text = "the node does not answer over SSH";
+        Some(("node-unreachable", text, "mend the way in (sonoba doctor)"))
+    } else if !node.ready {
+        Some(("node-not-ready", "Kubernetes does not call the node Ready", "mend the node"))
+    } else if set_aside() {
+        let text = "an unfinished swap left a *.sonoba-prev container";
+        Some(("left-over", text, "let the earlier run finish (sonoba resume), or see to the container"))
+    } else {
+        None
     }
-    let text = "an earlier run left a prepared *.sonoba-next container; the swap replaces it";
-    warn("left-over", text, "nothing to do, unless another run is under way");
-    true
 }
 
 /// Components that no node runs: one word about them, instead of one a node.
@@ -161,12 +177,20 @@ fn moved_tags(cluster: &Cluster, targets: &BTreeMap<Component, &Image>, findings
     }
 }
 
+/// Whether the scope names what there is, and whom it leaves out.
+pub(super) fn check_scope(cluster: &Cluster, scope: &Scope, findings: &mut Findings) {
+    unknown_in_scope(cluster, scope, findings);
+    for name in scope.exclude.iter().filter(|name| cluster.nodes.contains_key(*name)) {
+        findings.on(name, Severity::Info, "excluded", "left out by decision: the node stays as it is", "");
+    }
+}
+
 fn unknown_in_scope(cluster: &Cluster, scope: &Scope, findings: &mut Findings) {
     let mut unknown = |kind: &str, name: &str| {
         let text = format!("the scope names the {kind} {name}, which the cluster does not have");
         findings.add(Severity::Error, "scope-unknown", text, "correct the name");
     };
-    for name in &scope.nodes {
+    for name in scope.nodes.iter().chain(&scope.exclude) {
         if !cluster.nodes.contains_key(name) {
             unknown("node", name.as_str());
         }

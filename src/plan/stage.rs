@@ -52,7 +52,7 @@ impl Stage {
 /// with these roles". All lists empty means every node.
 ///
 /// A narrowed scope is about workers; a master takes part in it only where `nodes` names it, since the control plane moves
-/// as a whole or by a deliberate act.
+/// as a whole or by a deliberate act. `exclude` leaves nodes out of all that; it does not narrow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scope {
@@ -65,10 +65,13 @@ pub struct Scope {
     /// Nodes of these roles only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleName>,
+    /// Never these: left out by decision, for instance because they are down.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<NodeName>,
 }
 
 impl Scope {
-    /// Whether it means every node.
+    /// Whether it means every node but those excluded.
     pub fn is_all(&self) -> bool {
         self.nodes.is_empty() && self.racks.is_empty() && self.roles.is_empty()
     }
@@ -80,5 +83,6 @@ impl Scope {
             && (self.racks.is_empty() || self.racks.contains(&node.rack))
             && (self.roles.is_empty() || node.role.as_ref().is_some_and(|role| self.roles.contains(role)))
             && (!node.master || self.is_all() || named)
+            && !self.exclude.contains(&node.name)
     }
 }

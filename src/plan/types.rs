@@ -1,6 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, SwapId};
+use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +19,12 @@ pub struct Plan {
     /// The release that was staged, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
+    /// The run whose changes this plan takes back, where it is a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_of: Option<RunId>,
+    /// Nodes that were left out by decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<NodeName>,
     /// The staged bumps.
     pub bumps: Vec<Bump>,
     /// How far and how fast.

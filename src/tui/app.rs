@@ -115,6 +115,8 @@ pub struct StageView {
     pub release: usize,
     /// How far and how fast.
     pub limits: Limits,
+    /// Whether nodes that are down are left out; a plan that has such nodes in scope is refused otherwise.
+    pub leave_out: bool,
     /// Whether the planner is at work.
     pub planning: bool,
 }
@@ -194,7 +196,7 @@ impl App {
             releases,
             budget,
             selected: None,
-            stage: StageView { cursor: release, release, limits, planning: false },
+            stage: StageView { cursor: release, release, limits, leave_out: false, planning: false },
             plan: None,
             confirm: ConfirmView::default(),
             run: None,
@@ -290,6 +292,14 @@ impl App {
                 state.is_some_and(|s| !matches!(s, RunState::Ended(_) | RunState::Aborting)),
                 "there is nothing to abort: the run is aborting already, or over",
             ),
+            Command::Rollback => match &self.run {
+                _ if self.stage.planning => Some("the planner is at work"),
+                Some(view) if view.run.ended().is_none() => {
+                    Some("the run has not ended: abort it first, then take back what it did")
+                }
+                Some(view) => yes(view.run.has_done(), "this run left nothing that could be taken back"),
+                None => Some("there is no run"),
+            },
             Command::OpenReport => {
                 yes(state.is_some_and(|s| matches!(s, RunState::Ended(_))), "the report comes when the run has ended")
             }

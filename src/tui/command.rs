@@ -59,6 +59,7 @@ commands! {
     Pause "pause" "pause" "finish what is in flight, start nothing new";
     Resume "resume" "resume" "go on with a paused run";
     Abort "abort" "abort" "roll back what is in flight and end; asks first";
+    Rollback "rollback" "roll back" "plan the way back of this run; asks nothing yet";
     OpenReport "open-report" "report" "the report of the run";
     Yes "yes" "yes" "yes";
     No "no" "no" "no";
@@ -67,6 +68,14 @@ commands! {
 impl Command {
     /// Whether it leads to a change of the cluster or a run; such commands have no key in a read-only cockpit.
     pub fn acts(self) -> bool {
-        matches!(self, Command::OpenConfirm | Command::Apply | Command::Pause | Command::Resume | Command::Abort)
+        matches!(
+            self,
+            Command::OpenConfirm
+                | Command::Apply
+                | Command::Pause
+                | Command::Resume
+                | Command::Abort
+                | Command::Rollback
+        )
     }
 }

@@ -3,10 +3,12 @@
 use super::app::App;
 use super::backend::{Backend, Options, RunHandle};
 use super::draw::draw;
-use super::msg::{Begun, Effect, Msg};
+use super::msg::{Back, Begun, Effect, Msg};
 use super::theme::Theme;
 use super::update::update;
+use crate::fleet::Cluster;
 use crate::journal::Verb;
+use crate::plan::{self, Plan, Scope};
 use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -232,6 +234,13 @@ impl Driver {
                     }
                 });
             }
+            Effect::Rollback(_, back) => self.spawn(async move {
+                let plan = match backend.observe().await {
+                    Ok(now) => way_back(*back, now).await,
+                    Err(why) => Err(why),
+                };
+                tell(&sender, Msg::WayBack(plan)).await;
+            }),
             Effect::Command(_, verb) => {
                 let run = self.run.clone();
                 self.errands.spawn(async move {
@@ -302,6 +311,19 @@ async fn feel(backend: Arc<dyn Backend>, run: Arc<RunHandle>, sender: mpsc::Send
         }
         before = lives;
     }
+}
+
+/// The plan that takes a run back, of the cluster as it is now.
+async fn way_back(back: Back, now: Cluster) -> Result<Arc<Plan>, String> {
+    let make = move || {
+        let mut scope = Scope::default();
+        if back.leave_out {
+            scope.exclude = plan::unfit(&now, &scope);
+        }
+        plan::inverse(&back.run, &back.plan, &back.done, &scope, &now, Timestamp::now())
+    };
+    // As every plan, for thousands of nodes it takes long enough to be felt at the keyboard.
+    tokio::task::spawn_blocking(make).await.map(Arc::new).map_err(|e| format!("the planner failed inside: {e}"))
 }
 
 async fn deliver(backend: &dyn Backend, run: Option<Arc<RunHandle>>, verb: Verb) -> Result<(), String> {

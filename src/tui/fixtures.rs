@@ -6,10 +6,10 @@ use super::msg::{Begun, Msg};
 use super::theme::Theme;
 use super::update::update;
 use crate::fleet::{Cluster, Component, Image, Leaders, Node, NodeName, RunId, Running, SwapId};
-use crate::journal::{Event, Record, Step};
+use crate::journal::{Event, Record, Run, Step, SwapState};
 use crate::plan::{
-    Budget, Bump, Change, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan, Pull, Release, Severity,
-    Swap, Wave, WaveKind,
+    Budget, Bump, Change, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan, Pull, Release, Scope,
+    Severity, Swap, Wave, WaveKind, inverse,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -178,6 +178,8 @@ pub fn plan() -> Plan {
         format: FORMAT,
         created: start(),
         release: Some("1.36.2".into()),
+        rollback_of: None,
+        excluded: Vec::new(),
         bumps: Component::ALL.into_iter().map(|c| Bump { component: c, to: image(c, true) }).collect(),
         limits: limits(),
         budget: budget(),
@@ -225,7 +227,12 @@ pub struct Story {
 
 impl Story {
     pub fn new() -> Story {
-        let mut story = Story { plan: Arc::new(plan()), records: Vec::new(), ms: 0 };
+        Story::of(Arc::new(plan()))
+    }
+
+    /// Of another plan.
+    pub fn of(plan: Arc<Plan>) -> Story {
+        let mut story = Story { plan, records: Vec::new(), ms: 0 };
         let cluster = story.plan.cluster.name.clone();
         story.tell(Event::RunStarted {
             run: run_id(),
@@ -355,6 +362,18 @@ impl Story {
 
 pub fn run_id() -> RunId {
     "20261123-220000-tokyo0".parse().unwrap()
+}
+
+/// The way back of a run, of the cluster as the run left it.
+pub fn way_back(run: &Run) -> Plan {
+    let mut now = cluster();
+    for view in run.swaps.iter().filter(|s| s.state == SwapState::Committed) {
+        let Some(node) = now.nodes.get_mut(&view.node) else { continue };
+        for change in &run.planned(view).changes {
+            node.components.entry(change.component).and_modify(|r| r.image = change.to.clone());
+        }
+    }
+    inverse(&run_id(), &run.plan, &run.done(), &Scope::default(), &now, start())
 }
 
 /// A cockpit that has observed the cluster.

@@ -3,7 +3,7 @@
 use super::app::{App, PlanView, RunView, Screen};
 use super::msg::{Begun, Effect, Msg};
 use super::outline;
-use crate::fleet::{RunId, clean};
+use crate::fleet::{Cluster, RunId, clean};
 use crate::journal::{Event, Outcome, Record, Run, RunState, Tone, Verb};
 use crate::plan::Plan;
 use jiff::Timestamp;
@@ -18,26 +18,25 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Observed(result) => {
             app.sight.looking = false;
             match result {
-                Ok(cluster) => {
-                    app.sight.error = None;
-                    app.sight.at = Some(app.now);
-                    if !app.selected.as_ref().is_some_and(|n| cluster.nodes.contains_key(n)) {
-                        app.selected = cluster.masters().chain(cluster.workers()).next().map(|n| n.name.clone());
-                    }
-                    app.sight.cluster = Some(Arc::from(cluster));
-                    if let Some(view) = &mut app.run {
-                        view.past = view.run.ended().is_some();
-                    }
-                }
+                Ok(cluster) => seen(app, Arc::from(cluster)),
                 Err(why) => app.sight.error = Some(clean(&why)),
             }
             app.touch();
         }
         Msg::Planned(plan) => {
             app.stage.planning = false;
-            app.plan = Some(unfolded(plan, super::screens::plan::tree_height(app.size.1)));
-            app.screen = Screen::Plan;
-            app.touch();
+            show(app, plan);
+        }
+        Msg::WayBack(result) => {
+            app.stage.planning = false;
+            app.sight.looking = false;
+            match result {
+                Ok(plan) => {
+                    seen(app, Arc::new(plan.cluster.clone()));
+                    show(app, plan);
+                }
+                Err(why) => app.say(Tone::Alarm, format!("the way back was not planned: {}", clean(&why))),
+            }
         }
         Msg::Attached(None) => {
             if app.options.read_only {
@@ -79,6 +78,26 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
     }
     Vec::new()
+}
+
+/// The cluster, as it was just observed.
+fn seen(app: &mut App, cluster: Arc<Cluster>) {
+    app.sight.error = None;
+    app.sight.at = Some(app.now);
+    if !app.selected.as_ref().is_some_and(|n| cluster.nodes.contains_key(n)) {
+        app.selected = cluster.masters().chain(cluster.workers()).next().map(|n| n.name.clone());
+    }
+    app.sight.cluster = Some(cluster);
+    if let Some(view) = &mut app.run {
+        view.past = view.run.ended().is_some();
+    }
+}
+
+/// Puts a plan on the table.
+fn show(app: &mut App, plan: Arc<Plan>) {
+    app.plan = Some(unfolded(plan, super::screens::plan::tree_height(app.size.1)));
+    app.screen = Screen::Plan;
+    app.touch();
 }
 
 /// The plan with as much unfolded as fits `height` lines; lists of pulls stay folded.
@@ -141,7 +160,8 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
     match (was, state) {
         (RunState::Ended(_), _) => {}
         (_, RunState::Ended(outcome)) => {
-            let tone = if outcome == Outcome::Completed { Tone::Calm } else { Tone::Alarm };
+            let calm = matches!(outcome, Outcome::Completed | Outcome::RolledBack);
+            let tone = if calm { Tone::Calm } else { Tone::Alarm };
             // What lay over the screen asked about a run that is over now.
             app.over = app.over.filter(|o| matches!(o, super::app::Over::Help(_)));
             app.say(tone, format!("the run has ended: {}; its report says more", outcome_word(outcome)));

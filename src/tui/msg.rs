@@ -1,10 +1,11 @@
 //! What comes into the core, and what it asks for.
 
-use crate::fleet::{Cluster, RunId};
+use crate::fleet::{Cluster, RunId, SwapId};
 use crate::journal::{Record, Verb};
 use crate::plan::{Plan, Stage};
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Something that happened outside the core.
@@ -20,6 +21,8 @@ pub enum Msg {
     Observed(Result<Box<Cluster>, String>),
     /// The planner is through.
     Planned(Arc<Plan>),
+    /// The way back of a run is planned, or the cluster could not be looked at.
+    WayBack(Result<Arc<Plan>, String>),
     /// The search for a run that is under way is over.
     Attached(Option<Begun>),
     /// The engine was started, or not.
@@ -54,12 +57,27 @@ pub enum Effect {
     Plan(Arc<Cluster>, Box<Stage>),
     /// Start an engine on this plan.
     Start(Authority, Arc<Plan>),
+    /// Look at the cluster and plan the way back of a run.
+    Rollback(Authority, Box<Back>),
     /// Tell the run's engine.
     Command(Authority, Verb),
     /// Paint everything anew.
     Repaint,
     /// Leave; print this afterwards.
     Leave(Option<String>),
+}
+
+/// What is to be taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Back {
+    /// The run that did it.
+    pub run: RunId,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// The swaps that it did.
+    pub done: BTreeSet<SwapId>,
+    /// Whether nodes that are down are left out.
+    pub leave_out: bool,
 }
 
 /// The right to change something. A read-only cockpit never gets one, so the effects that need it cannot be built there.

@@ -205,6 +205,67 @@ fn report_of_an_aborted_run() {
     });
 }
 
+fn aborted(size: (u16, u16)) -> App {
+    let mut app = midway(size);
+    let record = |event| crate::journal::Record { seq: 0, at: at(200_000), prev: String::new(), event };
+    let command = Event::Command { verb: Verb::Abort, by: "satoru".into() };
+    let why = "37 of 75 swaps are committed; the others' nodes run the old version".into();
+    let ended = Event::RunEnded { outcome: Outcome::Aborted, why };
+    let mut events = vec![command];
+    let flying: Vec<_> = app.run.as_ref().unwrap().run.in_flight().map(|s| (s.id.clone(), s.node.clone())).collect();
+    events.extend(flying.into_iter().map(|(swap, node)| {
+        let why = "the run was aborted".to_owned();
+        Event::SwapRolledBack { swap, node, why, pods_checked: 30, pods_undisturbed: 30, ms: 9_000 }
+    }));
+    events.push(ended);
+    update(&mut app, Msg::Records(fixtures::run_id(), events.into_iter().map(record).collect()));
+    app.notice = None;
+    app
+}
+
+#[test]
+fn an_aborted_run_offers_the_way_back() {
+    at_each_size("run-aborted", aborted);
+}
+
+#[test]
+fn the_way_back_is_read_like_any_plan() {
+    at_each_size("plan-rollback", |size| {
+        let mut app = aborted(size);
+        let plan = fixtures::way_back(&app.run.as_ref().unwrap().run);
+        update(&mut app, Msg::WayBack(Ok(Arc::new(plan))));
+        app
+    });
+}
+
+#[test]
+fn the_report_of_a_rollback_says_of_what() {
+    at_each_size("report-rollback", |size| {
+        let plan = Arc::new(fixtures::way_back(&aborted(size).run.as_ref().unwrap().run));
+        let mut story = Story::of(plan);
+        story.prefetch();
+        story.through(usize::MAX, 0);
+        story.tell(Event::RunEnded { outcome: Outcome::RolledBack, why: String::new() });
+        let mut app = fixtures::running(size, Options::default(), story);
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        app
+    });
+}
+
+#[test]
+fn stage_with_nodes_that_are_down() {
+    at_each_size("stage-down", |size| {
+        let mut app = plain(size);
+        let mut cluster = fixtures::cluster();
+        for down in ["rack3-cs4", "rack5-ss9"] {
+            cluster.nodes.get_mut(&fixtures::name(down)).unwrap().ready = false;
+        }
+        update(&mut app, Msg::Observed(Ok(Box::new(cluster))));
+        press(&mut app, "sG+");
+        app
+    });
+}
+
 #[test]
 fn help() {
     at_each_size("help", |size| {

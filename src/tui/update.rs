@@ -3,11 +3,11 @@
 use super::app::{App, ConfirmView, Over, Question, Screen};
 use super::command::Command;
 use super::flow;
-use super::msg::{Effect, Msg};
+use super::msg::{Back, Effect, Msg};
 use super::{lens, outline};
 use crate::fleet::clean;
 use crate::journal::{Tone, Verb};
-use crate::plan::{Bump, Scope, Stage};
+use crate::plan::{Bump, Scope, Stage, unfit};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Characters of a cluster's name that can be typed; names are at most 63 long.
@@ -102,6 +102,7 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Pause => return tell(app, Verb::Pause),
         Command::Resume => return tell(app, Verb::Resume),
         Command::Abort => app.over = Some(Over::Ask(Question::Abort)),
+        Command::Rollback => return roll_back(app),
         Command::OpenReport => {
             app.report_top = 0;
             app.notice = None;
@@ -161,6 +162,7 @@ fn tell(app: &mut App, verb: Verb) -> Vec<Effect> {
 fn back(app: &mut App) {
     app.screen = match app.screen {
         Screen::Topology | Screen::Stage | Screen::Run => Screen::Topology,
+        Screen::Plan if app.plan.as_ref().is_some_and(|v| v.plan.rollback_of.is_some()) => Screen::Run,
         Screen::Plan => Screen::Stage,
         Screen::Confirm if app.confirm.starting => Screen::Confirm,
         Screen::Confirm => Screen::Plan,
@@ -238,6 +240,16 @@ fn walk(app: &mut App, by: isize) {
     app.selected = row.get(x.min(row.len().saturating_sub(1))).map(|n| (*n).clone());
 }
 
+/// Has the way back of the run planned. Nothing is asked here: the plan is read first, and applied as any other.
+fn roll_back(app: &mut App) -> Vec<Effect> {
+    let (Some(authority), Some(view)) = (app.authority(), app.run.as_ref()) else { return Vec::new() };
+    let (run, plan, done) = (view.id.clone(), view.run.plan.clone(), view.run.done());
+    let back = Back { run, plan, done, leave_out: app.stage.leave_out };
+    app.stage.planning = true;
+    app.sight.looking = true;
+    vec![Effect::Rollback(authority, Box::new(back))]
+}
+
 /// Changes the limit under the cursor.
 fn adjust(app: &mut App, by: isize) {
     let Some(field) = app.stage.cursor.checked_sub(app.releases.len()) else { return };
@@ -247,6 +259,7 @@ fn adjust(app: &mut App, by: isize) {
         0 => limits.canary = count(limits.canary),
         1 => limits.max_parallel = count(limits.max_parallel),
         2 => limits.max_unavailable = count(limits.max_unavailable),
+        4 => app.stage.leave_out = by > 0,
         _ => {
             let step = if limits.soak_ms < 60_000 || (by < 0 && limits.soak_ms == 60_000) { 5_000 } else { 30_000 };
             let ms = if by < 0 { limits.soak_ms.saturating_sub(step) } else { limits.soak_ms.saturating_add(step) };
@@ -259,10 +272,14 @@ fn make_plan(app: &mut App) -> Vec<Effect> {
     let (Some(cluster), Some(release)) = (app.sight.cluster.clone(), app.releases.get(app.stage.release)) else {
         return Vec::new();
     };
+    let mut scope = Scope::default();
+    if app.stage.leave_out {
+        scope.exclude = unfit(&cluster, &scope);
+    }
     let stage = Stage {
         release: Some(release.name.clone()),
         bumps: release.images.iter().map(|(c, i)| Bump { component: *c, to: i.clone() }).collect(),
-        scope: Scope::default(),
+        scope,
         limits: app.stage.limits.clone(),
         budget: app.budget.clone(),
     };

@@ -184,7 +184,7 @@ fn app_with(options: Options) -> App {
 
 #[test]
 fn a_read_only_cockpit_yields_no_effect_that_acts_whatever_is_pressed_or_run() {
-    let acts = |e: &Effect| matches!(e, Effect::Start(..) | Effect::Command(..));
+    let acts = |e: &Effect| matches!(e, Effect::Start(..) | Effect::Command(..) | Effect::Rollback(..));
     let options = || Options { read_only: true, ..Options::default() };
     let mut codes: Vec<KeyCode> = (' '..='~').map(KeyCode::Char).collect();
     codes.extend([KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::Backspace]);
@@ -249,6 +249,54 @@ fn limits_move_within_their_bounds() {
     assert_eq!(soak(&app), 55_000);
     keys(&mut app, &"-".repeat(20));
     assert_eq!(soak(&app), 0);
+}
+
+#[test]
+fn an_ended_run_is_taken_back_by_a_plan_that_is_read_and_confirmed_like_any_other() {
+    let mut app = midway(Options::default());
+    assert_eq!(keys(&mut app, "U"), []);
+    assert!(app.notice.as_ref().is_some_and(|n| n.text.contains("has not ended")), "{:?}", app.notice);
+    records(&mut app, [Event::RunEnded { outcome: Outcome::Aborted, why: "satoru aborted it".into() }]);
+    let effects = keys(&mut app, "U");
+    let [Effect::Rollback(_, back)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((&back.run, back.leave_out), (&fixtures::run_id(), false));
+    assert!(back.done.len() > 20 && back.done.len() < back.plan.swaps().count());
+    assert_eq!(app.screen, Screen::Run, "nothing is shown before the cluster was looked at");
+    assert_eq!(keys(&mut app, "U"), [], "once is enough");
+    update(&mut app, Msg::WayBack(Err("the API does not answer".into())));
+    assert!(app.notice.as_ref().is_some_and(|n| n.tone == Tone::Alarm && n.text.contains("API does not answer")));
+    assert_eq!(keys(&mut app, "U").len(), 1);
+    let plan = Arc::new(fixtures::way_back(&app.run.as_ref().unwrap().run));
+    update(&mut app, Msg::WayBack(Ok(plan.clone())));
+    assert_eq!(app.screen, Screen::Plan);
+    assert_eq!(app.sight.cluster.as_deref(), Some(&plan.cluster), "what was looked at is shown too");
+    key(&mut app, KeyCode::Esc);
+    assert_eq!(app.screen, Screen::Run);
+    update(&mut app, Msg::WayBack(Ok(plan.clone())));
+    keys(&mut app, "atokyo0");
+    let effects = key(&mut app, KeyCode::Enter);
+    assert!(matches!(effects.as_slice(), [Effect::Start(_, p)] if Arc::ptr_eq(p, &plan)), "{effects:?}");
+}
+
+#[test]
+fn what_is_down_is_left_out_when_the_operator_says_so_and_not_before() {
+    let mut app = plain();
+    let mut cluster = fixtures::cluster();
+    let down = fixtures::name("rack3-cs4");
+    cluster.nodes.get_mut(&down).unwrap().ready = false;
+    update(&mut app, Msg::Observed(Ok(Box::new(cluster))));
+    let excluded = |app: &mut App| match key(app, KeyCode::Enter).as_slice() {
+        [Effect::Plan(_, stage)] => stage.scope.exclude.clone(),
+        other => panic!("{other:?}"),
+    };
+    keys(&mut app, "s");
+    assert_eq!(excluded(&mut app), []);
+    app.stage.planning = false;
+    keys(&mut app, "G+");
+    assert_eq!(excluded(&mut app), [down]);
+    app.stage.planning = false;
+    keys(&mut app, "-");
+    assert_eq!(excluded(&mut app), []);
 }
 
 #[test]

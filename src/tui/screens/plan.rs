@@ -27,6 +27,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     paint(frame, detail, detail_lines(app, view, detail.width), "lines");
 }
 
+/// What the plan will not do.
+const PROMISE: &str = ", no pod evicted";
+
 fn detail_height(height: u16) -> u16 {
     if height > 24 { 7 } else { 5 }
 }
@@ -45,19 +48,27 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
     let swaps = plan.swaps().count();
     let changes: usize = plan.swaps().map(|(_, _, s)| s.changes.len()).sum();
     let e = &plan.estimate;
-    let name = plan.release.as_deref().map_or("bumps".into(), |r| format!("release {}", text::fit(r, 24)));
+    // A run's id takes the promise's place.
+    let back = plan.rollback_of.is_some();
+    let name = match (&plan.rollback_of, plan.release.as_deref()) {
+        (Some(run), _) => format!("rollback of {}", text::fit(run.as_str(), 24)),
+        (None, Some(release)) => format!("release {}", text::fit(release, 24)),
+        (None, None) => "bumps".into(),
+    };
     let total = format!(
-        "{name}: {} in {} on {}, no pod evicted",
+        "{name}: {} in {} on {}{}",
         count(changes, "restart", "restarts"),
         count(swaps, "swap", "swaps"),
         count(nodes.len(), "node", "nodes"),
+        if back { "" } else { PROMISE },
     );
     let time = format!(
-        "about {} (pulls {}, swaps {}, soak {})",
+        "about {} (pulls {}, swaps {}, soak {}){}",
         span(e.prefetch_ms + e.work_ms + e.soak_ms),
         span(e.prefetch_ms),
         span(e.work_ms),
-        span(e.soak_ms)
+        span(e.soak_ms),
+        if back { PROMISE } else { "" },
     );
     let number = |s| outline::findings(plan, s);
     let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));

@@ -5,7 +5,7 @@ use super::super::text::{self, count, pad, right, span};
 use super::super::widgets::{flight, heading, paint, state_badge};
 use super::run::failure_lines;
 use crate::fleet::{DisturbanceKind, fold_names};
-use crate::journal::{Run, SwapState};
+use crate::journal::{Outcome, Run, SwapState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -43,7 +43,10 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
     if !run.why.is_empty() {
         lines.extend(text::wrap(&run.why, width.into()).into_iter().map(|l| Line::styled(l, style)));
     }
-    let (new, old, mixed) = nodes(run);
+    if let Some(of) = &run.plan.rollback_of {
+        lines.push(Line::from(format!("It took back what run {of} did: new is what ran before that.")));
+    }
+    let which = run.which();
     lines.push(Line::default());
     lines.push(heading(t, "RESULT", "", width));
     lines.push(Line::from(format!(
@@ -55,8 +58,12 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
         run.count(|s| s == SwapState::Waiting || s.open()),
     )));
     lines.push(Line::from(format!(
-        "nodes  {} planned: {new} all new, {old} all old, {mixed} partly new",
-        new + old + mixed
+        "nodes  {} planned: {} all new, {} all old, {} partly new, {} failed",
+        which.new.len() + which.old.len() + which.partly.len() + which.failed.len(),
+        which.new.len(),
+        which.old.len(),
+        which.partly.len(),
+        which.failed.len()
     )));
     let pods = &run.pods;
     let proof =
@@ -64,6 +71,14 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
     let (glyph, style) = if pods.disturbed.is_empty() { ("✓", t.good) } else { ("✗", t.alarm) };
     lines.push(Line::from(vec![Span::raw("pods   "), Span::styled(format!("{glyph} {proof}"), style)]));
     lines.push(Line::styled("       compared: UID, container IDs, starts, restarts, Ready transitions", t.dim));
+    if which.new.is_empty() || which.words(false).len() > 1 {
+        lines.push(Line::default());
+        lines.push(heading(t, "WHICH NODE IS WHICH", "", width));
+        for (word, nodes) in which.words(run.plan.rollback_of.is_some()) {
+            let names = format!("{word}: {}", fold_names(nodes.iter().map(|n| n.as_str())));
+            lines.extend(text::wrap(&names, width.into()).into_iter().map(Line::from));
+        }
+    }
     lines.push(Line::default());
     lines.push(heading(t, "DOWNTIME", "from the old one's last answer to the new one's first", width));
     lines.push(Line::styled(format!("{}{:>8}{:>10}{:>10}{:>10}", pad("", 26), "swaps", "p50", "p99", "max"), t.dim));
@@ -105,21 +120,10 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
     }
     lines.push(Line::default());
     lines.push(Line::styled(format!("As a file: sonoba report {id} --format md (or json)"), t.dim));
-    lines
-}
-
-/// Nodes of the plan that are all new, all old, and partly new.
-fn nodes(run: &Run) -> (usize, usize, usize) {
-    let mut seen: std::collections::HashMap<_, (bool, bool)> = std::collections::HashMap::new();
-    for s in &run.swaps {
-        let (new, old) = seen.entry(&s.node).or_default();
-        *(if s.state == SwapState::Committed { new } else { old }) = true;
+    if run.ended().is_some_and(|outcome| outcome != Outcome::RolledBack) && run.has_done() {
+        lines.push(Line::styled(format!("Take back what it did: sonoba rollback {id}"), t.dim));
     }
-    seen.values().fold((0, 0, 0), |(n, o, m), state| match state {
-        (true, false) => (n + 1, o, m),
-        (true, true) => (n, o, m + 1),
-        _ => (n, o + 1, m),
-    })
+    lines
 }
 
 /// The nearest-rank percentile of sorted values.

@@ -1,6 +1,8 @@
 //! The run as it happens.
 
 use super::super::app::{App, RunView};
+use super::super::command::Command;
+use super::super::keymap::Mode;
 use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
 use super::super::widgets::{flight, heading, log, paint, phases, progress, view_badge};
@@ -53,7 +55,7 @@ fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
         first.push(Span::styled(format!("  ({} sent…)", super::super::flow::word(verb)), t.busy));
     }
     let mut lines = vec![Line::from(first)];
-    lines.extend(explanation(t, view, width));
+    lines.extend(explanation(app, view, width));
     lines.push(bar_line(app, run, now, width.into()));
     lines.push(proof_line(t, run));
     lines.push(gate_line(t, run, app.orphaned(), now, width.into()));
@@ -64,14 +66,19 @@ fn where_it_is(run: &Run) -> String {
     let id = run.id.as_ref().map_or(String::new(), |id| format!("run {id}"));
     let Some((p, phase)) = run.phase.and_then(|p| Some((p, run.plan.phases.get(p)?))) else { return id };
     let wave = run.wave.and_then(|w| phase.waves.get(w)).map_or(String::new(), |w| format!(" › {}", w.title));
-    match run.ended() {
-        Some(_) => id,
-        None => format!("phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.kind.title()),
+    match (run.ended(), &run.plan.rollback_of) {
+        (Some(_), Some(of)) => format!("{id}, rollback of {of}"),
+        (Some(_), None) => id,
+        (None, Some(_)) => {
+            format!("way back, phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.kind.title())
+        }
+        (None, None) => format!("phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.kind.title()),
     }
 }
 
 /// What the state means for the operator, where that needs words.
-fn explanation(t: &Theme, view: &RunView, width: u16) -> Vec<Line<'static>> {
+fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
+    let t = &app.theme;
     let run = &view.run;
     let flying = run.in_flight().count();
     let (words, style) = match run.state {
@@ -93,7 +100,7 @@ fn explanation(t: &Theme, view: &RunView, width: u16) -> Vec<Line<'static>> {
         }
         RunState::Ended(_) => {
             let why = if run.why.is_empty() { "every swap has its result".to_owned() } else { run.why.clone() };
-            (format!("{why}; enter shows the report"), t.notice)
+            (format!("{why}; enter shows the report{}", back_words(app)), t.notice)
         }
         _ => return Vec::new(),
     };
@@ -112,6 +119,18 @@ fn no_engine(run: &Run) -> String {
              resume starts another engine",
             count(n, "swap stands", "swaps stand")
         ),
+    }
+}
+
+/// How to take back what an ended run did, where there is something and the cockpit may.
+fn back_words(app: &App) -> String {
+    if app.stage.planning {
+        return "; looking at every node for the way back…".into();
+    }
+    let bound = app.keymap.lines(Mode::Run).find(|b| b.command == Command::Rollback);
+    match bound.and_then(|b| b.keys.first()) {
+        Some(key) if app.hindrance(Command::Rollback).is_none() => format!(", {key} plans the way back"),
+        _ => String::new(),
     }
 }
 

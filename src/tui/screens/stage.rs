@@ -5,13 +5,13 @@ use super::super::lens;
 use super::super::text::{self, count, pad, span};
 use super::super::widgets::{heading, paint, rack_map};
 use crate::fleet::{Cluster, Component, Image};
-use crate::plan::Release;
+use crate::plan::{Release, Scope, unfit};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 
 /// Limits that can be changed here.
-pub const FIELDS: usize = 4;
+pub const FIELDS: usize = 5;
 
 /// Lines from which the map of what is old and new is worth its place.
 const MAP: usize = 8;
@@ -125,14 +125,21 @@ fn image_name(image: &Image, to: &Image) -> String {
     if image.name() == to.name() { image.short().to_owned() } else { image.as_str().to_owned() }
 }
 
+/// Who would be left out; while nobody says so, these refuse the plan.
+fn down_words(app: &App) -> String {
+    let down = app.sight.cluster.as_ref().map_or(0, |c| unfit(c, &Scope::default()).len());
+    format!("nodes that are down or in between: {down}")
+}
+
 fn limit_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
     let l = &app.stage.limits;
     let fields = [
-        ("canary", l.canary.to_string(), "workers that go first, alone"),
-        ("max parallel", l.max_parallel.to_string(), "swaps in flight at once"),
-        ("max unavailable", l.max_unavailable.to_string(), "nodes of a rack, broken ones too"),
-        ("soak", span(l.soak_ms), "to watch after each wave"),
+        ("canary", l.canary.to_string(), "workers that go first, alone".to_owned()),
+        ("max parallel", l.max_parallel.to_string(), "swaps in flight at once".to_owned()),
+        ("max unavailable", l.max_unavailable.to_string(), "nodes of a rack, broken ones too".to_owned()),
+        ("soak", span(l.soak_ms), "to watch after each wave".to_owned()),
+        ("leave out", if app.stage.leave_out { "yes" } else { "no" }.to_owned(), down_words(app)),
     ];
     let mut lines = vec![heading(t, "LIMITS", "change with + and -", width)];
     for (i, (name, value, about)) in fields.into_iter().enumerate() {

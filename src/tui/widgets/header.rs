@@ -32,9 +32,12 @@ fn crumbs(app: &App) -> Line<'static> {
         (Some(view), None) => view.run.cluster.to_string(),
         (None, None) => crate::fleet::clean(&app.options.title),
     };
+    let back = app.plan.as_ref().is_some_and(|v| v.plan.rollback_of.is_some());
     let path: &[&str] = match app.screen {
         Screen::Topology => &["topology"],
         Screen::Stage => &["topology", "stage"],
+        Screen::Plan if back => &["run", "plan"],
+        Screen::Confirm if back => &["run", "plan", "confirm"],
         Screen::Plan => &["topology", "stage", "plan"],
         Screen::Confirm => &["topology", "stage", "plan", "confirm"],
         Screen::Run => &["run"],

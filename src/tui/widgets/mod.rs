@@ -83,7 +83,7 @@ pub fn state_badge(theme: &Theme, run: &Run) -> (String, Style) {
         RunState::Paused(PauseReason::Operator) => ("‖", theme.notice),
         RunState::Paused(_) => ("‖", theme.alarm),
         RunState::Aborting => ("■", theme.alarm),
-        RunState::Ended(Outcome::Completed) => ("✓", theme.good),
+        RunState::Ended(Outcome::Completed | Outcome::RolledBack) => ("✓", theme.good),
         RunState::Ended(_) => ("■", theme.alarm),
     };
     (format!("{glyph} {}", state_word(run).to_uppercase()), style)

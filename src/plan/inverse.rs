@@ -1,0 +1,333 @@
+//! The way back: a plan that takes back what a run did, in the inverse order.
+//!
+//! Walked backwards, a plan passes through the states that it came through, so that the version-skew policy holds on the way:
+//! workers before the API servers, the API servers before etcd. Three things are not simply turned round: the canaries are
+//! first again, whoever leads now is last again, and etcd does not go back over a minor that all its members have taken.
+
+use super::findings::Findings;
+use super::make::prefetch;
+use super::order::Ids;
+use super::preflight::{check_control_plane, check_limits, check_skew};
+use super::select::{broken, check_scope, fit};
+use super::skew::{BadStep, bad_step};
+use super::{Bump, Change, FORMAT, Gate, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave, WaveKind};
+use super::{estimate, hazards};
+use crate::fleet::{Cluster, Component, Image, Leaders, Node, NodeName, RackName, RunId, SwapId};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Makes the plan that takes back what `run` did: of `plan`, the swaps that are `done`, as far as `scope` reaches and the
+/// cluster as it is `now` still has them. Limits, budget and gates are those of `plan`.
+///
+/// Never fails: what cannot go back is a finding, as in [`make`](super::make).
+pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope, now: &Cluster, at: Timestamp) -> Plan {
+    let mut findings = Findings::default();
+    check_limits(&plan.limits, &mut findings);
+    check_scope(now, scope, &mut findings);
+    let mut way = Way::new(plan, done, scope, now, &mut findings);
+    let mut phases: Vec<Phase> = plan.phases.iter().rev().filter_map(|p| way.back(p, done, &mut findings)).collect();
+    renumber(&mut phases);
+    check_versions(&phases, &mut findings);
+    check_control_plane(now, &phases, &mut findings);
+    check_skew(now, &phases, &mut findings);
+    hazards::hazards(&phases, &mut findings);
+    if let Some(prefetch) = prefetch(&phases) {
+        phases.insert(0, prefetch);
+    } else {
+        let text = "there is nothing to take back: no node in scope has anything of that run that can go back";
+        findings.add(Severity::Info, "nothing-to-do", text, "");
+    }
+    Plan {
+        format: FORMAT,
+        created: at,
+        release: None,
+        rollback_of: Some(run.clone()),
+        excluded: scope.exclude.clone(),
+        bumps: bumps(&phases),
+        limits: plan.limits.clone(),
+        budget: plan.budget.clone(),
+        components: plan.components.clone(),
+        findings: findings.finish(),
+        estimate: estimate::estimate(&phases, &plan.limits),
+        phases,
+        cluster: now.clone(),
+    }
+}
+
+/// How far the way back has been walked.
+struct Way<'a> {
+    plan: &'a Plan,
+    now: &'a Cluster,
+    /// The nodes that take part.
+    nodes: BTreeMap<&'a NodeName, &'a Node>,
+    /// How many more nodes of a rack may be away.
+    room: BTreeMap<&'a RackName, usize>,
+    /// What runs where once all that was walked so far has gone back.
+    runs: BTreeMap<(&'a NodeName, Component), Image>,
+    /// What stays as it is: an earlier hop of it stays too.
+    stays: BTreeSet<(&'a NodeName, Component)>,
+    /// The minors that etcd's cluster version was raised to.
+    etcd_raised: BTreeSet<(u32, u32)>,
+}
+
+impl<'a> Way<'a> {
+    fn new(
+        plan: &'a Plan,
+        done: &BTreeSet<SwapId>,
+        scope: &Scope,
+        now: &'a Cluster,
+        findings: &mut Findings,
+    ) -> Way<'a> {
+        let swaps = || plan.swaps().map(|(_, _, s)| s).filter(|s| done.contains(&s.id));
+        let mut involved: BTreeMap<&NodeName, &Node> = BTreeMap::new();
+        for swap in swaps() {
+            match now.nodes.get(&swap.node) {
+                Some(node) if scope.takes(node) => drop(involved.insert(&node.name, node)),
+                Some(_) => {}
+                None => {
+                    let text = "the node is gone from the cluster; there is nothing to take back on it";
+                    findings.on(&swap.node, Severity::Warning, "node-gone", text, "");
+                }
+            }
+        }
+        let mut room: BTreeMap<&RackName, usize> = BTreeMap::new();
+        for node in now.nodes.values() {
+            let left = room.entry(&node.rack).or_insert(plan.limits.max_unavailable);
+            *left = left.saturating_sub(usize::from(broken(node)));
+        }
+        let nodes = fit(involved.into_values(), findings).into_iter().map(|n| (&n.name, n)).collect();
+        let runs = now.nodes.values().flat_map(|n| n.components.iter().map(move |(c, r)| ((&n.name, *c), &r.image)));
+        let runs = runs.map(|(key, image)| (key, image.clone())).collect();
+        let raising = swaps().filter(|s| s.no_return.is_some()).flat_map(|s| &s.changes);
+        let etcd_raised = raising.filter(|c| c.component == Component::Etcd).filter_map(|c| c.to.version());
+        let etcd_raised = etcd_raised.map(|v| v.minor_of()).collect();
+        Way { plan, now, nodes, room, runs, stays: BTreeSet::new(), etcd_raised }
+    }
+
+    /// A phase, turned round; none where nothing of it goes back.
+    fn back(&mut self, phase: &Phase, done: &BTreeSet<SwapId>, findings: &mut Findings) -> Option<Phase> {
+        let mut waves = Vec::new();
+        for wave in phase.waves.iter().rev() {
+            let swaps = wave.swaps.iter().rev().filter(|s| done.contains(&s.id));
+            let swaps: Vec<Swap> = swaps.filter_map(|s| self.swap_back(s, findings)).collect();
+            if !swaps.is_empty() {
+                waves.push(Wave { swaps, title: wave.title.clone(), gates: wave.gates.clone(), ..*wave });
+            }
+        }
+        if phase.kind == PhaseKind::Workers {
+            canary_first(&mut waves, self.plan.limits.canary);
+            self.pace(&mut waves);
+        } else {
+            leaders_last(&self.now.leaders, phase.kind, &mut waves);
+        }
+        (!waves.is_empty()).then_some(Phase { kind: phase.kind, pulls: Vec::new(), waves })
+    }
+
+    /// A swap, turned round: whole, or not at all.
+    fn swap_back(&mut self, swap: &Swap, findings: &mut Findings) -> Option<Swap> {
+        let node = *self.nodes.get(&swap.node)?;
+        let changes = match self.changes_back(swap, node, findings) {
+            Ok(changes) if changes.is_empty() => return None,
+            Ok(_) if !node.master && self.room.get(&node.rack) == Some(&0) => {
+                let text =
+                    format!("as many nodes of {} are down as may be, so its other nodes are left out", node.rack);
+                let mend = "bring nodes back, then plan again";
+                findings.on(&node.name, Severity::Warning, "rack-full", text, mend);
+                None
+            }
+            Ok(changes) => Some(changes),
+            Err(why) => {
+                let text = format!("{why}; what that swap did is left as it is");
+                findings.on(&node.name, Severity::Warning, "changed-since", text, "look at what changed it");
+                None
+            }
+        };
+        let Some(changes) = changes else {
+            self.stays.extend(swap.changes.iter().map(|c| (&node.name, c.component)));
+            return None;
+        };
+        for change in &changes {
+            self.runs.insert((&node.name, change.component), change.to.clone());
+        }
+        let deadlines = changes.iter().filter_map(|c| self.plan.components.get(&c.component)).map(|c| c.deadline_ms);
+        let deadline_ms = deadlines.min().unwrap_or(swap.deadline_ms);
+        Some(Swap { id: swap.id.clone(), node: swap.node.clone(), changes, deadline_ms, no_return: None })
+    }
+
+    /// A swap's changes, turned round; those that are back already are left out.
+    ///
+    /// # Errors
+    /// In words, when somebody else has changed something since: it is left to him.
+    fn changes_back(&mut self, swap: &Swap, node: &'a Node, findings: &mut Findings) -> Result<Vec<Change>, String> {
+        let mut changes = Vec::new();
+        for change in &swap.changes {
+            let component = change.component;
+            let place = (&node.name, component);
+            if self.stays.contains(&place) {
+                continue;
+            }
+            let (Some(running), Some(image)) = (node.components.get(&component), self.runs.get(&place)) else {
+                return Err(format!("the container of {component} is gone since"));
+            };
+            if *image == change.from {
+                continue;
+            }
+            if *image != change.to {
+                return Err(format!("{component} runs {} since", image.short()));
+            }
+            if running.container != change.container {
+                return Err(format!("{component} runs in the container {} since", running.container));
+            }
+            if !running.running {
+                return Err(format!("the container of {component} does not run"));
+            }
+            if component == Component::Etcd && !self.etcd_may_go_back(change, node, findings) {
+                self.stays.insert(place);
+                continue;
+            }
+            changes.push(Change {
+                component,
+                container: change.container.clone(),
+                from: change.to.clone(),
+                from_id: running.id.clone(),
+                to: change.from.clone(),
+            });
+        }
+        Ok(changes)
+    }
+
+    /// etcd goes back over a minor only while one of its members is known to have stayed behind: then the cluster version was
+    /// not raised yet.
+    fn etcd_may_go_back(&self, change: &Change, node: &Node, findings: &mut Findings) -> bool {
+        let (Some(from), Some(to)) = (change.from.version(), change.to.version()) else {
+            let text = "whether etcd may go back cannot be told: its tags state no version; it stays as it is";
+            findings.on(&node.name, Severity::Warning, "no-return", text, ETCD);
+            return false;
+        };
+        let behind = |n: &Node| {
+            let member = n.components.get(&Component::Etcd).and_then(|r| r.image.version());
+            member.is_some_and(|v| v.minor_of() < to.minor_of())
+        };
+        let raised = self.etcd_raised.contains(&to.minor_of());
+        if from.minor_of() >= to.minor_of() || (!raised && self.now.masters().any(behind)) {
+            return true;
+        }
+        let (major, minor) = to.minor_of();
+        let text = format!(
+            "etcd stays on {}: with its last member on {major}.{minor} it raised its cluster version, and an older member \
+             cannot join any more",
+            change.to.short()
+        );
+        findings.on(&node.name, Severity::Warning, "no-return", text, ETCD);
+        false
+    }
+
+    /// Within the limits as the racks are now, and watched after each wave but the last.
+    fn pace(&self, waves: &mut [Wave]) {
+        let last = waves.len().saturating_sub(1);
+        let soak = self.plan.limits.soak_ms;
+        for (i, wave) in waves.iter_mut().enumerate() {
+            let mut in_rack: BTreeMap<&RackName, usize> = BTreeMap::new();
+            for node in wave.swaps.iter().filter_map(|s| self.nodes.get(&s.node)) {
+                *in_rack.entry(&node.rack).or_default() += 1;
+            }
+            let room = |rack: &RackName| self.room.get(rack).copied().unwrap_or(1).max(1);
+            let tight = in_rack.iter().filter(|(rack, n)| **n > room(rack)).map(|(rack, _)| room(rack)).min();
+            let most = wave.max_parallel.max(1).min(self.plan.limits.max_parallel.max(1));
+            wave.max_parallel = most.min(tight.unwrap_or(usize::MAX));
+            wave.gates.retain(|g| !matches!(g, Gate::Soak { .. }));
+            if i < last && soak > 0 {
+                wave.gates.push(Gate::Soak { ms: soak });
+            }
+        }
+    }
+}
+
+/// What going back with etcd all the same would take, and why nothing else has to wait for it.
+const ETCD: &str = "kube-apiserver of either version works with it; etcd's own way back is a procedure of its own: \
+                    https://etcd.io/docs/latest/downgrades/";
+
+/// The canaries of the plan are canaries again: their owners know. Where none of them goes back, the first of each wave in
+/// turn are.
+fn canary_first(waves: &mut Vec<Wave>, wanted: usize) {
+    if let Some(at) = waves.iter().position(|w| w.kind == WaveKind::Canary) {
+        waves[..=at].rotate_right(1);
+        return;
+    }
+    let Some(gates) = waves.first().map(|w| w.gates.clone()) else { return };
+    let mut swaps = Vec::new();
+    while swaps.len() < wanted && waves.iter().any(|w| !w.swaps.is_empty()) {
+        for wave in waves.iter_mut().filter(|w| !w.swaps.is_empty()).take(wanted - swaps.len()) {
+            swaps.push(wave.swaps.remove(0));
+        }
+    }
+    waves.retain(|w| !w.swaps.is_empty());
+    if !swaps.is_empty() {
+        let max_parallel = swaps.len();
+        waves.insert(0, Wave { kind: WaveKind::Canary, title: "canary".into(), max_parallel, swaps, gates });
+    }
+}
+
+/// Whoever leads now is last, whoever led when the plan was made.
+fn leaders_last(leaders: &Leaders, kind: PhaseKind, waves: &mut [Wave]) {
+    let last: Vec<&NodeName> = match kind {
+        PhaseKind::Etcd => leaders.etcd.iter().collect(),
+        PhaseKind::Controllers => leaders.scheduler.iter().chain(&leaders.controller_manager).collect(),
+        _ => return,
+    };
+    waves.sort_by_key(|w| w.swaps.iter().filter_map(|s| last.iter().rposition(|n| **n == s.node)).max().map(|i| i + 1));
+}
+
+/// Ids in the order of this plan.
+fn renumber(phases: &mut [Phase]) {
+    let mut ids = Ids::default();
+    for swap in phases.iter_mut().flat_map(|p| &mut p.waves).flat_map(|w| &mut w.swaps) {
+        swap.id = ids.next();
+    }
+}
+
+/// Each change by itself. Down is what a rollback is for; over a minor that must not be skipped is as wrong as up.
+fn check_versions(phases: &[Phase], findings: &mut Findings) {
+    let swaps = phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps);
+    for (node, change) in swaps.flat_map(|s| s.changes.iter().map(move |c| (&s.node, c))) {
+        let component = change.component;
+        let (Some(from), Some(to)) = (change.from.version(), change.to.version()) else {
+            let text = format!(
+                "the tags of {component} state no version: whether {} may follow {} is not known",
+                change.to, change.from
+            );
+            findings.on(node, Severity::Warning, "version-unknown", text, "use tags that begin with the version");
+            continue;
+        };
+        if bad_step(component, (&from).min(&to), (&from).max(&to)) == Some(BadStep::SkipsMinor) {
+            let text =
+                format!("{component} would skip a minor version from {} to {}", change.from.short(), change.to.short());
+            findings.on(node, Severity::Error, "minor-skipped", text, "go back one minor version after the other");
+        }
+        if component == Component::KubeApiserver && to.minor_of() < from.minor_of() {
+            let ((_, new), (major, old)) = (from.minor_of(), to.minor_of());
+            let text = format!(
+                "kube-apiserver goes back from {major}.{new} to {major}.{old}, which cannot read what only {major}.{new} \
+                 stores"
+            );
+            let mend = "upstream keeps this way open for all but what uses something new of the newer minor \
+                        (https://kubernetes.io/docs/reference/using-api/deprecation-policy/, rule 4b): see that nothing does";
+            findings.on(node, Severity::Warning, "apiserver-back", text, mend);
+        }
+    }
+}
+
+/// What each component goes back to; where nodes differ, what most of them go back to.
+fn bumps(phases: &[Phase]) -> Vec<Bump> {
+    let mut count: BTreeMap<Component, BTreeMap<&Image, usize>> = BTreeMap::new();
+    for change in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps).flat_map(|s| &s.changes) {
+        *count.entry(change.component).or_default().entry(&change.to).or_default() += 1;
+    }
+    let most =
+        |images: BTreeMap<&Image, usize>| images.into_iter().max_by_key(|(_, n)| *n).map(|(image, _)| image.clone());
+    count.into_iter().filter_map(|(component, images)| Some(Bump { component, to: most(images)? })).collect()
+}
+
+#[cfg(test)]
+#[path = "inverse_tests.rs"]
+mod tests;
