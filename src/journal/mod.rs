@@ -20,5 +20,5 @@ pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
 pub use follower::Follower;
 pub use reader::{Journal, read, read_for};
 pub use report::{Downtime, Exception, JournalFacts, NodeCounts, Pause, PodCounts, Report, SwapCounts, report};
-pub use run::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use run::{ClusterView, GateView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
 pub use writer::{Opened, Writer};

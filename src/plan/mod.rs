@@ -10,6 +10,7 @@ mod hazards;
 mod make;
 mod moved;
 mod order;
+mod own_gate;
 mod preflight;
 mod render;
 mod select;
@@ -26,6 +27,7 @@ mod samples;
 
 pub use make::make;
 pub use moved::moved;
+pub use own_gate::{After, Bound, GateRule, HttpUrl, OwnGate, Question, Target};
 pub use render::render;
 pub use settings::Settings;
 pub use stage::{Release, Scope, Stage};
