@@ -97,6 +97,24 @@ async fn check(setup: &Setup, found: &mut Findings) {
         Ok(fleet) => nodes(fleet.as_ref(), setup, &entries, found).await,
         Err(failure) => found.bad(failure.text),
     }
+    gates(setup, found).await;
+}
+
+/// The operator's own gates, asked once: one that does not hold now is no fault of the setup, but worth knowing.
+async fn gates(setup: &Setup, found: &mut Findings) {
+    let asker = setup.asker();
+    let asked = setup
+        .profile
+        .settings
+        .gates
+        .iter()
+        .map(|rule| async { (&rule.gate.name, asker.ask(&rule.gate, &std::env::temp_dir()).await) });
+    for (name, answer) in futures::future::join_all(asked).await {
+        match answer {
+            Ok(()) => found.good(format!("gate {name}: it holds")),
+            Err(why) => found.note(format!("gate {name} does not hold: {why}")),
+        }
+    }
 }
 
 /// The cluster's API, its rights, and whether it and the inventory speak of the same nodes.

@@ -1,9 +1,9 @@
-//! A profile, and the two ports that it leads to.
+//! A profile, and the ports that it leads to.
 
 use super::args::Global;
 use super::failure::Failure;
 use super::places;
-use crate::engine::{self, Ports};
+use crate::engine::{self, Asker, Outside, Ports};
 use crate::fleet::{Cluster, clean};
 use crate::inventory::Profile;
 use crate::k8s::{ClusterPort, KubeCluster};
@@ -31,9 +31,14 @@ impl Setup {
         Ok(Setup { path: path.to_owned(), profile })
     }
 
-    /// Opens both ports. Connections to nodes are made when a node is first asked something.
+    /// Opens all ports. Connections to nodes are made when a node is first asked something.
     pub async fn ports(&self) -> Result<Ports, Failure> {
-        Ok(Ports { fleet: self.fleet()?, cluster: self.cluster().await? })
+        Ok(Ports { fleet: self.fleet()?, cluster: self.cluster().await?, asker: self.asker() })
+    }
+
+    /// The way to what the operator's own gates ask.
+    pub fn asker(&self) -> Arc<dyn Asker> {
+        Arc::new(Outside::new(Some(self.profile.kubeconfig.clone())))
     }
 
     /// The way to the nodes.

@@ -4,13 +4,15 @@
 use super::budget::bears_others;
 use super::error::EngineError;
 use super::finish::fail;
-use super::gates::{self, Waiting};
+use super::gates;
+use super::members::etcd_leader;
 use super::order::{alone, moves_etcd, room};
 use super::prefetch::prefetch;
 use super::resume::to_do;
 use super::shared::{Shared, Wish};
 use super::swap;
 use super::visit::End;
+use super::waiting::Waiting;
 use crate::fleet::{NodeName, fold_names};
 use crate::journal::{Event, JournalError, Outcome, PauseReason, RunState, SwapState};
 use crate::plan::{PhaseKind, Swap};
@@ -86,7 +88,7 @@ async fn leader_last(shared: &Shared, p: usize, left: &[usize]) -> usize {
     if let Some(open) = open {
         return open;
     }
-    let Some(leader) = gates::etcd_leader(shared).await else { return 0 };
+    let Some(leader) = etcd_leader(shared).await else { return 0 };
     let leads = |w: usize| {
         let wave = shared.plan.phases.get(p).and_then(|phase| phase.waves.get(w));
         wave.is_some_and(|wave| wave.swaps.iter().any(|s| s.node == leader && to_be_done(shared, s)))
@@ -161,7 +163,7 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
         }
         if !held {
             if todo.len() > 1 && todo.iter().any(|s| moves_etcd(s)) {
-                let leader = gates::etcd_leader(shared).await;
+                let leader = etcd_leader(shared).await;
                 let open = |s: &Swap| shared.log.with(|run, _| run.swap(&s.id).is_some_and(|s| s.state.open()));
                 todo.sort_by_key(|s| (!open(s), moves_etcd(s) && Some(&s.node) == leader.as_ref()));
             }
@@ -170,7 +172,9 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
                 Err(error) => return Err(land(shared, flight, error).await),
             };
             match blocked {
-                Some(why) if flight.swaps.is_empty() => waiting.on(shared, "room for a swap", &why, None)?,
+                Some(why) if flight.swaps.is_empty() => {
+                    waiting.closed(shared, "room for a swap", &why, shared.gate_timeout())?;
+                }
                 _ => waiting.over(shared)?,
             }
         }

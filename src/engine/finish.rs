@@ -1,13 +1,13 @@
 //! A transaction has ended: what the node says is checked, put right where the cluster must know, and written down.
 
 use super::follow::Followed;
-use super::gates::Waiting;
 use super::patience::{MayPass, patiently};
 use super::probe::Probes;
 use super::resume::{Reclaimed, reclaim};
 use super::shared::{Shared, Wish};
 use super::verify::{healthy, node_is_ready};
 use super::visit::{End, PATIENCE, Visit, containers};
+use super::waiting::Waiting;
 use crate::fleet::{Component, ContainerName, NodeName, SwapId};
 use crate::journal::{Event, JournalError, SwapState, SwapView};
 use crate::plan::Swap;

@@ -1,13 +1,16 @@
 //! Conditions that must hold before the next wave, and before a master's swap about the *other* masters.
 
 use super::conductor::{Halt, checkpoint};
+use super::members::members;
 use super::shared::Shared;
-use super::verify::{gauge, healthy};
+use super::soaked;
+use super::waiting::Waiting;
 use super::world;
-use crate::fleet::{Component, Node, NodeName, fold_names};
-use crate::journal::{Event, JournalError};
-use crate::plan::{Gate, Swap};
+use crate::fleet::{Component, GateName, NodeName, fold_names};
+use crate::journal::JournalError;
+use crate::plan::{Gate, OwnGate, Swap};
 use futures::future::join_all;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -15,59 +18,65 @@ use tokio::time::{Instant, sleep};
 /// Between two looks at a gate.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How the time after the soak is called in the journal, when it has to be waited for.
+const PODS: &str = "pods after the soak";
+
 /// A gate's name in the journal.
-fn title(gate: &Gate) -> &'static str {
+fn title(gate: &Gate) -> &str {
     match gate {
         Gate::NodesReady => "nodes ready",
         Gate::EtcdHealthy => "etcd healthy",
         Gate::ApiserversReady => "API servers ready",
         Gate::Soak { .. } => "soak",
+        Gate::Own(own) => own.name.as_str(),
     }
 }
 
-/// Writes down what the run waits for: once for every change of the text.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Option<(String, String)>);
-
-impl Waiting {
-    pub(super) fn on(&mut self, shared: &Shared, gate: &str, why: &str, ms: Option<u64>) -> Result<(), JournalError> {
-        let now = Some((gate.to_owned(), why.to_owned()));
-        if self.0 == now {
-            return Ok(());
-        }
-        self.0 = now;
-        shared.log.tell(Event::GateWaiting { gate: gate.to_owned(), why: why.to_owned(), ms })
-    }
-
-    /// The wait is over, if there was one.
-    pub(super) fn over(&mut self, shared: &Shared) -> Result<(), JournalError> {
-        match self.0.take() {
-            Some((gate, _)) => shared.log.tell(Event::GatePassed { gate }),
-            None => Ok(()),
-        }
+/// How long a gate may be closed before the run pauses.
+fn limit(shared: &Shared, gate: &Gate) -> Duration {
+    match gate {
+        Gate::Own(own) => Duration::from_millis(own.timeout_ms),
+        _ => shared.gate_timeout(),
     }
 }
 
-/// Waits until every gate holds; a soak runs while all the others hold, and from its start again when one did not.
+/// Waits until every gate holds; a soak runs while all the others hold, and from its start again when one did not. After
+/// it the pods of the wave's nodes are compared once more.
 pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Halt> {
     let soak = gates.iter().filter_map(|g| if let Gate::Soak { ms } = g { Some(*ms) } else { None }).sum::<u64>();
+    let soak = Duration::from_millis(soak);
     let mut waiting = Waiting::default();
+    let mut answers = Answers::default();
     let mut since: Option<Instant> = None;
     loop {
         checkpoint(shared).await?;
-        match first_closed(shared, gates).await? {
-            Some((gate, why)) => {
+        // What an operator's gate said before the soak says nothing about its end.
+        let last = since.is_some_and(|begun| begun.elapsed() >= soak);
+        match first_closed(shared, gates, &mut answers, &mut waiting, (since.is_some(), last)).await? {
+            Look::Interrupted => continue,
+            Look::Closed(gate, why) => {
                 since = None;
-                waiting.on(shared, gate, &why, None)?;
+                waiting.closed(shared, title(gate), &why, limit(shared, gate))?;
             }
-            None => {
+            Look::Open => {
                 let begun = *since.get_or_insert_with(Instant::now);
-                let left = Duration::from_millis(soak).saturating_sub(begun.elapsed());
-                if left.is_zero() {
+                let left = soak.saturating_sub(begun.elapsed());
+                if !left.is_zero() {
+                    let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+                    waiting.on(shared, "soak", "everything is watched for a while before going on", Some(ms))?;
+                } else if soak.is_zero() {
                     waiting.over(shared)?;
                     return Ok(());
+                } else {
+                    match soaked::compare(shared).await? {
+                        // What was disturbed is in the journal, and for the budget to judge.
+                        Ok(()) => {
+                            waiting.over(shared)?;
+                            return Ok(());
+                        }
+                        Err(why) => waiting.closed(shared, PODS, &why, shared.gate_timeout())?,
+                    }
                 }
-                waiting.on(shared, "soak", "everything is watched for a while before going on", Some(soak))?;
             }
         }
         pause_or(shared, LOOK).await;
@@ -84,19 +93,97 @@ async fn pause_or(shared: &Shared, time: Duration) {
     }
 }
 
-async fn first_closed(shared: &Shared, gates: &[Gate]) -> Result<Option<(&'static str, String)>, JournalError> {
+/// What a look at all gates came to.
+enum Look<'a> {
+    /// Every one holds.
+    Open,
+    /// The first that does not, and why.
+    Closed(&'a Gate, String),
+    /// A command came first.
+    Interrupted,
+}
+
+/// Looks at the gates in their order; those of the operator's own come after the cluster's. With `soaking` it is not news
+/// that one is asked again; with `last` every one is.
+async fn first_closed<'a>(
+    shared: &Shared,
+    gates: &'a [Gate],
+    answers: &mut Answers,
+    waiting: &mut Waiting,
+    (soaking, last): (bool, bool),
+) -> Result<Look<'a>, JournalError> {
     for gate in gates {
         let closed = match gate {
             Gate::NodesReady => nodes_ready(shared).await?,
             Gate::EtcdHealthy => members(shared, Component::Etcd, None).await,
             Gate::ApiserversReady => members(shared, Component::KubeApiserver, None).await,
-            Gate::Soak { .. } => Ok(()),
+            Gate::Soak { .. } | Gate::Own(_) => continue,
         };
-        if let Err(why) = closed {
-            return Ok(Some((title(gate), why)));
+        match closed {
+            Ok(()) => waiting.held(title(gate)),
+            Err(why) => return Ok(Look::Closed(gate, why)),
         }
     }
-    Ok(None)
+    if !answers.ask(shared, gates, waiting, (soaking, last)).await? {
+        return Ok(Look::Interrupted);
+    }
+    for gate in gates {
+        let Gate::Own(own) = gate else { continue };
+        match answers.of(own) {
+            Ok(()) => waiting.held(title(gate)),
+            Err(why) => return Ok(Look::Closed(gate, why)),
+        }
+    }
+    Ok(Look::Open)
+}
+
+/// What the operator's gates answered last, and when.
+#[derive(Default)]
+struct Answers(HashMap<GateName, (Instant, Result<(), String>)>);
+
+impl Answers {
+    fn due(&self, gate: &OwnGate, last: bool) -> bool {
+        let interval = if last { LOOK } else { Duration::from_millis(gate.interval_ms) };
+        self.0.get(&gate.name).is_none_or(|(at, _)| at.elapsed() >= interval)
+    }
+
+    fn of(&self, gate: &OwnGate) -> Result<(), String> {
+        self.0.get(&gate.name).map_or(Err("it was not asked yet".into()), |(_, answer)| answer.clone())
+    }
+
+    /// Asks those whose time it is, all at once. False when a command came first: what was asked is given up then.
+    async fn ask(
+        &mut self,
+        shared: &Shared,
+        gates: &[Gate],
+        waiting: &mut Waiting,
+        (soaking, last): (bool, bool),
+    ) -> Result<bool, JournalError> {
+        let own = gates.iter().filter_map(|g| if let Gate::Own(own) = g { Some(own.as_ref()) } else { None });
+        let due: Vec<&OwnGate> = own.filter(|gate| self.due(gate, last)).collect();
+        let Some(first) = due.first() else { return Ok(true) };
+        let mut wishes = shared.wish.subscribe();
+        let asked = join_all(due.iter().map(|gate| async {
+            let answer = shared.ports.asker.ask(gate, &shared.folder).await;
+            (gate.name.clone(), (Instant::now(), answer))
+        }));
+        let mut asked = std::pin::pin!(asked);
+        loop {
+            let silent = !soaking && !due.iter().any(|gate| waiting.tells_of(gate.name.as_str()));
+            tokio::select! {
+                biased;
+                answers = &mut asked => {
+                    self.0.extend(answers);
+                    return Ok(true);
+                }
+                _ = wishes.changed() => return Ok(false),
+                () = sleep(LOOK), if silent => {
+                    let why = format!("it is asked for the first time: {}", first.question.words());
+                    waiting.closed(shared, first.name.as_str(), &why, Duration::from_millis(first.timeout_ms))?;
+                }
+            }
+        }
+    }
 }
 
 async fn nodes_ready(shared: &Shared) -> Result<Result<(), String>, JournalError> {
@@ -128,40 +215,4 @@ pub(super) async fn others(shared: &Shared, swap: &Swap) -> Result<Result<(), St
         }
     }
     Ok(Ok(()))
-}
-
-/// Every member is well; for etcd: and has a leader.
-async fn members(shared: &Shared, component: Component, except: Option<&NodeName>) -> Result<(), String> {
-    let Some(settings) = shared.plan.components.get(&component) else { return Ok(()) };
-    // A master that did not answer when the plan was made may be a member too: nothing moves while that is not known.
-    let unknown = |n: &Node| n.reachable == Some(false);
-    let members = shared.plan.cluster.masters().filter(|n| n.components.contains_key(&component) || unknown(n));
-    let asked = members.filter(|n| Some(&n.name) != except).map(|node| async {
-        let name = &node.name;
-        let ill = |why: String| format!("{name}: {why}");
-        let port = shared.ports.fleet.node(name).ok_or_else(|| ill("the inventory does not know it".into()))?;
-        healthy(port.as_ref(), component, &settings.health).await.map_err(ill)?;
-        if component == Component::Etcd
-            && let Some(check) = &settings.version
-        {
-            let answer = port.ask(check).await.map_err(|e| ill(e.to_string()))?;
-            // A gauge that is not there says nothing; one that is zero says that there is no leader.
-            if gauge(&answer, "etcd_server_has_leader") == Some(0.0) {
-                return Err(ill("this etcd member sees no leader".into()));
-            }
-        }
-        Ok(())
-    });
-    join_all(asked).await.into_iter().collect()
-}
-
-/// The node of etcd's leader, asked afresh; `None` when none says that it leads.
-pub(super) async fn etcd_leader(shared: &Shared) -> Option<NodeName> {
-    let check = shared.plan.components.get(&Component::Etcd)?.version.as_ref()?;
-    let members = shared.plan.cluster.masters().filter(|n| n.components.contains_key(&Component::Etcd));
-    let asked = members.map(|node| async {
-        let answer = shared.ports.fleet.node(&node.name)?.ask(check).await.ok()?;
-        (gauge(&answer, "etcd_server_is_leader") == Some(1.0)).then(|| node.name.clone())
-    });
-    join_all(asked).await.into_iter().flatten().next()
 }

@@ -3,6 +3,7 @@
 use super::budget::Ledger;
 use super::resume::{Intent, Intents};
 use super::serve::Clock;
+use super::soaked::Proofs;
 use crate::fleet::SwapId;
 use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
 use std::fs::File;
@@ -27,6 +28,7 @@ struct Facts {
     run: Run,
     ledger: Ledger,
     intents: Intents,
+    proofs: Proofs,
 }
 
 impl Log {
@@ -34,13 +36,13 @@ impl Log {
         writer: Writer,
         run: Run,
         ledger: Ledger,
-        intents: Intents,
+        (intents, proofs): (Intents, Proofs),
         clock: Clock,
         disk: Arc<dyn Disk>,
     ) -> Result<Log, JournalError> {
         let file = Arc::new(writer.handle()?);
         let writer = writer.on(Arc::clone(&disk));
-        let facts = Mutex::new(Facts { writer, run, ledger, intents });
+        let facts = Mutex::new(Facts { writer, run, ledger, intents, proofs });
         let (synced, broken) = (tokio::sync::Mutex::new(0), watch::Sender::new(false));
         Ok(Log { facts, file, disk, synced, clock, broken })
     }
@@ -95,6 +97,11 @@ impl Log {
         self.lock().intents.of(swap).cloned()
     }
 
+    /// Looks at the proofs of the wave that is under way.
+    pub(super) fn proofs<T>(&self, look: impl FnOnce(&Proofs) -> T) -> T {
+        look(&self.lock().proofs)
+    }
+
     fn append(&self, event: Event) -> Result<Record, JournalError> {
         let mut facts = self.lock();
         let written = facts.writer.append((self.clock)(), event, false);
@@ -104,6 +111,7 @@ impl Log {
         facts.run.apply(&record);
         facts.ledger.apply(&record);
         facts.intents.apply(&record);
+        facts.proofs.apply(&record);
         Ok(record)
     }
 

@@ -1,9 +1,10 @@
-//! Carries a plan out, through the two ports, and writes down what it does.
+//! Carries a plan out, through its ports, and writes down what it does.
 //!
 //! [`serve`] is the body of the engine's own process; [`start`] makes that process, [`command`] speaks to it. Inside, the
 //! `conductor` walks the plan's phases, waves and gates; one `swap` takes one node from old to new; what either knows is
 //! folded from the journal that they write (`log`), so that an engine that takes a run up again knows the same.
 
+mod asker;
 mod budget;
 mod conductor;
 mod control;
@@ -14,6 +15,7 @@ mod gates;
 mod lease;
 mod lock;
 mod log;
+mod members;
 mod observe;
 mod order;
 mod patience;
@@ -25,6 +27,7 @@ mod resume;
 mod run_dir;
 mod serve;
 mod shared;
+mod soaked;
 mod sound;
 mod spawn;
 mod swap;
@@ -32,8 +35,10 @@ mod swap;
 mod tests;
 mod verify;
 mod visit;
+mod waiting;
 mod world;
 
+pub use asker::{Asker, Outside};
 pub use control::{command, ping};
 pub use error::{EngineError, ObserveError};
 pub use observe::observe;

@@ -13,6 +13,7 @@ use super::process;
 use super::resume::{Intents, call_off_the_rest, settle};
 use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
+use super::soaked::Proofs;
 use super::sound::sound;
 use super::world;
 use crate::journal::{Disk, Event, FileSystem, JournalError, Outcome, PauseReason, Run, RunState, Writer};
@@ -78,7 +79,8 @@ where
     lease::take(ports.cluster.as_ref(), &holder, resumed).await?;
     let door = control::open(&run)?;
 
-    let shared = Arc::new(Shared::new(opened.plan, id.clone(), ports, opened.log, opened.wish));
+    let shared =
+        Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, opened.log, opened.wish));
     if !resumed {
         let (operator, host) = (about.operator.clone(), about.host.clone());
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -166,12 +168,14 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     let mut fold = Run::new(Arc::clone(&plan));
     let mut ledger = Ledger::new(Arc::clone(&plan));
     let mut intents = Intents::default();
+    let mut proofs = Proofs::default();
     let path = run.journal();
     let (writer, cut) = if path.exists() {
         let opened = Writer::open(&path, &hash, |record| {
             fold.apply(&record);
             ledger.apply(&record);
             intents.apply(&record);
+            proofs.apply(&record);
         })?;
         (opened.writer, opened.cut)
     } else {
@@ -185,6 +189,6 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     };
     // An engine that died before its first record left a file without one.
     let resumed = fold.events > 0;
-    let log = Log::new(writer, fold, ledger, intents, Arc::clone(clock), disk)?;
+    let log = Log::new(writer, fold, ledger, (intents, proofs), Arc::clone(clock), disk)?;
     Ok(Opened { plan, log, wish, resumed, cut })
 }

@@ -7,7 +7,9 @@ use crate::fleet::{Node, NodeName, RunId};
 use crate::journal::{Event, JournalError, PauseReason, RunState, Verb};
 use crate::plan::Plan;
 use crate::{fleet::clean, journal::Outcome};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// What the engine has been told to do; the conductor and the swaps in flight look at it between their steps.
@@ -27,12 +29,16 @@ pub(super) enum Wish {
 pub(super) struct Shared {
     pub(super) plan: Arc<Plan>,
     pub(super) run: RunId,
+    /// The run's folder.
+    pub(super) folder: PathBuf,
     pub(super) ports: Ports,
     pub(super) log: Log,
     pub(super) wish: watch::Sender<Wish>,
     pub(super) world: watch::Sender<World>,
     /// Why the engine cannot go on by itself, where there is such a thing (the run lock was lost).
     trouble: Mutex<Option<String>>,
+    /// The gate that did not hold in its time, in words; until an operator resumes.
+    stalled: Mutex<Option<String>>,
     /// Who paused last.
     pauser: Mutex<String>,
     /// One command at a time.
@@ -40,15 +46,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(plan: Arc<Plan>, run: RunId, ports: Ports, log: Log, wish: Wish) -> Shared {
+    pub(super) fn new(plan: Arc<Plan>, (run, folder): (RunId, PathBuf), ports: Ports, log: Log, wish: Wish) -> Shared {
         Shared {
             plan,
             run,
+            folder,
             ports,
             log,
             wish: watch::Sender::new(wish),
             world: watch::Sender::new(World::default()),
             trouble: Mutex::new(None),
+            stalled: Mutex::new(None),
             pauser: Mutex::new(String::new()),
             commands: tokio::sync::Mutex::new(()),
         }
@@ -92,14 +100,27 @@ impl Shared {
         self.wish.send_modify(|_| ());
     }
 
+    /// How long one of the cluster's own gates may be closed before the run pauses.
+    pub(super) fn gate_timeout(&self) -> Duration {
+        Duration::from_millis(self.plan.limits.gate_timeout_ms)
+    }
+
+    /// A gate did not hold in its time: the run pauses at its next checkpoint.
+    pub(super) fn stall(&self, why: String) {
+        *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
     /// Why the run must pause by itself; `None` while it need not.
     pub(super) fn must_pause(&self) -> Option<(PauseReason, String)> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(why) = trouble {
             return Some((PauseReason::Trouble, why));
         }
-        let why = self.log.with(|_, ledger| ledger.over(&self.plan.budget))?;
-        Some((PauseReason::Budget, why))
+        if let Some(why) = self.log.with(|_, ledger| ledger.over(&self.plan.budget)) {
+            return Some((PauseReason::Budget, why));
+        }
+        let why = self.stalled.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some((PauseReason::Gate, why))
     }
 
     pub(super) fn paused_by(&self) -> String {
@@ -134,7 +155,10 @@ impl Shared {
         written.map_err(|e: JournalError| e.to_string())?;
         match verb {
             Verb::Pause => *self.pauser.lock().unwrap_or_else(PoisonError::into_inner) = by,
-            Verb::Resume => *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None,
+            Verb::Resume => {
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
             Verb::Abort => {}
         }
         self.wish.send_if_modified(|now| {

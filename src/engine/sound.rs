@@ -1,7 +1,7 @@
 //! A last look at a plan before it is carried out: what the engine relies upon, checked by the engine itself.
 
 use crate::fleet::RunId;
-use crate::plan::{FORMAT, Plan};
+use crate::plan::{FORMAT, Gate, Plan};
 use crate::remote::TxId;
 use std::collections::BTreeSet;
 
@@ -21,6 +21,9 @@ pub(super) fn sound(plan: &Plan, run: &RunId) -> Result<(), String> {
         ("limits.max_unavailable", plan.limits.max_unavailable),
         ("limits.max_pulls", plan.limits.max_pulls),
     ];
+    if plan.limits.gate_timeout_ms == 0 {
+        return Err("limits.gate_timeout_ms is 0, so that every gate would pause the run at once".into());
+    }
     if let Some((name, _)) = limits.iter().find(|(_, value)| *value == 0) {
         return Err(format!("{name} is 0, so that nothing could ever start"));
     }
@@ -54,6 +57,11 @@ pub(super) fn sound(plan: &Plan, run: &RunId) -> Result<(), String> {
     for phase in &plan.phases {
         if let Some(wave) = phase.waves.iter().find(|w| w.max_parallel == 0) {
             return Err(format!("wave {} may run no swap at once", wave.title));
+        }
+        for gate in phase.waves.iter().flat_map(|w| &w.gates) {
+            if let Gate::Own(own) = gate {
+                own.check().map_err(|why| format!("gate {}: {why}", own.name))?;
+            }
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The engine over a cluster in memory, in tokio's paused time: whole runs in milliseconds.
 
 mod fake;
+mod gates;
 
 use super::*;
 use crate::fleet::{Component, NodeName};
@@ -28,7 +29,14 @@ fn plan(world: &World, components: &[Component]) -> Plan {
         release: None,
         bumps: bumps.collect(),
         scope: Default::default(),
-        limits: Limits { canary: 2, max_parallel: 4, max_unavailable: 2, soak_ms: 5_000, max_pulls: 4 },
+        limits: Limits {
+            canary: 2,
+            max_parallel: 4,
+            max_unavailable: 2,
+            soak_ms: 5_000,
+            max_pulls: 4,
+            ..Limits::default()
+        },
         budget: Budget { failed_swaps: 1, not_ready_nodes: 1, disturbed_pods: 0 },
     };
     make(&world.cluster(), &stage, &Settings::default(), Timestamp::UNIX_EPOCH)
@@ -393,7 +401,7 @@ async fn a_lost_node_pauses_and_a_broken_rack_starts_nothing() {
     lab.command(Verb::Resume).await;
     // Both are in rack0, which may have two unavailable: the gate after the canary waits for them.
     let run = lab.until("a gate", |r| r.gate.is_some()).await;
-    assert!(run.gate.unwrap().1.contains("w"), "the gate says for whom it waits");
+    assert!(run.gate.unwrap().why.contains("w"), "the gate says for whom it waits");
     lab.world.lock().not_ready.clear();
     assert_eq!(ended(engine).await, Outcome::Completed);
 }

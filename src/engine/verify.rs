@@ -145,19 +145,32 @@ async fn component_is_well(visit: &Visit, change: &Change) -> Result<(), String>
 /// In words, when it does not answer that it is well.
 pub(super) async fn healthy(port: &dyn NodePort, component: Component, check: &Check) -> Result<(), String> {
     match port.ask(check).await {
-        Ok(answer) if !answer.ok() => Err(format!("{component}: {check} answers {}", answer.status)),
-        // etcd says so in the body too, and older ones with a status of 200.
-        Ok(answer) if component == Component::Etcd && says_unhealthy(&answer) => {
-            Err(format!("{component}: {check} answers that it is not healthy"))
+        Ok(answer) => {
+            // etcd says so in the body too, and older ones with a status of 200.
+            let complaint = Some(&answer).filter(|_| component == Component::Etcd).and_then(complaint);
+            match (answer.ok(), complaint) {
+                (true, None) => Ok(()),
+                (true, Some(why)) => Err(format!("{component}: {check} answers that it is not healthy{why}")),
+                (false, why) => {
+                    Err(format!("{component}: {check} answers {}{}", answer.status, why.unwrap_or_default()))
+                }
+            }
         }
-        Ok(_) => Ok(()),
         Err(error) => Err(format!("{component}: {check} does not answer: {error}")),
     }
 }
 
-fn says_unhealthy(answer: &Answer) -> bool {
-    let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-    body.and_then(|b| b.get("health").map(|h| *h == "false" || *h == false)).unwrap_or(false)
+/// What an etcd that is not healthy says: nothing before 3.5, then for instance `ALARM NOSPACE` or `RAFT NO LEADER`.
+/// Every member says so when one raised an alarm.
+fn complaint(answer: &Answer) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    let health = body.get("health")?;
+    if *health != "false" && *health != false {
+        return None;
+    }
+    let reason = body.get("reason").and_then(|r| r.as_str()).map(clean).unwrap_or_default();
+    let reason: String = reason.chars().take(120).collect();
+    Some(if reason.is_empty() { reason } else { format!(": {reason}") })
 }
 
 /// The node as Kubernetes states it: Ready, and its kubelet of this version.
@@ -225,8 +238,11 @@ mod tests {
 
     #[test]
     fn an_etcd_that_says_false_is_not_healthy() {
-        assert!(says_unhealthy(&answer(r#"{"health":"false"}"#)));
-        assert!(!says_unhealthy(&answer(r#"{"health":"true"}"#)));
-        assert!(!says_unhealthy(&answer("ok")));
+        let said = |body| complaint(&answer(body));
+        assert_eq!(said(r#"{"health":"false"}"#).as_deref(), Some(""));
+        assert_eq!(said(r#"{"health":"false","reason":"ALARM NOSPACE"}"#).as_deref(), Some(": ALARM NOSPACE"));
+        assert_eq!(said("{\"health\":false,\"reason\":\"\\u001b[2J\"}").as_deref(), Some(": [2J"));
+        assert_eq!(said(r#"{"health":"true","reason":""}"#), None);
+        assert_eq!(said("ok"), None);
     }
 }

@@ -103,6 +103,10 @@ name!(
     /// A swap's id within its plan, for instance `s0001`.
     SwapId, "swap id", 32
 );
+name!(
+    /// The name of a gate of the operator's own.
+    GateName, "gate name", 40
+);
 
 impl ContainerName {
     /// The name under which the prepared new container waits.

@@ -1,8 +1,8 @@
 //! The proof that a swap left a node's pods alone.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is remembered of a pod to tell later whether it was disturbed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,29 @@ fn changed(old: &PodProof, new: &PodProof) -> Option<DisturbanceKind> {
     }
 }
 
+/// Within this time before a swap a pod must have stood still to be watched after it.
+const RESTLESS: SignedDuration = SignedDuration::from_hours(1);
+
+/// Compares a node's pods before a swap with those after its wave's soak.
+///
+/// A soak is long enough for pods to come and go by themselves: one that is gone or has ended is nobody's concern here, and
+/// neither is one that was already not Ready, or that had restarted or lost Ready by itself within the hour before the
+/// swap, `at`. What counts is the same pod with another container, another start or restart, or no longer always Ready.
+pub fn compare_soaked(before: &[PodProof], after: &[PodProof], at: Timestamp) -> Vec<Disturbance> {
+    let there: HashSet<&str> = after.iter().filter(|p| !p.ended).map(|p| p.uid.as_str()).collect();
+    let watched = |p: &&PodProof| p.ready && there.contains(p.uid.as_str()) && !restless(p, at);
+    let before: Vec<PodProof> = before.iter().filter(watched).cloned().collect();
+    compare_pods(&before, after)
+}
+
+fn restless(pod: &PodProof, at: Timestamp) -> bool {
+    let lately = |time: Option<Timestamp>| time.is_some_and(|time| at.duration_since(time) < RESTLESS);
+    let started = pod.containers.iter().any(|c| lately(c.started_at));
+    let restarted = pod.containers.iter().any(|c| c.restarts > 0 && lately(c.started_at));
+    // A young pod became Ready lately because it was started lately.
+    restarted || (lately(pod.ready_since) && !started)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +168,40 @@ mod tests {
         assert_eq!(seen(|p| p.ready = false), Some(DisturbanceKind::NotReady));
         assert_eq!(seen(|p| p.ready_since = None), Some(DisturbanceKind::ReadyFlapped));
         assert_eq!(seen(|p| p.ended = true), Some(DisturbanceKind::Ended));
+    }
+
+    #[test]
+    fn after_a_soak_only_pods_that_stood_still_before_count() {
+        let at: Timestamp = "2026-11-23T22:00:00Z".parse().unwrap();
+        let ago = |minutes| Some(at - SignedDuration::from_mins(minutes));
+        let old = |started: i64, ready: i64, restarts| {
+            let mut old = PodProof { ready_since: ago(ready), ..pod("a") };
+            (old.containers[0].started_at, old.containers[0].restarts) = (ago(started), restarts);
+            old
+        };
+        let seen = |old: PodProof, edit: fn(&mut PodProof)| {
+            let mut new = old.clone();
+            edit(&mut new);
+            compare_soaked(&[old], &[new], at).pop().map(|d| d.kind)
+        };
+        let restart = |p: &mut PodProof| p.containers[0].restarts += 1;
+        let flap = |p: &mut PodProof| p.ready_since = None;
+        let restarted = Some(DisturbanceKind::Restarted("c".into()));
+        // Calm since long, one that was restarted when its node was last booted, and a young one.
+        for calm in [old(9_000, 9_000, 0), old(9_000, 9_000, 4), old(5, 4, 0)] {
+            assert_eq!(seen(calm.clone(), |_| ()), None);
+            assert_eq!(seen(calm.clone(), restart), restarted);
+            assert_eq!(seen(calm.clone(), flap), Some(DisturbanceKind::ReadyFlapped));
+            assert_eq!(seen(calm.clone(), |p| p.ready = false), Some(DisturbanceKind::NotReady));
+            // It was replaced, or came to its end.
+            assert_eq!(seen(calm.clone(), |p| p.uid = "z".into()), None);
+            assert_eq!(seen(calm, |p| p.ended = true), None);
+        }
+        // One that crashes every few minutes, and one whose probe fails now and then.
+        for restless in [old(10, 10, 31), old(9_000, 20, 0), PodProof { ready: false, ..old(9_000, 9_000, 0) }] {
+            assert_eq!(seen(restless.clone(), restart), None);
+            assert_eq!(seen(restless, flap), None);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod cke;
 mod entry;
 mod error;
+mod gate;
 mod profile;
 mod raw;
 mod ssh;

@@ -3,6 +3,7 @@
 use super::cke::{self, Reading};
 use super::entry::{NodeEntry, twice};
 use super::error::ProfileError;
+use super::gate;
 use super::raw::{Raw, RawBudget, RawComponent, RawInventory, RawRelease, RawRollout, RawSsh, User};
 use super::ssh::SshProfile;
 use crate::fleet::{ClusterName, Component};
@@ -100,6 +101,9 @@ impl Profile {
         ssh.push(("known_hosts", text(&self.ssh.known_hosts)));
         ssh.extend(self.ssh.identity.as_deref().map(|identity| ("identity", text(identity))));
         table("ssh", ssh);
+        if let Some(toml::Value::Array(tables)) = document.get_mut("gate") {
+            gate::make_absolute(tables, &self.settings.gates);
+        }
         document.to_string()
     }
 }
@@ -197,6 +201,9 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
             return Err(err(Some(span), "there are no nodes; give cke = \"cluster.yml\" or [[inventory.node]]"));
         }
     };
+    if let Some(zero) = raw.rollout.gate_timeout.as_ref().filter(|t| t.get_ref().ms == 0) {
+        return Err(err(Some(zero.span()), "gate_timeout must be longer than 0s: every gate would pause the run"));
+    }
     Ok(Profile {
         name,
         kubeconfig,
@@ -204,7 +211,10 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
         releases: releases(raw.release, &err)?,
         limits: limits(&raw.rollout),
         budget: budget(&raw.budget),
-        settings: settings(raw.component, &err)?,
+        settings: Settings {
+            gates: gate::read(raw.gate, &|p| path(Some(p), ""), &|w| place.resolve(w), &err)?,
+            ..settings(raw.component, &err)?
+        },
         rack_label: rack_label
             .map_or_else(|| vec!["topology.kubernetes.io/zone".into(), "cke.cybozu.com/rack".into()], Into::into),
         role_label: role_label.map_or_else(|| vec!["cke.cybozu.com/role".into()], Into::into),
@@ -227,7 +237,7 @@ fn entry(node: super::raw::RawNode, port: u16) -> NodeEntry {
 }
 
 /// Makes an error about a place in the profile.
-type Err<'a> = dyn Fn(Option<Range<usize>>, &str) -> ProfileError + 'a;
+pub(super) type Err<'a> = dyn Fn(Option<Range<usize>>, &str) -> ProfileError + 'a;
 
 fn releases(raw: Vec<toml::Spanned<RawRelease>>, err: &Err<'_>) -> Result<Vec<Release>, ProfileError> {
     let mut names = BTreeSet::new();
@@ -265,6 +275,7 @@ fn limits(raw: &RawRollout) -> Limits {
         max_unavailable: or(raw.max_unavailable, default.max_unavailable),
         soak_ms: raw.soak.map_or(default.soak_ms, |t| t.ms),
         max_pulls: or(raw.max_pulls, default.max_pulls),
+        gate_timeout_ms: raw.gate_timeout.as_ref().map_or(default.gate_timeout_ms, |t| t.get_ref().ms),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::{After, Bound, GateRule, Question, Target};
 
 const FULL: &str = r#"
 name = "tokyo0"
@@ -137,12 +138,105 @@ fn what_would_do_harm_is_refused() {
     assert!(release.contains("listed twice"), "{release}");
 }
 
+const GATES: &str = r#"
+[[gate]]
+name = "ceph"
+after = ["canary", "rack"]
+command = ["./ceph-health", "--quiet"]
+timeout = "20m"
+interval = "5s"
+limit = "10s"
+[[gate]]
+name = "page"
+after = ["control-plane"]
+http = "https://ceph.example/health"
+status = 204
+ca = "ca.pem"
+header_file = "~/token"
+[[gate]]
+name = "prom"
+prometheus = "https://prom.example"
+query = "ceph_health_status"
+max = 0
+"#;
+
+#[test]
+fn gates_read_as_written_with_defaults_for_the_rest() {
+    let gates = read(&format!("{FULL}{GATES}")).unwrap().settings.gates;
+    let [ceph, page, prom] = gates.as_slice() else { panic!("{gates:?}") };
+    assert_eq!((&ceph.after, &prom.after), (&After::workers(), &After::workers()));
+    assert_eq!(page.after, BTreeSet::from([After::ControlPlane]));
+    let times = |g: &GateRule| (g.gate.timeout_ms, g.gate.interval_ms, g.gate.limit_ms);
+    assert_eq!((times(ceph), times(prom)), ((1_200_000, 5_000, 10_000), (600_000, 10_000, 30_000)));
+    let argv = ["/etc/sonoba/./ceph-health", "--quiet"].map(String::from).to_vec();
+    assert_eq!(ceph.gate.question, Question::Command { argv, exit: 0 });
+    let url = |text: &str| text.parse().unwrap();
+    let (ca, header_file) = (Some("/etc/sonoba/ca.pem".into()), Some("/home/me/token".into()));
+    let target = Target { url: url("https://ceph.example/health"), ca, header_file };
+    assert_eq!(page.gate.question, Question::Http { target, status: 204 });
+    let target = Target { url: url("https://prom.example"), ca: None, header_file: None };
+    let (min, max) = (None, Some(Bound::try_from(0.0).unwrap()));
+    assert_eq!(prom.gate.question, Question::Prometheus { target, query: "ceph_health_status".into(), min, max });
+    assert_eq!(read(FULL).unwrap().limits.gate_timeout_ms, 1_800_000);
+}
+
+#[test]
+fn a_gate_that_could_not_be_meant_so_is_refused_with_its_line() {
+    let wrong = |from: &str, to: &str, at: &str| {
+        assert!(GATES.contains(from), "{from}");
+        let text = format!("{FULL}{}", GATES.replacen(from, to, 1));
+        let error = read(&text).unwrap_err().to_string();
+        let named = |(i, line): (usize, &str)| line == at && error.contains(&format!("tokyo9.toml:{}: ", i + 1));
+        assert!(text.lines().enumerate().any(named), "{at}: {error}");
+        error
+    };
+    let twice = wrong("\"page\"", "\"ceph\"", "[[gate]]");
+    assert!(twice.contains("gate ceph: it is listed twice"), "{twice}");
+    let head = wrong("http = \"https://ceph.example/health\"\n", "", "[[gate]]");
+    assert!(head.contains("gate page: give one of command, http and prometheus"), "{head}");
+    let two = wrong("status = 204", "command = [\"true\"]", "http = \"https://ceph.example/health\"");
+    assert!(two.contains("only one of"), "{two}");
+    let other = wrong("timeout = \"20m\"", "query = \"up\"", "query = \"up\"");
+    assert!(other.contains("query does not go with command"), "{other}");
+    let status = wrong("max = 0", "max = 0\nstatus = 200", "status = 200");
+    assert!(status.contains("status does not go with prometheus"), "{status}");
+    let exit = wrong("status = 204", "exit = 1", "exit = 1");
+    assert!(exit.contains("exit does not go with http"), "{exit}");
+    let field = wrong("max = 0", "maximum = 0", "maximum = 0");
+    assert!(field.contains("unknown field `maximum`"), "{field}");
+    let bound = wrong("max = 0", "max = nan", "max = nan");
+    assert!(bound.contains("finite"), "{bound}");
+    let none = wrong("after = [\"control-plane\"]", "after = []", "after = []");
+    assert!(none.contains("names no wave"), "{none}");
+    let wave = wrong("\"control-plane\"", "\"masters\"", "after = [\"masters\"]");
+    assert!(wave.contains("control-plane"), "{wave}");
+    let name = wrong("\"ceph\"", "\"ceph health\"", "name = \"ceph health\"");
+    assert!(name.contains("gate name"), "{name}");
+    let plain = wrong("https://ceph.example", "http://ceph.example", "[[gate]]");
+    assert!(plain.contains("header_file needs an https URL"), "{plain}");
+    let secret = wrong(
+        "https://ceph.example",
+        "https://me:geheim@ceph.example",
+        "http = \"https://me:geheim@ceph.example/health\"",
+    );
+    assert!(secret.contains("user or password"), "{secret}");
+    let unbound = wrong("max = 0\n", "", "[[gate]]");
+    assert!(unbound.contains("min or max"), "{unbound}");
+    let quick = wrong("interval = \"5s\"", "interval = \"50ms\"", "[[gate]]");
+    assert!(quick.contains("interval must be 1s or longer"), "{quick}");
+    let zero = read(&FULL.replacen("canary = 2", "gate_timeout = \"0s\"", 1)).unwrap_err().to_string();
+    assert!(zero.contains("gate_timeout must be longer"), "{zero}");
+}
+
 #[test]
 fn a_copy_means_the_same_elsewhere() {
     let profile = read(FULL).unwrap();
     let elsewhere = Place { file: "/run/x/profile.toml".into(), home: Some("/root".into()), user: None };
     let copy = parse(&profile.to_toml(), &elsewhere).unwrap();
     assert_eq!(Profile { document: profile.document.clone(), ..copy }, profile);
+    let gates = read(&format!("{FULL}{GATES}")).unwrap();
+    let copy = parse(&gates.to_toml(), &elsewhere).unwrap();
+    assert_eq!(Profile { document: gates.document.clone(), ..copy }, gates);
     let cke = read("[inventory]\ncke = \"../cluster.yml\"\n").unwrap();
     let copy = parse(&cke.to_toml(), &elsewhere).unwrap();
     assert_eq!(Profile { document: cke.document.clone(), ..copy }, cke);
@@ -167,10 +261,11 @@ fn files_are_read_from_where_the_profile_stands() {
 
 proptest::proptest! {
     #[test]
-    fn any_text_is_read_or_refused(text in "(\\[inventory\\]\n)?(\\PC|\n|=|\"|\\[){0,200}", at in 0_usize..800, put in "\\PC{0,4}") {
+    fn any_text_is_read_or_refused(text in "(\\[inventory\\]\n)?(\\PC|\n|=|\"|\\[){0,200}", at in 0_usize..1_300, put in "\\PC{0,4}") {
         // Free text seldom gets far; a valid profile with a few characters changed gets everywhere.
-        let at = at.min(FULL.len());
-        let changed = format!("{}{put}{}", &FULL[..at], &FULL[(at + put.len()).min(FULL.len())..]);
+        let full = format!("{FULL}{GATES}");
+        let at = at.min(full.len());
+        let changed = format!("{}{put}{}", &full[..at], &full[(at + put.len()).min(full.len())..]);
         for text in [text, changed] {
             if let Err(error) = read(&text) {
                 proptest::prop_assert!(!error.to_string().chars().any(char::is_control));

@@ -2,8 +2,8 @@
 
 use super::entry::{check_address, check_user};
 use super::ssh::Jump;
-use crate::fleet::{ClusterName, Component, ContainerName, Image, NodeName, RackName, RoleName, clean};
-use crate::plan::Check;
+use crate::fleet::{ClusterName, Component, ContainerName, GateName, Image, NodeName, RackName, RoleName, clean};
+use crate::plan::{After, Bound, Check, HttpUrl};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ pub(super) struct Raw {
     pub budget: RawBudget,
     #[serde(default)]
     pub component: BTreeMap<Component, Spanned<RawComponent>>,
+    #[serde(default)]
+    pub gate: Vec<Spanned<RawGate>>,
 }
 
 /// `[inventory]`.
@@ -87,6 +89,7 @@ pub(super) struct RawRollout {
     pub max_unavailable: Option<NonZeroUsize>,
     pub soak: Option<Time>,
     pub max_pulls: Option<NonZeroUsize>,
+    pub gate_timeout: Option<Spanned<Time>>,
 }
 
 /// `[budget]`.
@@ -107,6 +110,27 @@ pub(super) struct RawComponent {
     pub version: Option<Check>,
     pub deadline: Option<Time>,
     pub stop_timeout: Option<Time>,
+}
+
+/// `[[gate]]`. Which fields go together is checked where it is read: see `gate`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGate {
+    pub name: GateName,
+    pub after: Option<Spanned<Vec<After>>>,
+    pub command: Option<Spanned<Vec<String>>>,
+    pub exit: Option<Spanned<u8>>,
+    pub http: Option<Spanned<HttpUrl>>,
+    pub status: Option<Spanned<u16>>,
+    pub prometheus: Option<Spanned<HttpUrl>>,
+    pub query: Option<Spanned<String>>,
+    pub min: Option<Spanned<Bound>>,
+    pub max: Option<Spanned<Bound>>,
+    pub ca: Option<Spanned<String>>,
+    pub header_file: Option<Spanned<String>>,
+    pub timeout: Option<Time>,
+    pub interval: Option<Time>,
+    pub limit: Option<Time>,
 }
 
 /// One label's name, or several in the order in which they are asked.

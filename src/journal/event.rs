@@ -93,6 +93,9 @@ pub enum Event {
         /// For a soak: how long it will take. Milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ms: Option<u64>,
+        /// The run pauses by itself so long after the wait for this gate began. Milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit_ms: Option<u64>,
     },
     /// The gate holds.
     GatePassed {
@@ -290,6 +293,8 @@ pub enum PauseReason {
     Operator,
     /// A budget is spent.
     Budget,
+    /// A gate did not hold in its time.
+    Gate,
     /// The engine cannot go on by itself, for instance because its disk is full.
     Trouble,
 }

@@ -1,7 +1,7 @@
 //! Events folded into what a run is now. Pure: any prefix of a journal folds to the run as it was then.
 
 use super::event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
-use super::run::{ClusterView, LogLine, PullState, Run, RunState, SwapState, SwapView, Tone};
+use super::run::{ClusterView, GateView, LogLine, PullState, Run, RunState, SwapState, SwapView, Tone};
 use crate::fleet::{NodeName, SwapId, clean};
 use jiff::Timestamp;
 
@@ -57,6 +57,8 @@ impl Run {
             Event::Resumed => {
                 self.state = RunState::Running;
                 self.why.clear();
+                // It is asked again, and has its whole time.
+                self.gate = None;
                 self.say(at, Tone::Notice, None, "resumed".into());
             }
             Event::PhaseBegun { phase } => {
@@ -89,12 +91,10 @@ impl Run {
                 self.waves_done.insert((*phase, *wave), at);
                 self.gate = None;
             }
-            Event::GateWaiting { gate, why, ms } => {
-                let since = match &self.gate {
-                    Some((name, _, since, _)) if name == gate => *since,
-                    _ => at,
-                };
-                self.gate = Some((clean(gate), clean(why), since, *ms));
+            Event::GateWaiting { gate, why, ms, limit_ms } => {
+                let (name, why_shown) = (clean(gate), clean(why));
+                let since = self.gate.as_ref().filter(|g| g.name == name).map_or(at, |g| g.since);
+                self.gate = Some(GateView { name, why: why_shown, since, soak_ms: *ms, limit_ms: *limit_ms });
                 let tone = if ms.is_some() { Tone::Calm } else { Tone::Notice };
                 self.say(at, tone, None, format!("gate {gate}: {why}"));
             }
@@ -153,7 +153,11 @@ impl Run {
                     self.say(at, Tone::Alarm, Some(node), format!("rolling back: {why}"));
                 }
             }
-            Event::PodsDisturbed { node, pods, .. } => {
+            Event::PodsDisturbed { swap, node, pods } => {
+                // After the soak: they were counted as undisturbed when the swap was committed.
+                if self.swap(swap).is_some_and(|s| s.state == SwapState::Committed) {
+                    self.pods.undisturbed = self.pods.undisturbed.saturating_sub(pods.len());
+                }
                 for pod in pods {
                     self.pods.disturbed.push((node.clone(), pod.clone()));
                     self.say(at, Tone::Alarm, Some(node), format!("pod {} disturbed: {:?}", pod.pod, pod.kind));

@@ -22,5 +22,5 @@ pub use reader::{Journal, read, read_for};
 pub use report::{
     Downtime, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report, SwapCounts, report,
 };
-pub use run::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use run::{ClusterView, GateView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
 pub use writer::{Opened, Writer};

@@ -40,8 +40,8 @@ pub struct Run {
     pub waves_begun: BTreeMap<(usize, usize), Timestamp>,
     /// Phases that are through.
     pub phases_done: Vec<usize>,
-    /// The gate that it waits for: its name, why, since when and (for a soak) how long in milliseconds.
-    pub gate: Option<(String, String, Timestamp, Option<u64>)>,
+    /// The gate that it waits for.
+    pub gate: Option<GateView>,
     /// Every swap, in the plan's order.
     pub swaps: Vec<SwapView>,
     /// Pulls by node and image.
@@ -58,6 +58,21 @@ pub struct Run {
     pub log: VecDeque<LogLine>,
     pub(super) index: HashMap<SwapId, usize>,
     by_node: HashMap<NodeName, Vec<usize>>,
+}
+
+/// A gate that the run waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateView {
+    /// Its name, in words.
+    pub name: String,
+    /// What it waits for, in words.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// For a soak: how long it takes. Milliseconds.
+    pub soak_ms: Option<u64>,
+    /// The run pauses by itself so long after `since`. Milliseconds.
+    pub limit_ms: Option<u64>,
 }
 
 /// What the cluster's API last said.

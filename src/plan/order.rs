@@ -92,7 +92,7 @@ pub(super) fn control_plane(
                 title,
                 max_parallel: 1,
                 swaps: vec![swap],
-                gates: step.gates.to_vec(),
+                gates: step.gates.iter().cloned().chain(settings.own_gates(WaveKind::ControlPlane)).collect(),
             }));
         }
         if !waves.is_empty() {

@@ -95,7 +95,7 @@ prop_compose! {
             release: None,
             bumps: bumps.map(|(c, _)| Bump { component: c, to: image(c, 1).parse().unwrap() }).collect(),
             scope: Scope { racks, ..Scope::default() },
-            limits: Limits { canary, max_parallel, max_unavailable, soak_ms: 1_000, max_pulls },
+            limits: Limits { canary, max_parallel, max_unavailable, soak_ms: 1_000, max_pulls, ..Limits::default() },
             budget: Budget::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! A plan as text to read before anything moves. No colours; at most [`WIDTH`] columns.
 
-use super::{Change, Finding, Gate, Phase, Plan, Severity, Wave, WaveKind};
-use crate::fleet::{Component, NodeName, clean, fold_names};
+use super::{Change, Finding, Gate, OwnGate, Phase, Plan, Severity, Wave, WaveKind};
+use crate::fleet::{Component, GateName, NodeName, clean, fold_names};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Columns that a line may take.
@@ -17,6 +17,7 @@ pub fn render(plan: &Plan) -> String {
     for (i, phase) in plan.phases.iter().enumerate() {
         write_phase(i + 1, phase, plan, &mut page);
     }
+    own_gates(plan, &mut page);
     limits(plan, &mut page);
     findings(plan, &mut page);
     page.gap();
@@ -119,13 +120,35 @@ fn then(indent: usize, gates: &[Gate], page: &mut Page) {
         .iter()
         .map(|gate| match gate {
             Gate::NodesReady => "nodes are Ready".into(),
-            Gate::EtcdHealthy => "etcd is healthy".into(),
+            Gate::EtcdHealthy => "etcd is healthy and in sync".into(),
             Gate::ApiserversReady => "API servers are ready".into(),
+            Gate::Own(own) => format!("gate {} holds", own.name),
             Gate::Soak { ms } => format!("a soak of {} is over", time(*ms)),
         })
         .collect();
     if !gates.is_empty() {
         page.line(indent, &format!("then wait until {}", gates.join(", ")));
+    }
+}
+
+/// The operator's own gates, each once, with all that is asked.
+fn own_gates(plan: &Plan, page: &mut Page) {
+    let gates = plan.phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.gates);
+    let own: BTreeMap<&GateName, &OwnGate> =
+        gates.filter_map(|g| if let Gate::Own(own) = g { Some((&own.name, own.as_ref())) } else { None }).collect();
+    if own.is_empty() {
+        return;
+    }
+    page.head("Gates of your own");
+    for gate in own.values() {
+        page.line(2, &format!("{}: {}", gate.name, gate.question.words()));
+        let [timeout, interval, limit] = [gate.timeout_ms, gate.interval_ms, gate.limit_ms].map(time);
+        page.line(
+            4,
+            &format!(
+                "asked every {interval}, {limit} for an answer; pauses the run when it has not held for {timeout}"
+            ),
+        );
     }
 }
 
@@ -146,10 +169,11 @@ fn limits(plan: &Plan, page: &mut Page) {
     page.line(
         2,
         &format!(
-            "pauses by itself at {}, {}, {}",
+            "pauses by itself at {}, {}, {}, a gate that has not held for {}",
             count(b.failed_swaps.max(1), "failed swap"),
             count(b.not_ready_nodes.max(1), "lost node"),
-            count(b.disturbed_pods.max(1), "disturbed pod")
+            count(b.disturbed_pods.max(1), "disturbed pod"),
+            time(l.gate_timeout_ms)
         ),
     );
 }
@@ -274,7 +298,7 @@ fn cut(text: &str, room: usize) -> usize {
 mod tests {
     use super::*;
     use crate::plan::samples::{cluster, stage};
-    use crate::plan::{Settings, make, unfit};
+    use crate::plan::{After, GateRule, Question, Settings, make, unfit};
 
     #[test]
     fn a_small_plan_reads_well() {
@@ -284,9 +308,13 @@ mod tests {
             node.components.get_mut(&Component::Etcd).unwrap().image = "ghcr.io/cybozu/etcd:3.5.21.1".parse().unwrap();
         }
         let now = "2026-11-23T09:30:00Z".parse().unwrap();
+        let question = Question::Command { argv: ["ceph-health", "--quiet"].map(String::from).to_vec(), exit: 0 };
+        let name = "ceph".parse().unwrap();
+        let gate = OwnGate { name, question, timeout_ms: 600_000, interval_ms: 10_000, limit_ms: 30_000 };
+        let settings = Settings { gates: vec![GateRule { after: After::workers(), gate }], ..Settings::default() };
         let mut stage = stage();
         stage.scope.exclude = unfit(&cluster, &stage.scope);
-        insta::assert_snapshot!(render(&make(&cluster, &stage, &Settings::default(), now)));
+        insta::assert_snapshot!(render(&make(&cluster, &stage, &settings, now)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How components are checked and how long they may take, with the defaults of a cluster that CKE made.
 
-use super::{Budget, Check, ComponentSettings, Limits, Scheme};
+use super::types::half_an_hour;
+use super::{After, Budget, Check, ComponentSettings, Gate, GateRule, Limits, Scheme, WaveKind};
 use crate::fleet::{Component, ContainerName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ const STOP_TIMEOUT_S: u32 = 10;
 pub struct Settings {
     /// All eight components.
     pub components: BTreeMap<Component, ComponentSettings>,
+    /// The operator's own gates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateRule>,
 }
 
 impl Settings {
@@ -33,18 +37,32 @@ impl Settings {
     pub fn complete(&self) -> BTreeMap<Component, ComponentSettings> {
         Component::ALL.into_iter().map(|c| (c, self.of(c))).collect()
     }
+
+    /// The operator's gates that follow a wave of this kind.
+    pub(super) fn own_gates(&self, kind: WaveKind) -> impl Iterator<Item = Gate> {
+        let here = self.gates.iter().filter(move |rule| rule.after.contains(&After::of(kind)));
+        here.map(|rule| Gate::Own(Box::new(rule.gate.clone())))
+    }
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { components: Component::ALL.into_iter().map(|c| (c, default_of(c))).collect() }
+        let components = Component::ALL.into_iter().map(|c| (c, default_of(c))).collect();
+        Settings { components, gates: Vec::new() }
     }
 }
 
 impl Default for Limits {
-    /// 3 canaries, 50 at once, 5 a rack, 60 s of soak, 20 pulls at once.
+    /// 3 canaries, 50 at once, 5 a rack, 60 s of soak, 20 pulls at once, half an hour for a gate.
     fn default() -> Limits {
-        Limits { canary: 3, max_parallel: 50, max_unavailable: 5, soak_ms: 60_000, max_pulls: 20 }
+        Limits {
+            canary: 3,
+            max_parallel: 50,
+            max_unavailable: 5,
+            soak_ms: 60_000,
+            max_pulls: 20,
+            gate_timeout_ms: half_an_hour(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
+use super::OwnGate;
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,14 @@ pub struct Limits {
     pub soak_ms: u64,
     /// Images pulled at once, in all.
     pub max_pulls: usize,
+    /// The run pauses by itself when one of the cluster's own gates has not held for so long. Milliseconds.
+    #[serde(default = "half_an_hour")]
+    pub gate_timeout_ms: u64,
+}
+
+/// Longer than any restart of a master takes, shorter than a night.
+pub(super) fn half_an_hour() -> u64 {
+    1_800_000
 }
 
 /// How much may go wrong. The run pauses when a count *reaches* its number; 0 tolerates none, as 1 does.
@@ -331,7 +340,7 @@ pub enum WaveKind {
 pub enum Gate {
     /// No node that was Ready when the run began is NotReady now.
     NodesReady,
-    /// Every etcd member answers healthy and has a leader.
+    /// Every etcd member answers healthy, has a leader and is in sync with the others.
     EtcdHealthy,
     /// Every kube-apiserver answers ready.
     ApiserversReady,
@@ -340,6 +349,8 @@ pub enum Gate {
         /// Milliseconds.
         ms: u64,
     },
+    /// What the operator asks holds.
+    Own(Box<OwnGate>),
 }
 
 /// One node's component(s) taken from old to new in place, as one transaction.

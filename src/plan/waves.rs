@@ -1,6 +1,6 @@
 //! The waves of the workers: a canary that is spread over racks and roles, then rack by rack.
 //!
-//! One rule for what follows a wave: its nodes must be Ready, and every wave but the last is watched for the whole soak time
+//! One rule for what follows a wave: its nodes must be Ready, the operator's own gates must hold, and every wave but the last is watched for the whole soak time
 //! before the next begins. The soak guards what comes next, so nothing is gained by it at the end.
 
 use super::findings::Findings;
@@ -48,6 +48,7 @@ pub(super) fn workers(
     let last = waves.len().checked_sub(1)?;
     for (i, wave) in waves.iter_mut().enumerate() {
         wave.gates.push(Gate::NodesReady);
+        wave.gates.extend(settings.own_gates(wave.kind));
         if i < last && limits.soak_ms > 0 {
             wave.gates.push(Gate::Soak { ms: limits.soak_ms });
         }

@@ -68,10 +68,8 @@ where
                 // It went down under the connection: so does the connection.
                 Health::Refused => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
                 Health::Sick => sick(component, &path),
-                Health::Well(version) => {
-                    let leads = component == Component::Etcd && shared.world().etcd_leader().holder == node;
-                    well(component, &path, &version, leads)
-                }
+                Health::Well(version) if component == Component::Etcd => etcd(&shared, node, &path, &version),
+                Health::Well(version) => well(component, &path, &version),
             };
             let mut response = Response::new(Full::new(Bytes::from(answer.1)));
             *response.status_mut() = answer.0;
@@ -85,13 +83,28 @@ where
 
 type Answer = (StatusCode, String);
 
-fn well(component: Component, path: &str, version: &str, leads: bool) -> Answer {
+/// An etcd member that is well, or all but for an alarm.
+fn etcd(shared: &Shared, node: usize, path: &str, version: &str) -> Answer {
+    let now = shared.clock.now();
+    let world = shared.world();
+    match path {
+        "/health" | "/readyz" if world.etcd_alarm(now) => {
+            (StatusCode::SERVICE_UNAVAILABLE, r#"{"health":"false","reason":"ALARM NOSPACE"}"#.into())
+        }
+        "/health" | "/readyz" | "/livez" => (StatusCode::OK, r#"{"health":"true","reason":""}"#.into()),
+        "/metrics" => {
+            let leads = world.etcd_leader().holder == node;
+            (StatusCode::OK, metrics(version, leads, true, world.etcd_log(node, now)))
+        }
+        _ => not_found(),
+    }
+}
+
+fn well(component: Component, path: &str, version: &str) -> Answer {
     let ok = |body: String| (StatusCode::OK, body);
     match (component, path) {
-        (Component::Etcd, "/health" | "/readyz" | "/livez") => ok(r#"{"health":"true","reason":""}"#.into()),
-        (Component::Etcd, "/metrics") => ok(metrics(version, leads, true)),
         (Component::KubeApiserver, "/readyz" | "/livez" | "/healthz") => ok("ok".into()),
-        (_, "/version") if component != Component::Etcd => ok(kubernetes_version(version)),
+        (_, "/version") => ok(kubernetes_version(version)),
         (Component::KubeProxy, "/healthz" | "/livez") => {
             let now = jiff::Timestamp::now();
             ok(serde_json::json!({"lastUpdated": now.to_string(), "currentTime": now.to_string()}).to_string())
@@ -99,8 +112,12 @@ fn well(component: Component, path: &str, version: &str, leads: bool) -> Answer 
         (Component::Kubelet | Component::KubeControllerManager | Component::KubeScheduler, "/healthz") => {
             ok("ok".into())
         }
-        _ => (StatusCode::NOT_FOUND, "404 page not found\n".into()),
+        _ => not_found(),
     }
+}
+
+fn not_found() -> Answer {
+    (StatusCode::NOT_FOUND, "404 page not found\n".into())
 }
 
 fn sick(component: Component, path: &str) -> Answer {
@@ -108,7 +125,7 @@ fn sick(component: Component, path: &str) -> Answer {
         (Component::Etcd, "/health") => {
             (StatusCode::SERVICE_UNAVAILABLE, r#"{"health":"false","reason":"RAFT NO LEADER"}"#.into())
         }
-        (Component::Etcd, "/metrics") => (StatusCode::OK, metrics("0.0.0", false, false)),
+        (Component::Etcd, "/metrics") => (StatusCode::OK, metrics("0.0.0", false, false, (0, 0))),
         (Component::KubeApiserver, _) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n".into(),
@@ -121,7 +138,7 @@ fn sick(component: Component, path: &str) -> Answer {
     }
 }
 
-fn metrics(version: &str, leads: bool, has_leader: bool) -> String {
+fn metrics(version: &str, leads: bool, has_leader: bool, (committed, applied): (i64, i64)) -> String {
     let number = u8::from;
     format!(
         "# HELP etcd_server_has_leader Whether or not a leader exists. 1 is existence, 0 is not.\n\
@@ -130,6 +147,15 @@ fn metrics(version: &str, leads: bool, has_leader: bool) -> String {
          # HELP etcd_server_is_leader Whether or not this member is a leader. 1 if is, 0 otherwise.\n\
          # TYPE etcd_server_is_leader gauge\n\
          etcd_server_is_leader {}\n\
+         # HELP etcd_server_is_learner Whether or not this member is a learner. 1 if is, 0 otherwise.\n\
+         # TYPE etcd_server_is_learner gauge\n\
+         etcd_server_is_learner 0\n\
+         # HELP etcd_server_proposals_applied_total The total number of consensus proposals applied.\n\
+         # TYPE etcd_server_proposals_applied_total gauge\n\
+         etcd_server_proposals_applied_total {applied}\n\
+         # HELP etcd_server_proposals_committed_total The total number of consensus proposals committed.\n\
+         # TYPE etcd_server_proposals_committed_total gauge\n\
+         etcd_server_proposals_committed_total {committed}\n\
          # HELP etcd_server_version Which version is running. 1 for 'server_version' label with current version.\n\
          # TYPE etcd_server_version gauge\n\
          etcd_server_version{{server_version=\"{version}\"}} 1\n",

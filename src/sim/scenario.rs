@@ -167,6 +167,10 @@ pub enum FaultKind {
     Flaps,
     /// Kubernetes sees the node NotReady.
     NotReady,
+    /// The node's etcd member is far behind the others.
+    Lags,
+    /// The node's etcd member has run out of space: every member says so.
+    NoSpace,
 }
 
 fn everywhere() -> String {

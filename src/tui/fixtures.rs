@@ -87,7 +87,7 @@ pub fn cluster() -> Cluster {
 }
 
 pub fn limits() -> Limits {
-    Limits { canary: 3, max_parallel: 50, max_unavailable: 5, soak_ms: 60_000, max_pulls: 20 }
+    Limits { soak_ms: 60_000, ..Limits::default() }
 }
 
 pub fn budget() -> Budget {

@@ -8,6 +8,7 @@ use super::msg::Msg;
 use super::update::update;
 use crate::fleet::{Disturbance, DisturbanceKind};
 use crate::journal::{Event, Outcome, PauseReason, Verb};
+use crate::plan::{self, Gate, OwnGate};
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -145,9 +146,64 @@ fn run_soaking() {
         story.prefetch();
         story.through(6, 1);
         let why = "watching the wave".to_owned();
-        story.tell(Event::GateWaiting { gate: "soak".into(), why, ms: Some(60_000) });
+        story.tell(Event::GateWaiting { gate: "soak".into(), why, ms: Some(60_000), limit_ms: None });
         story.wait(20_000);
         fixtures::running(size, Options { read_only: true, ..Options::default() }, story)
+    });
+}
+
+fn own_gate() -> Gate {
+    let argv = ["ceph-health", "--quiet", "--cluster", "rook-ceph-hdd"].map(String::from).to_vec();
+    let (name, question) = ("ceph".parse().unwrap(), plan::Question::Command { argv, exit: 0 });
+    Gate::Own(Box::new(OwnGate { name, question, timeout_ms: 600_000, interval_ms: 10_000, limit_ms: 30_000 }))
+}
+
+#[test]
+fn plan_with_a_gate_of_ones_own() {
+    at_each_size("plan-gate", |size| {
+        let mut plan = fixtures::plan();
+        for wave in &mut plan.phases[6].waves {
+            wave.gates.insert(1, own_gate());
+        }
+        let mut app = planned(size, plan);
+        press(&mut app, "Glj");
+        app
+    });
+}
+
+fn at_a_gate() -> Story {
+    let mut story = Story::new();
+    story.prefetch();
+    story.through(6, 1);
+    let waiting =
+        |why: &str| Event::GateWaiting { gate: "ceph".into(), why: why.into(), ms: None, limit_ms: Some(600_000) };
+    story.tell(waiting("it is asked for the first time: `ceph-health --quiet --cluster rook-ceph-hdd`"));
+    story.wait(2_000);
+    story.tell(waiting(
+        "exit 1: HEALTH_WARN 1 osds down; Degraded data redundancy: 812/9 objects degraded, 37 pgs degraded",
+    ));
+    story
+}
+
+#[test]
+fn run_at_a_gate() {
+    at_each_size("run-gate", |size| {
+        let mut story = at_a_gate();
+        story.wait(43_000);
+        fixtures::running(size, Options::default(), story)
+    });
+}
+
+#[test]
+fn run_paused_by_a_gate() {
+    at_each_size("run-gate-paused", |size| {
+        let mut story = at_a_gate();
+        story.wait(598_000);
+        let why = "gate ceph did not hold within 10m: exit 1: HEALTH_WARN 1 osds down; Degraded data redundancy: 812/9 \
+                   objects degraded, 37 pgs degraded";
+        story.tell(Event::Paused { reason: PauseReason::Gate, why: why.into() });
+        story.wait(60_000);
+        fixtures::running(size, Options::default(), story)
     });
 }
 

@@ -93,6 +93,32 @@ async fn every_component_answers_for_its_health_and_version() {
 }
 
 #[tokio::test]
+async fn an_etcd_member_that_lags_or_has_no_space_says_so() {
+    let all = |kind| Fault {
+        node: "masters".into(),
+        component: None,
+        kind,
+        times: None,
+        from_s: 0.0,
+        for_s: None,
+        factor: 1.0,
+        pods: 0,
+    };
+    let sim = sim(|s| s.faults = vec![all(FaultKind::Lags), all(FaultKind::NoSpace)]).await;
+    let master = sim.ssh(1).await;
+    let (status, body) = ask(&master, 2381, "/health").await.unwrap();
+    assert_eq!((status, body.as_str()), (503, r#"{"health":"false","reason":"ALARM NOSPACE"}"#));
+    let (_, metrics) = ask(&master, 2381, "/metrics").await.unwrap();
+    let number = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        line.parse().unwrap()
+    };
+    let committed = number("etcd_server_proposals_committed_total");
+    assert!(committed - number("etcd_server_proposals_applied_total") > 1_000.0, "{metrics}");
+    assert_eq!(number("etcd_server_is_learner"), 0.0);
+}
+
+#[tokio::test]
 async fn dial_stdio_is_a_way_to_docker_too() {
     let sim = sim(|_| ()).await;
     let ssh = sim.ssh(WORKER).await;

@@ -8,7 +8,7 @@ use crate::stage::Stage;
 use jiff::{SignedDuration, Timestamp};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use sonoba::engine::{About, Clock, EngineError, Ports, RunDir, carry_out_on, command};
+use sonoba::engine::{About, Clock, EngineError, Outside, Ports, RunDir, carry_out_on, command};
 use sonoba::fleet::Component;
 use sonoba::journal::{Chain, Run, Verb, read_for, report};
 use sonoba::plan::{Budget, Bump, Limits, Plan, Settings, Stage as Staged, make};
@@ -101,6 +101,7 @@ async fn direct(stage: &Stage, dir: &RunDir) {
         let ports = Ports {
             fleet: Arc::new(Nodes { stage: stage.clone(), generation }),
             cluster: Arc::new(Api { stage: stage.clone(), generation }),
+            asker: Arc::new(Outside::default()),
         };
         let clock: Clock = {
             let stage = stage.clone();
@@ -361,6 +362,7 @@ fn staged(scenario: &Scenario, rng: &mut StdRng) -> Staged {
             max_unavailable: rng.random_range(1..=2),
             soak_ms: rng.random_range(0..4_000),
             max_pulls: rng.random_range(1..=4),
+            ..Limits::default()
         },
         budget: Budget { failed_swaps: rng.random_range(1..=3), not_ready_nodes: 1, disturbed_pods: 0 },
     }

@@ -262,6 +262,7 @@ impl NodePort for Port {
                     200,
                     format!(
                         "etcd_server_has_leader 1\netcd_server_is_leader {leads}\n\
+                         etcd_server_proposals_committed_total 7\netcd_server_proposals_applied_total 7\n\
                          etcd_server_version{{server_version=\"{version}\"}} 1\n"
                     ),
                 ),

@@ -1,13 +1,15 @@
 //! A small cluster in memory and in tokio's (paused) time: nodes with containers and transactions that go on by themselves,
 //! whatever becomes of the engine.
 
+use super::super::Asker;
 use crate::fleet::*;
 use crate::journal::{Step, Verdict};
 use crate::k8s::*;
-use crate::plan::{Change, Check, Swap};
+use crate::plan::{Change, Check, OwnGate, Swap};
 use crate::remote::*;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -51,9 +53,20 @@ pub struct Faults {
     pub runner_dies: bool,
     /// And every runner that takes it over dies at once.
     pub recovery_dies: bool,
+    /// Entries that its etcd member has not applied.
+    pub etcd_lag: u64,
     /// Somebody removes the old containers while the node waits for its verdict.
     pub old_vanishes: bool,
     pub cut_until: Option<Instant>,
+}
+
+/// What a gate of the operator's does.
+#[derive(Clone)]
+pub enum GateFault {
+    /// It does not hold; why.
+    Closed(&'static str),
+    /// It never answers.
+    Hangs,
 }
 
 pub struct FakeNode {
@@ -75,6 +88,11 @@ pub struct State {
     pub api_away: bool,
     pub not_ready: BTreeSet<NodeName>,
     pub endpoints: Vec<(String, bool)>,
+    /// Pods cannot be listed.
+    pub pods_hidden: bool,
+    /// What the operator's gates answer; those that are not here hold. And how often each was asked.
+    pub gates: BTreeMap<String, GateFault>,
+    pub asked: BTreeMap<String, usize>,
     /// Nodes in between, watched all the time.
     pub most_masters: usize,
     pub most_in_rack: BTreeMap<RackName, usize>,
@@ -95,7 +113,8 @@ impl World {
     }
 
     pub fn ports(&self) -> super::super::Ports {
-        super::super::Ports { fleet: Arc::new(self.clone()), cluster: Arc::new(self.clone()) }
+        let [fleet, cluster, asker] = [(); 3].map(|()| Arc::new(self.clone()));
+        super::super::Ports { fleet, cluster, asker }
     }
 
     pub fn cluster(&self) -> Cluster {
@@ -490,6 +509,8 @@ impl NodePort for Port {
 
     async fn ask(&self, check: &Check) -> Result<Answer, NodeError> {
         let leads = self.world.lock().etcd_leader.as_ref() == Some(&self.name);
+        // Kubernetes never stops writing.
+        let committed = uptime() / 100;
         self.with(|node, _| {
             let component = match check.port {
                 2381 => Component::Etcd,
@@ -515,8 +536,11 @@ impl NodePort for Port {
             let body = match check.path.as_str() {
                 "/version" => format!("{{\"gitVersion\":\"v{upstream}\"}}"),
                 "/metrics" => format!(
-                    "etcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n",
-                    u8::from(leads)
+                    "etcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n\
+                     etcd_server_proposals_committed_total {}\netcd_server_proposals_applied_total {}\n",
+                    u8::from(leads),
+                    committed,
+                    committed - node.faults.etcd_lag
                 ),
                 _ => "ok".into(),
             };
@@ -526,6 +550,26 @@ impl NodePort for Port {
     }
 
     async fn reconnect(&self) {}
+}
+
+#[async_trait]
+impl Asker for World {
+    async fn ask(&self, gate: &OwnGate, _: &Path) -> Result<(), String> {
+        let limit = Duration::from_millis(gate.limit_ms);
+        let fault = {
+            let mut state = self.lock();
+            *state.asked.entry(gate.name.to_string()).or_default() += 1;
+            state.gates.get(gate.name.as_str()).cloned()
+        };
+        match fault {
+            None => Ok(()),
+            Some(GateFault::Closed(why)) => Err(why.into()),
+            Some(GateFault::Hangs) => {
+                sleep(limit).await;
+                Err(format!("no answer within {limit:?}"))
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -544,7 +588,11 @@ impl ClusterPort for World {
     }
 
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError> {
-        Ok(self.lock().nodes[node].pods.clone())
+        let state = World::lock(self);
+        if state.pods_hidden {
+            return Err(ClusterError::Away("connection refused".into()));
+        }
+        Ok(state.nodes[node].pods.clone())
     }
 
     async fn leader(&self, _: &str) -> Result<Option<String>, ClusterError> {

@@ -11,6 +11,9 @@ const LEASE_MS: i64 = 15_000;
 /// etcd elects a new leader when the old one was away for this long. Milliseconds; etcd's default election timeout.
 const ELECTION_MS: i64 = 1_000;
 
+/// Entries in etcd's log when the simulation begins.
+const WRITTEN: i64 = 4_000_000;
+
 /// A node as the API server has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -80,6 +83,20 @@ impl World {
     /// etcd's leader.
     pub fn etcd_leader(&self) -> &Lead {
         &self.control.etcd
+    }
+
+    /// etcd's log as a member has it: entries that are committed, and of these applied.
+    pub fn etcd_log(&self, node: usize, now: i64) -> (i64, i64) {
+        // Kubernetes never stops writing.
+        let committed = WRITTEN + now / 100;
+        let lags = self.faults.on(FaultKind::Lags, node, Some(Component::Etcd), now).is_some();
+        (committed, if lags { committed - WRITTEN / 2 } else { committed })
+    }
+
+    /// Whether an etcd member has raised an alarm.
+    pub fn etcd_alarm(&self, now: i64) -> bool {
+        let masters = 0..self.scenario.masters;
+        masters.into_iter().any(|m| self.faults.on(FaultKind::NoSpace, m, Some(Component::Etcd), now).is_some())
     }
 
     /// The holder of the Lease `kube-scheduler`.

@@ -243,6 +243,7 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
                 parts.push((format!("{}: {names}", wave.title), t.text));
                 let gates: Vec<String> = wave.gates.iter().map(gate).collect();
                 parts.push((format!("before the next wave: {}", gates.join(", ")), t.dim));
+                parts.extend(wave.gates.iter().filter_map(own_gate).map(|words| (words, t.dim)));
             }
         }
         Some(Row::Phase(p)) => {
@@ -289,7 +290,14 @@ fn gate(gate: &Gate) -> String {
         Gate::EtcdHealthy => "etcd healthy".into(),
         Gate::ApiserversReady => "API servers ready".into(),
         Gate::Soak { ms } => format!("soak {}", span(*ms)),
+        Gate::Own(own) => own.name.to_string(),
     }
+}
+
+/// What a gate of the operator's own asks.
+fn own_gate(gate: &Gate) -> Option<String> {
+    let Gate::Own(own) = gate else { return None };
+    Some(format!("gate {}: {}, else a pause after {}", own.name, own.question.words(), span(own.timeout_ms)))
 }
 
 /// A severity's glyph and style.

@@ -7,7 +7,7 @@ use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
 use super::super::widgets::{flight, heading, log, paint, phases, progress, view_badge};
 use crate::fleet::fold_names;
-use crate::journal::{Run, RunState, SwapState, Verb};
+use crate::journal::{PauseReason, Run, RunState, SwapState, Verb};
 use crate::plan::PhaseKind;
 use jiff::Timestamp;
 use ratatui::Frame;
@@ -92,7 +92,7 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
             t.notice,
         ),
         RunState::Paused(reason) => {
-            let style = if reason == crate::journal::PauseReason::Operator { t.notice } else { t.alarm };
+            let style = if reason == PauseReason::Operator { t.notice } else { t.alarm };
             (format!("why: {}", if run.why.is_empty() { "not said" } else { &run.why }), style)
         }
         RunState::Aborting => {
@@ -191,7 +191,7 @@ fn proof_line(t: &Theme, run: &Run) -> Line<'static> {
 }
 
 fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize) -> Line<'static> {
-    let Some((gate, why, since, ms)) = &run.gate else {
+    let Some(gate) = &run.gate else {
         let words = match run.state {
             _ if orphaned => "no gate is waited for: nobody is there to wait",
             RunState::Running if run.in_flight().next().is_some() => "no gate: swaps are under way",
@@ -200,17 +200,25 @@ fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize)
         };
         return Line::styled(words, t.dim);
     };
-    let gone = flight::millis(*since, now);
-    match ms {
-        Some(ms) => {
-            let left = ms.saturating_sub(gone);
-            let mut spans = vec![Span::styled(format!("gate {gate}  "), t.busy)];
-            spans.extend(progress::shrinking(t, left, *ms, 20, t.busy));
-            spans.push(Span::raw(format!(" {} left  {}", span(left), fit(why, width / 2))));
-            Line::from(spans)
-        }
-        None => Line::styled(fit(&format!("! gate {gate}: {why}, for {} now", span(gone)), width), t.notice),
+    let gone = flight::millis(gate.since, now);
+    if let Some(ms) = gate.soak_ms {
+        let left = ms.saturating_sub(gone);
+        let mut spans = vec![Span::styled(format!("gate {}  ", gate.name), t.busy)];
+        spans.extend(progress::shrinking(t, left, ms, 20, t.busy));
+        spans.push(Span::raw(format!(" {} left  {}", span(left), fit(&gate.why, width / 2))));
+        return Line::from(spans);
     }
+    // Whole seconds: tenths would only flicker.
+    let seconds = |ms: u64| span(ms / 1_000 * 1_000);
+    let until = match (gate.limit_ms, run.state) {
+        // What it waited for is in the pause's reason.
+        (_, RunState::Paused(PauseReason::Gate)) => ", asked again after a resume".to_owned(),
+        (Some(limit), RunState::Running) => format!(", pauses in {}", seconds(limit.saturating_sub(gone))),
+        _ => String::new(),
+    };
+    let time = format!(" for {}{until}", seconds(gone));
+    let what = fit(&format!("! gate {}: {}", gate.name, gate.why), width.saturating_sub(text::width(&time)));
+    Line::styled(format!("{what}{time}"), t.notice)
 }
 
 fn pulling(run: &Run) -> bool {
