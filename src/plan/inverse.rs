@@ -26,6 +26,7 @@ pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope,
     check_scope(now, scope, &mut findings);
     let mut way = Way::new(plan, done, scope, now, &mut findings);
     let mut phases: Vec<Phase> = plan.phases.iter().rev().filter_map(|p| way.back(p, done, &mut findings)).collect();
+    soak(&mut phases, plan.limits.soak_ms);
     renumber(&mut phases);
     check_versions(&phases, &mut findings);
     check_control_plane(now, &phases, &mut findings);
@@ -222,11 +223,9 @@ impl<'a> Way<'a> {
         false
     }
 
-    /// Within the limits as the racks are now, and watched after each wave but the last.
+    /// Within the limits as the racks are now.
     fn pace(&self, waves: &mut [Wave]) {
-        let last = waves.len().saturating_sub(1);
-        let soak = self.plan.limits.soak_ms;
-        for (i, wave) in waves.iter_mut().enumerate() {
+        for wave in waves {
             let mut in_rack: BTreeMap<&RackName, usize> = BTreeMap::new();
             for node in wave.swaps.iter().filter_map(|s| self.nodes.get(&s.node)) {
                 *in_rack.entry(&node.rack).or_default() += 1;
@@ -235,10 +234,6 @@ impl<'a> Way<'a> {
             let tight = in_rack.iter().filter(|(rack, n)| **n > room(rack)).map(|(rack, _)| room(rack)).min();
             let most = wave.max_parallel.max(1).min(self.plan.limits.max_parallel.max(1));
             wave.max_parallel = most.min(tight.unwrap_or(usize::MAX));
-            wave.gates.retain(|g| !matches!(g, Gate::Soak { .. }));
-            if i < last && soak > 0 {
-                wave.gates.push(Gate::Soak { ms: soak });
-            }
         }
     }
 }
@@ -276,6 +271,21 @@ fn leaders_last(leaders: &Leaders, kind: PhaseKind, waves: &mut [Wave]) {
         _ => return,
     };
     waves.sort_by_key(|w| w.swaps.iter().filter_map(|s| last.iter().rposition(|n| **n == s.node)).max().map(|i| i + 1));
+}
+
+/// Workers are watched after each wave, before anything else goes back: here they come before the masters, so that a soak
+/// has its use after their last wave too, unless nothing follows.
+fn soak(phases: &mut [Phase], ms: u64) {
+    let last = phases.len().saturating_sub(1);
+    for (p, phase) in phases.iter_mut().enumerate().filter(|(_, phase)| phase.kind == PhaseKind::Workers) {
+        let end = phase.waves.len().saturating_sub(1);
+        for (w, wave) in phase.waves.iter_mut().enumerate() {
+            wave.gates.retain(|g| !matches!(g, Gate::Soak { .. }));
+            if (p, w) != (last, end) && ms > 0 {
+                wave.gates.push(Gate::Soak { ms });
+            }
+        }
+    }
 }
 
 /// Ids in the order of this plan.

@@ -69,7 +69,7 @@ fn a_completed_run_goes_back_the_way_it_came() {
     assert_eq!(titles, ["canary", "rack2", "rack1", "rack0"]);
     let soaks: Vec<bool> =
         workers.waves.iter().map(|w| w.gates.iter().any(|g| matches!(g, Gate::Soak { .. }))).collect();
-    assert_eq!(soaks, [true, true, true, false]);
+    assert_eq!(soaks, [true; 4], "the masters come after the workers");
     for phase in &back.phases[2..] {
         let last = phase.waves.last().unwrap().swaps[0].node.as_str();
         assert_eq!((phase.waves.len(), last), (3, "rack0-m1"), "leads, and was the first: {:?}", phase.kind);
@@ -289,6 +289,11 @@ proptest! {
             if let Some(at) = order.iter().position(|n| Some(*n) == now.leaders.etcd.as_ref()) {
                 prop_assert_eq!(at + 1, order.len(), "the leader is last");
             }
+        }
+        let waves: Vec<(PhaseKind, &Wave)> = back.phases.iter().flat_map(|p| p.waves.iter().map(|w| (p.kind, w))).collect();
+        for (i, (kind, wave)) in waves.iter().enumerate() {
+            let soaks = wave.gates.iter().any(|g| matches!(g, Gate::Soak { .. }));
+            prop_assert_eq!(soaks, *kind == PhaseKind::Workers && i + 1 < waves.len());
         }
         if let Some(workers) = back.phases.iter().find(|p| p.kind == PhaseKind::Workers) {
             prop_assert_eq!(workers.waves[0].kind == WaveKind::Canary, plan.limits.canary > 0);
