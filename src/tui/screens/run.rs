@@ -182,7 +182,7 @@ fn gate_line(t: &Theme, run: &Run, now: Timestamp, width: usize) -> Line<'static
         (Some(limit), RunState::Running) => format!(", pauses in {}", seconds(limit.saturating_sub(gone))),
         _ => String::new(),
     };
-    let time = format!(" for {}{until}", seconds(gone));
+    let time = format!(", for {}{until}", seconds(gone));
     let what = fit(&format!("! gate {}: {}", gate.name, gate.why), width.saturating_sub(text::width(&time)));
     Line::styled(format!("{what}{time}"), t.notice)
 }
