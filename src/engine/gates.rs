@@ -59,8 +59,8 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
                 waiting.closed(shared, title(gate), &why, limit(shared, gate))?;
             }
             Look::Open => {
-                let begun = *since.get_or_insert_with(Instant::now);
-                let left = soak.saturating_sub(begun.elapsed());
+                let now = Instant::now();
+                let left = soak.saturating_sub(now - *since.get_or_insert(now));
                 if !left.is_zero() {
                     let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
                     waiting.on(shared, "soak", "everything is watched for a while before going on", Some(ms))?;

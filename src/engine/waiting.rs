@@ -39,8 +39,9 @@ impl Waiting {
         limit: Duration,
     ) -> Result<(), JournalError> {
         self.look_for_pauses(shared);
-        let since = *self.closed.entry(gate.to_owned()).or_insert_with(Instant::now);
-        let left = limit.saturating_sub(since.elapsed());
+        let now = Instant::now();
+        let since = *self.closed.entry(gate.to_owned()).or_insert(now);
+        let left = limit.saturating_sub(now - since);
         self.tell(shared, gate, why, None, Some(left))?;
         if left.is_zero() {
             shared.stall(format!("gate {gate} did not hold within {}: {why}", words(limit)));

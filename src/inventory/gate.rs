@@ -85,6 +85,8 @@ fn question(
             // A bare name is looked for in PATH, when it is run.
             if let Some(program) = argv.first_mut().filter(|p| p.starts_with('~') || p.contains('/')) {
                 let resolved = resolve(program).map_err(|why| err(Some(span.clone()), &why))?;
+                // Without the dots that it may have been written with.
+                let resolved: PathBuf = resolved.components().collect();
                 let text = resolved.to_str().ok_or_else(|| err(Some(span), "the program's path is not text"))?;
                 *program = text.to_owned();
             }

@@ -168,7 +168,7 @@ fn gates_read_as_written_with_defaults_for_the_rest() {
     assert_eq!(page.after, BTreeSet::from([After::ControlPlane]));
     let times = |g: &GateRule| (g.gate.timeout_ms, g.gate.interval_ms, g.gate.limit_ms);
     assert_eq!((times(ceph), times(prom)), ((1_200_000, 5_000, 10_000), (600_000, 10_000, 30_000)));
-    let argv = ["/etc/sonoba/./ceph-health", "--quiet"].map(String::from).to_vec();
+    let argv = ["/etc/sonoba/ceph-health", "--quiet"].map(String::from).to_vec();
     assert_eq!(ceph.gate.question, Question::Command { argv, exit: 0 });
     let url = |text: &str| text.parse().unwrap();
     let (ca, header_file) = (Some("/etc/sonoba/ca.pem".into()), Some("/home/me/token".into()));

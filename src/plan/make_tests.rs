@@ -247,3 +247,29 @@ fn a_narrow_scope_takes_masters_only_by_name() {
     let named = nodes(&|s| s.scope.nodes = vec!["rack1-m1".parse().unwrap(), "rack2-cs1".parse().unwrap()]);
     assert_eq!(named, BTreeSet::from(["rack1-m1".into(), "rack2-cs1".into()]));
 }
+
+#[test]
+fn a_gate_of_ones_own_follows_the_waves_that_it_names_and_comes_before_the_soak() {
+    use crate::plan::{After, Gate, GateRule, OwnGate, Question};
+    let question = Question::Command { argv: vec!["true".into()], exit: 0 };
+    let rule = |name: &str, after: &[After]| {
+        let (name, question) = (name.parse().unwrap(), question.clone());
+        let gate = OwnGate { name, question, timeout_ms: 600_000, interval_ms: 10_000, limit_ms: 30_000 };
+        GateRule { after: after.iter().copied().collect(), gate }
+    };
+    let gates =
+        vec![rule("masters", &[After::ControlPlane]), rule("first", &[After::Canary]), rule("racks", &[After::Rack])];
+    let settings = Settings { gates, ..Settings::default() };
+    let plan = make(&cluster(3, 12, 3), &stage(), &settings, Timestamp::UNIX_EPOCH);
+    let mut kinds = BTreeMap::new();
+    for wave in plan.phases.iter().flat_map(|p| &p.waves) {
+        let own = |g: &Gate| if let Gate::Own(own) = g { Some(own.name.to_string()) } else { None };
+        let names: Vec<String> = wave.gates.iter().filter_map(own).collect();
+        let soak = wave.gates.iter().position(|g| matches!(g, Gate::Soak { .. }));
+        assert!(soak.is_none_or(|at| at + 1 == wave.gates.len()), "{:?}", wave.gates);
+        kinds.entry(After::of(wave.kind)).or_insert_with(BTreeSet::new).insert(names);
+    }
+    let only = |name: &str| BTreeSet::from([vec![name.to_owned()]]);
+    let wanted = [(After::ControlPlane, only("masters")), (After::Canary, only("first")), (After::Rack, only("racks"))];
+    assert_eq!(kinds, BTreeMap::from(wanted));
+}

@@ -216,7 +216,7 @@ fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize)
         (Some(limit), RunState::Running) => format!(", pauses in {}", seconds(limit.saturating_sub(gone))),
         _ => String::new(),
     };
-    let time = format!(" for {}{until}", seconds(gone));
+    let time = format!(", for {}{until}", seconds(gone));
     let what = fit(&format!("! gate {}: {}", gate.name, gate.why), width.saturating_sub(text::width(&time)));
     Line::styled(format!("{what}{time}"), t.notice)
 }
