@@ -4,7 +4,7 @@ use super::args::{Global, RunsArgs};
 use super::failure::Failure;
 use super::{places, say, setup::Setup};
 use crate::engine::RunDir;
-use crate::fleet::ClusterName;
+use crate::fleet::{ClusterName, clean};
 use crate::journal::{self, Chain, Report, Run};
 use std::io::Write;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(super) fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if reports.is_empty() {
-        writeln!(out, "no run in {} yet", state.display())?;
+        writeln!(out, "no run in {} yet", clean(&state.to_string_lossy()))?;
         return Ok(());
     }
     writeln!(
@@ -91,7 +91,7 @@ pub(super) fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
             "{:<28} {:<12} {:<10} {:<16} {:>9} {:>9}  {}",
             r.run, r.cluster, r.outcome, started, new, r.pods.disturbed, r.why
         );
-        writeln!(out, "{}", row.trim_end())?;
+        writeln!(out, "{}", clean(row.trim_end()))?;
     }
     Ok(())
 }
