@@ -16,6 +16,7 @@ mod lock;
 mod log;
 mod observe;
 mod order;
+mod pace;
 mod patience;
 mod ports;
 mod prefetch;
@@ -34,6 +35,7 @@ mod verify;
 mod visit;
 mod world;
 
+pub(crate) use control::check_request;
 pub use control::{command, ping};
 pub use error::{EngineError, ObserveError};
 pub use observe::observe;
