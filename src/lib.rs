@@ -17,6 +17,8 @@
 pub mod cli;
 pub mod engine;
 pub mod fleet;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inventory;
 pub mod journal;
 pub mod k8s;

@@ -1,14 +1,43 @@
 //! Where the log goes. Never to the screen that a cockpit draws on.
 
 use super::failure::Failure;
+use crate::fleet::clean;
 use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// The variable that says what is logged, in the words of `tracing_subscriber`'s filters, for instance `sonoba=debug`.
 const VARIABLE: &str = "SONOBA_LOG";
+
+/// Hands lines on without anything that a terminal would act on, when somebody reads the log with `cat`; nor can a text begin
+/// a line of its own, which would read as if the engine had said it. The formatter writes each event at once.
+#[derive(Clone)]
+struct CleanLines<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for CleanLines<W> {
+    type Writer = CleanLines<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        CleanLines(self.0.make_writer())
+    }
+}
+
+impl<W: Write> Write for CleanLines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let mut line = clean(String::from_utf8_lossy(event).trim_end());
+        line.push('\n');
+        self.0.write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
 
 fn filter(default: &str) -> EnvFilter {
     std::env::var(VARIABLE).ok().and_then(|f| f.parse().ok()).unwrap_or_else(|| EnvFilter::new(default))
@@ -19,7 +48,7 @@ pub(super) fn to_stderr() {
     // A second call would be a mistake of ours, and harmless.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter("sonoba=warn"))
-        .with_writer(std::io::stderr)
+        .with_writer(CleanLines(io::stderr))
         .with_ansi(false)
         .without_time()
         .try_init();
@@ -38,8 +67,21 @@ pub(super) fn to_file(path: &Path) -> Result<WorkerGuard, Failure> {
     let (writer, guard) = tracing_appender::non_blocking(file);
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter("sonoba=info"))
-        .with_writer(writer)
+        .with_writer(CleanLines(writer))
         .with_ansi(false)
         .try_init();
     Ok(guard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_without_escapes() {
+        let mut out = Vec::new();
+        CleanLines(&mut out).write_all("WARN n1: a\r\u{1b}[2J\nINFO forged\u{202e}\n".as_bytes()).unwrap();
+        CleanLines(&mut out).write_all(b"INFO next\n").unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "WARN n1: a[2J INFO forged\nINFO next\n");
+    }
 }

@@ -10,6 +10,8 @@ mod doctor;
 mod engine;
 mod failure;
 mod follow;
+#[cfg(test)]
+mod hostile_tests;
 mod logging;
 mod places;
 mod plan;
@@ -25,6 +27,9 @@ mod setup;
 mod sim;
 mod stage;
 
+pub(crate) use plan_file::parse as parse_plan;
+
+use crate::fleet::clean;
 use crate::journal::Verb;
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -38,8 +43,14 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody listens when even this cannot be printed.
-            let _ = error.print();
+            // It quotes what was given, and a file's name may come from anybody.
+            let text = error.to_string();
+            if text.lines().all(|line| clean(line) == line) {
+                // Nobody listens when even this cannot be printed.
+                let _ = error.print();
+            } else {
+                text.lines().for_each(say::err);
+            }
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };

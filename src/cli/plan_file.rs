@@ -1,6 +1,7 @@
 //! A plan as a file: written whole or not at all, and read only if nobody else could have changed it.
 
 use super::failure::Failure;
+use crate::fleet::{clean, clean_short, read_clean};
 use crate::plan::{FORMAT, Plan};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -15,7 +16,7 @@ const LONGEST: u64 = 256 << 20;
 /// # Errors
 /// When the file is missing, may be changed by others, or is no plan of this format.
 pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
-    let shown = path.display();
+    let shown = clean(&path.to_string_lossy());
     let io = |e: std::io::Error| {
         Failure::failed(format!("plan {shown}: {e}; make one with: sonoba plan --release NAME -o {shown}"))
     };
@@ -25,6 +26,13 @@ pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
         return Err(Failure::failed(format!("plan {shown}: is not a file")));
     }
     // A plan commands root-like power over every node: whoever can write it can run images of his own.
+    let own = rustix::process::geteuid().as_raw();
+    if ![own, 0].contains(&meta.uid()) && own != 0 {
+        return Err(Failure::failed(format!(
+            "plan {shown}: belongs to another user (uid {}), who can change it at any time; copy it, and look at the copy",
+            meta.uid()
+        )));
+    }
     if meta.mode() & 0o022 != 0 {
         return Err(Failure::failed(format!(
             "plan {shown}: others may write to it, so what was previewed need not be what is in it; chmod go-w {shown}, and look at it again"
@@ -33,25 +41,30 @@ pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     if meta.len() > LONGEST {
         return Err(Failure::failed(format!("plan {shown}: is longer than any plan ({} bytes)", meta.len())));
     }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text).map_err(io)?;
     parse(&text).map_err(|why| Failure::failed(format!("plan {shown}: {why}")))
 }
 
-fn parse(text: &str) -> Result<Plan, String> {
+/// Reads a plan's text.
+///
+/// # Errors
+/// In words, when it is no plan of this format.
+pub(crate) fn parse(text: &[u8]) -> Result<Plan, String> {
     #[derive(serde::Deserialize)]
     struct Head {
         format: u32,
     }
     // The format first: a plan of another format may lack fields, and its error should not be about those.
-    let head: Head = serde_json::from_str(text).map_err(|e| format!("is no plan: {e}"))?;
+    let said = |e: serde_json::Error| clean_short(&e.to_string(), 300);
+    let head: Head = serde_json::from_slice(text).map_err(|e| format!("is no plan: {}", said(e)))?;
     if head.format != FORMAT {
         return Err(format!(
             "has format {}, this sonoba reads format {FORMAT}; make it anew with: sonoba plan",
             head.format
         ));
     }
-    serde_json::from_str(text).map_err(|e| format!("is no plan: {e}; make it anew with: sonoba plan"))
+    read_clean(text).map_err(|e| format!("is no plan: {}; make it anew with: sonoba plan", said(e)))
 }
 
 /// A plan as its file holds it.
@@ -62,12 +75,12 @@ pub(super) fn to_text(plan: &Plan) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Writes a plan: whole, or not at all.
+/// Writes a plan: whole, or not at all. For its owner alone: it says how a cluster is built.
 ///
 /// # Errors
 /// When the folder cannot be written to.
 pub(super) fn save(path: &Path, plan: &Plan) -> Result<(), Failure> {
-    write_whole(path, to_text(plan)?.as_bytes(), 0o644)
+    write_whole(path, to_text(plan)?.as_bytes(), 0o600)
         .map_err(|e| Failure::failed(format!("plan {}: cannot be written: {e}", path.display())))
 }
 
@@ -97,10 +110,10 @@ mod tests {
 
     #[test]
     fn another_format_is_named_before_anything_else() {
-        let why = parse("{\"format\": 99}").unwrap_err();
+        let why = parse(b"{\"format\": 99}").unwrap_err();
         assert!(why.contains("format 99"), "{why}");
-        assert!(parse("{}").unwrap_err().contains("is no plan"));
-        assert!(parse("[").unwrap_err().contains("is no plan"));
+        assert!(parse(b"{}").unwrap_err().contains("is no plan"));
+        assert!(parse(b"[").unwrap_err().contains("is no plan"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::args::{Format, Global, ReportArgs};
 use super::failure::Failure;
 use super::runs;
-use crate::fleet::{NodeName, fold_names};
+use crate::fleet::{NodeName, clean, fold_names};
 use crate::journal::{self, Report};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -26,7 +26,7 @@ pub(super) fn summary(report: &Report) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_summary(report, &mut out);
-    out
+    out.lines().map(|line| clean(line) + "\n").collect()
 }
 
 fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {

@@ -4,7 +4,7 @@ use super::args::{Global, RunsArgs};
 use super::failure::Failure;
 use super::{places, say, setup::Setup};
 use crate::engine::RunDir;
-use crate::fleet::ClusterName;
+use crate::fleet::{ClusterName, clean};
 use crate::journal::{self, Chain, Report, Run};
 use std::io::Write;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ pub(super) fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if reports.is_empty() {
-        writeln!(out, "no run in {} yet", state.display())?;
+        writeln!(out, "no run in {} yet", clean(&state.to_string_lossy()))?;
         return Ok(());
     }
     writeln!(
@@ -106,7 +106,7 @@ pub(super) fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
             r.pods.disturbed,
             why(r)
         );
-        writeln!(out, "{}", row.trim_end())?;
+        writeln!(out, "{}", clean(row.trim_end()))?;
     }
     Ok(())
 }

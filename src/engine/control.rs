@@ -1,19 +1,22 @@
 //! The control socket: one JSON line asks, one JSON line answers. Only for the user who runs the engine.
 
 use super::error::EngineError;
+use super::pace::Pace;
 use super::run_dir::RunDir;
 use super::shared::Shared;
-use crate::fleet::clean;
+use crate::fleet::{clean, clean_short};
 use crate::journal::{JournalError, Verb};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 /// No request and no answer is longer. Bytes.
@@ -78,18 +81,43 @@ pub(super) fn open(run: &RunDir) -> Result<Door, EngineError> {
     Ok(Door { listener, path })
 }
 
+/// A peer that is being served.
+struct Peer {
+    task: AbortHandle,
+    /// Its request is whole: it is not idle any more.
+    asked: Arc<AtomicBool>,
+}
+
+/// Makes room for one more: where all places are taken, the one that has been silent for longest gives way, so that peers
+/// that only connect lock nobody out. False when all are being answered.
+fn make_room(peers: &mut VecDeque<Peer>) -> bool {
+    peers.retain(|peer| !peer.task.is_finished());
+    if peers.len() < PEERS {
+        return true;
+    }
+    let Some(silent) = peers.iter().position(|peer| !peer.asked.load(Ordering::Relaxed)) else { return false };
+    if let Some(peer) = peers.remove(silent) {
+        peer.task.abort();
+    }
+    true
+}
+
 /// Answers for as long as it is polled.
 pub(super) async fn answer(shared: Arc<Shared>, door: Door) -> Result<(), JournalError> {
-    let mut peers = JoinSet::new();
+    let pace = Arc::new(Pace::default());
+    let mut tasks = JoinSet::new();
+    let mut peers = VecDeque::new();
     loop {
         tokio::select! {
             biased;
-            Some(_) = peers.join_next() => {}
+            Some(_) = tasks.join_next() => {}
             accepted = door.listener.accept() => match accepted {
-                Ok((stream, _)) if peers.len() < PEERS => {
-                    peers.spawn(serve_peer(Arc::clone(&shared), stream));
+                Ok((stream, _)) if make_room(&mut peers) => {
+                    let asked = Arc::new(AtomicBool::new(false));
+                    let task = tasks.spawn(serve_peer(Arc::clone(&shared), Arc::clone(&pace), stream, Arc::clone(&asked)));
+                    peers.push_back(Peer { task, asked });
                 }
-                Ok(_) => {}
+                Ok(_) => tracing::warn!("control socket: more peers than can be answered"),
                 Err(error) => {
                     tracing::warn!("control socket: {error}");
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -99,32 +127,51 @@ pub(super) async fn answer(shared: Arc<Shared>, door: Door) -> Result<(), Journa
     }
 }
 
-fn same_user(stream: &UnixStream) -> bool {
+/// The user at the other end, as the kernel knows him; none when he has no say here.
+fn peer_uid(stream: &UnixStream) -> Option<u32> {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream.peer_cred().ok().map(|peer| peer.uid()).filter(|uid| *uid == own || *uid == 0)
 }
 
-async fn serve_peer(shared: Arc<Shared>, mut stream: UnixStream) {
+async fn serve_peer(shared: Arc<Shared>, pace: Arc<Pace>, mut stream: UnixStream, asked: Arc<AtomicBool>) {
     let pid = std::process::id();
-    let answer = if !same_user(&stream) {
-        Answer { ok: false, pid, text: "only the user who runs the engine may command it".into() }
-    } else {
-        match timeout(LIMIT, read_line(&mut stream)).await {
-            Ok(Ok(line)) => match serde_json::from_slice::<Request>(&line) {
-                Ok(Request { verb: Ask::Ping, .. }) => Answer { ok: true, pid, text: shared.run.to_string() },
-                Ok(Request { verb: Ask::Command(verb), by }) => match shared.command(verb, &by).await {
-                    Ok(text) => Answer { ok: true, pid, text: text.into() },
-                    Err(text) => Answer { ok: false, pid, text },
-                },
-                Err(error) => Answer { ok: false, pid, text: format!("not a command: {}", clean(&error.to_string())) },
+    let answer = if let Some(uid) = peer_uid(&stream) {
+        let Ok(Ok(line)) = timeout(LIMIT, read_line(&mut stream)).await else { return };
+        asked.store(true, Ordering::Relaxed);
+        match read_request(&line) {
+            Ok(Request { verb: Ask::Ping, .. }) => Answer { ok: true, pid, text: shared.run.to_string() },
+            // Each command that is followed is a sync of the disk that the run needs too.
+            Ok(_) if !pace.admit() => Answer { ok: false, pid, text: super::pace::REFUSAL.into() },
+            Ok(Request { verb: Ask::Command(verb), by }) => match shared.command(verb, &signed(&by, uid)).await {
+                Ok(text) => Answer { ok: true, pid, text: text.into() },
+                Err(text) => Answer { ok: false, pid, text },
             },
-            _ => return,
+            Err(text) => Answer { ok: false, pid, text },
         }
+    } else {
+        Answer { ok: false, pid, text: "only the user who runs the engine may command it".into() }
     };
     if let Ok(mut line) = serde_json::to_vec(&answer) {
         line.push(b'\n');
         let _ = timeout(LIMIT, stream.write_all(&line)).await;
     }
+}
+
+/// Who commands: what he calls himself, and who he is.
+fn signed(by: &str, uid: u32) -> String {
+    match clean_short(by.trim(), 80) {
+        name if name.is_empty() || name == format!("uid {uid}") => format!("uid {uid}"),
+        name => format!("{name} (uid {uid})"),
+    }
+}
+
+fn read_request(line: &[u8]) -> Result<Request, String> {
+    serde_json::from_slice(line).map_err(|error| format!("not a command: {}", clean_short(&error.to_string(), 200)))
+}
+
+/// What is wrong with a request, if something is; for fuzzers.
+pub(crate) fn check_request(line: &[u8]) -> Result<(), String> {
+    read_request(line).map(drop)
 }
 
 async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
@@ -154,7 +201,7 @@ async fn ask(run: &RunDir, request: Request) -> Result<Answer, EngineError> {
     let away = |why: io::Error| EngineError::NoEngine { run: run.id().to_string(), why: why.to_string() };
     let talk = async {
         let mut stream = UnixStream::connect(&path).await?;
-        if !same_user(&stream) {
+        if peer_uid(&stream).is_none() {
             return Err(io::Error::other("somebody else's process answers on its control socket"));
         }
         let mut line = serde_json::to_vec(&request)?;
@@ -168,4 +215,42 @@ async fn ask(run: &RunDir, request: Request) -> Result<Answer, EngineError> {
         Err(_) => return Err(away(io::ErrorKind::TimedOut.into())),
     };
     if answer.ok { Ok(answer) } else { Err(EngineError::Refused(clean(&answer.text))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn crowd(tasks: &mut JoinSet<()>, asked: impl Fn(usize) -> bool) -> VecDeque<Peer> {
+        let mut peer =
+            |i| Peer { task: tasks.spawn(std::future::pending()), asked: Arc::new(AtomicBool::new(asked(i))) };
+        (0..PEERS).map(&mut peer).collect()
+    }
+
+    #[tokio::test]
+    async fn the_longest_silent_peer_gives_way_and_none_that_has_asked() {
+        let mut tasks = JoinSet::new();
+        let mut peers = crowd(&mut tasks, |i| i < 2).await;
+        let third = peers[2].task.clone();
+        assert!(make_room(&mut peers));
+        assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+        assert!(third.is_finished() && peers.len() == PEERS - 1);
+        let mut peers = crowd(&mut tasks, |_| true).await;
+        assert!(!make_room(&mut peers));
+        // One that is done leaves room.
+        peers[5].task.abort();
+        while !peers[5].task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(make_room(&mut peers) && peers.len() == PEERS - 1);
+    }
+
+    #[test]
+    fn who_commands_is_told_by_the_kernel_whatever_he_calls_himself() {
+        assert_eq!(signed("satoru@bastion", 1000), "satoru@bastion (uid 1000)");
+        assert_eq!(signed("", 1000), "uid 1000");
+        assert_eq!(signed("uid 1000", 1000), "uid 1000");
+        assert_eq!(signed("root\u{1b}[2J (uid 0)", 1000), "root[2J (uid 0) (uid 1000)");
+        assert!(signed(&"x".repeat(4_000), 1000).ends_with("… (uid 1000)"));
+    }
 }

@@ -18,6 +18,7 @@ mod log;
 mod members;
 mod observe;
 mod order;
+mod pace;
 mod patience;
 mod ports;
 mod prefetch;
@@ -39,6 +40,7 @@ mod waiting;
 mod world;
 
 pub use asker::{Asker, Outside};
+pub(crate) use control::check_request;
 pub use control::{command, ping};
 pub use error::{EngineError, ObserveError};
 pub use observe::observe;

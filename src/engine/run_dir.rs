@@ -15,7 +15,7 @@
 //! Folders are 0700, files 0600.
 
 use super::error::EngineError;
-use crate::fleet::{ClusterName, RunId, clean};
+use crate::fleet::{ClusterName, RunId, clean, read_clean};
 use crate::inventory::Profile;
 use crate::journal::sha256_hex;
 use crate::plan::Plan;
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 /// A socket's path must be shorter: `sun_path` of `sockaddr_un` has 108 bytes with its end mark.
 const SOCKET_PATH: usize = 107;
 /// No file that is read whole is longer. Bytes.
-const LONGEST: u64 = 1 << 30;
+const LONGEST: u64 = 1 << 28;
 
 /// A run's folder.
 #[derive(Debug, Clone)]
@@ -72,6 +72,9 @@ impl RunDir {
         let created = Timestamp::now();
         let id: String = format!("{}-{:04x}", created.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
         let id: RunId = id.parse().map_err(|e: crate::fleet::NameError| EngineError::NoRun(e.to_string()))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&state_dir);
+        made.map_err(EngineError::io(&state_dir, "make the state folder"))?;
+        nobody_elses(&state_dir)?;
         private_dir(&state_dir.join("locks"))?;
         private_dir(&state_dir.join("runs"))?;
         let path = state_dir.join("runs").join(id.as_str());
@@ -107,8 +110,12 @@ impl RunDir {
             let why = "others may write to this run's folder; `chmod go-w` it, and ask who did".into();
             return Err(EngineError::BadFile { path, why });
         }
+        // Who can move the folder away can put another in its place.
+        if let Some(above) = path.parent() {
+            nobody_elses(above)?;
+        }
         let text = read(&file)?;
-        let about: About = serde_json::from_slice(&text)
+        let about: About = read_clean(&text)
             .map_err(|e| EngineError::BadFile { path: file, why: format!("not a run: {}", clean(&e.to_string())) })?;
         Ok(RunDir { path, about })
     }
@@ -123,6 +130,7 @@ impl RunDir {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(EngineError::io(&folder, "list runs"))?,
         };
+        nobody_elses(&folder)?;
         let mut runs: Vec<RunDir> =
             entries.filter_map(Result::ok).filter_map(|entry| RunDir::open(&entry.path()).ok()).collect();
         runs.sort_by(|a, b| (b.about.created, &b.about.id).cmp(&(a.about.created, &a.about.id)));
@@ -195,7 +203,7 @@ impl RunDir {
     pub fn plan(&self) -> Result<(Plan, String), EngineError> {
         let path = self.path.join("plan.json");
         let bytes = read(&path)?;
-        let plan = serde_json::from_slice(&bytes)
+        let plan = read_clean(&bytes)
             .map_err(|e| EngineError::BadFile { path, why: format!("not a plan: {}", clean(&e.to_string())) })?;
         Ok((plan, sha256_hex(&bytes)))
     }
@@ -259,7 +267,28 @@ impl RunDir {
 }
 
 fn private_dir(path: &Path) -> Result<(), EngineError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(EngineError::io(path, "make the folder"))
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(EngineError::io(path, "make the folder"))?;
+    nobody_elses(path)
+}
+
+/// Refuses a folder in which another user could exchange what is ours. One like `/tmp`, where nobody can move what is not
+/// his own, will do.
+fn nobody_elses(path: &Path) -> Result<(), EngineError> {
+    let bad = |why: &str| Err(EngineError::BadFile { path: path.to_owned(), why: why.to_owned() });
+    let meta = fs::metadata(path).map_err(EngineError::io(path, "look at the folder"))?;
+    let own = rustix::process::geteuid().as_raw();
+    if ![own, 0].contains(&meta.uid()) && own != 0 {
+        return bad(
+            "this folder belongs to another user, who could exchange runs in it; name another with --state-dir",
+        );
+    }
+    if meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0 {
+        return bad(
+            "others may write to this folder, and could exchange runs in it; `chmod go-w` it, and look at what is there",
+        );
+    }
+    Ok(())
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
@@ -276,8 +305,8 @@ fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
     let file = OpenOptions::new().read(true).custom_flags(nofollow).open(path);
     let bytes = file.and_then(|file| {
         let mut bytes = Vec::new();
-        file.take(LONGEST).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LONGEST { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
     });
     bytes.map_err(EngineError::io(path, "read it"))
 }
@@ -306,6 +335,57 @@ fn holder(line: &str, host: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_folder_in_which_others_could_exchange_runs_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let plan: Plan = serde_json::from_str(include_str!("../fuzzing/plan.json")).unwrap();
+        let make = || RunDir::make(&state, &plan, "");
+        let run = make().unwrap();
+        for folder in [state.clone(), state.join("runs"), state.join("locks"), run.path().to_owned()] {
+            assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700, "{folder:?}");
+        }
+        for file in ["run.json", "plan.json", "profile.toml"] {
+            assert_eq!(fs::metadata(run.path().join(file)).unwrap().mode() & 0o777, 0o600, "{file}");
+        }
+        for folder in [state.clone(), state.join("runs"), state.join("locks")] {
+            mode(&folder, 0o777);
+            let error = make().unwrap_err().to_string();
+            assert!(error.contains("chmod go-w") && error.contains(&*folder.to_string_lossy()), "{error}");
+            // As in /tmp: nobody can move what is not his own.
+            mode(&folder, 0o1777);
+            make().unwrap();
+            mode(&folder, 0o700);
+        }
+        mode(&state.join("runs"), 0o770);
+        assert!(RunDir::open(run.path()).unwrap_err().to_string().contains("chmod go-w"));
+        assert!(RunDir::list(&state).unwrap_err().to_string().contains("chmod go-w"));
+    }
+
+    #[test]
+    fn what_a_run_says_of_itself_is_cleaned_and_of_a_measure() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan: Plan = serde_json::from_str(include_str!("../fuzzing/plan.json")).unwrap();
+        let run = RunDir::make(dir.path(), &plan, "").unwrap();
+        let file = run.path().join("run.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let host = serde_json::to_string(&run.about().host).unwrap();
+        fs::write(&file, text.replace(&host, "\"x\\u001b[2J\u{202e}\"")).unwrap();
+        assert_eq!(RunDir::open(run.path()).unwrap().about().host, "x[2J");
+        let long = OpenOptions::new().write(true).open(&file).unwrap();
+        long.set_len(LONGEST + 1).unwrap();
+        assert!(RunDir::open(run.path()).is_err());
+        // A link is not followed, wherever it leads.
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+        assert!(RunDir::open(run.path()).is_err());
+    }
 
     #[test]
     fn the_lock_names_a_process_of_this_machine_or_none() {

@@ -26,7 +26,10 @@ pub async fn start(run: &RunDir) -> Result<u32, EngineError> {
     let id = run.id().to_string();
     let program = std::env::current_exe().map_err(EngineError::io("/proc/self/exe", "find this program"))?;
     let errors = run.errors();
-    let output = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&errors);
+    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(nofollow);
+    let output = options.open(&errors);
     let output = output.map_err(EngineError::io(&errors, "open it"))?;
     let second = output.try_clone().map_err(EngineError::io(&errors, "open it"))?;
     let mut child = Command::new(&program)

@@ -3,15 +3,21 @@
 mod cluster;
 mod component;
 mod image;
+mod json;
 mod name;
 mod pod;
+#[cfg(test)]
+pub(crate) mod poison;
+mod secret;
 mod text;
 mod version;
 
 pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
 pub use image::{Image, ImageError};
+pub use json::{read_clean, write_clean};
 pub use name::{ClusterName, ContainerName, GateName, NameError, NodeName, RackName, RoleName, RunId, SwapId};
 pub use pod::{ContainerProof, Disturbance, DisturbanceKind, PodProof, compare_pods, compare_soaked};
-pub use text::{clean, fold_names};
+pub use secret::without_secrets;
+pub use text::{clean, clean_short, fold_names, is_unclean};
 pub use version::{Version, VersionError};

@@ -2,18 +2,51 @@
 
 use std::collections::BTreeMap;
 
-/// `text` without control characters, terminal escapes and characters that reorder a line.
-/// A line feed or a tab becomes a space.
+/// `text` without control characters, terminal escapes, characters that reorder a line and those that cannot be seen.
+/// What would begin a new line, and a tab, becomes a space.
 pub fn clean(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
-            '\n' | '\t' => Some(' '),
-            c if c.is_control() => None,
-            // Bidirectional controls and invisible marks: they make a line read as what it is not.
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => None,
+            '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
+            c if is_unclean(c) => None,
             c => Some(c),
         })
         .collect()
+}
+
+/// [`clean`], in at most `most` characters; what is cut leaves `…`.
+pub fn clean_short(text: &str, most: usize) -> String {
+    let mut out: String = text.chars().take(most.saturating_mul(2)).collect();
+    let whole = out.len() == text.len();
+    out = clean(&out);
+    match out.char_indices().nth(most) {
+        Some((at, _)) => out.truncate(at),
+        None if whole => return out,
+        None => {}
+    }
+    out.push('…');
+    out
+}
+
+/// Whether a terminal could act on `c`, or a reader not see it for what it is.
+pub fn is_unclean(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    match c {
+        // C1: the controls of an 8-bit terminal, CSI among them.
+        '\u{80}'..='\u{9f}' => true,
+        // Line and paragraph separators.
+        '\u{2028}' | '\u{2029}' => true,
+        // Bidirectional controls: they make a line read as what it is not.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        // Without width, or blank without being a blank: two names that look alike, or a text that is not there.
+        '\u{ad}' | '\u{34f}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' => true,
+        '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}' => true,
+        '\u{206a}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' => true,
+        '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => true,
+        _ => false,
+    }
 }
 
 /// Folds names that differ only in their last number, as `clush` does:
@@ -66,6 +99,25 @@ mod tests {
     #[test]
     fn cleaning_leaves_no_escape_and_no_reordering() {
         assert_eq!(clean("a\u{1b}[31mb\r\n\u{202e}c\u{9b}d"), "a[31mb cd");
+        assert_eq!(clean("a\u{2028}b\u{2029}c\u{85}d\u{7f}e\u{61c}f\u{e0041}g\u{ad}h"), "a b cdefgh");
+        assert_eq!(clean("その場 é ✓ …"), "その場 é ✓ …");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_with_a_mark() {
+        assert_eq!(clean_short("abc", 3), "abc");
+        assert_eq!(clean_short("abcd", 3), "abc…");
+        assert_eq!(clean_short("\u{1b}\u{1b}\u{1b}abc", 3), "abc");
+        assert_eq!(clean_short(&"\u{1b}".repeat(1_000), 3), "…");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_clean_holds_nothing_unclean_and_stays_so(text in proptest::prelude::any::<String>()) {
+            let once = clean(&text);
+            proptest::prop_assert!(!once.chars().any(|c| is_unclean(c) || c.is_control()), "{:?}", once);
+            proptest::prop_assert_eq!(&clean(&once), &once);
+        }
     }
 
     #[test]

@@ -64,6 +64,12 @@ pub(super) fn read(file: &Path, text: &str, reading: &Reading<'_>) -> Result<Vec
     }
 }
 
+/// What is wrong with a `cluster.yml`, if something is; for fuzzers.
+pub(crate) fn check(text: &str) -> Result<(), ProfileError> {
+    let labels = ["topology.kubernetes.io/zone".to_owned()];
+    read(Path::new("cluster.yml"), text, &Reading { port: 22, rack_labels: &labels, role_labels: &labels }).map(drop)
+}
+
 /// A line that is known; the parser says 0 where it is not.
 fn to_line(line: u64) -> Option<usize> {
     usize::try_from(line).ok().filter(|line| *line > 0)

@@ -11,7 +11,9 @@ mod profile;
 mod raw;
 mod ssh;
 
+pub(crate) use cke::check as check_cluster_yml;
 pub use entry::NodeEntry;
 pub use error::ProfileError;
 pub use profile::Profile;
+pub(crate) use profile::check as check_profile;
 pub use ssh::{Jump, SshProfile};

@@ -147,6 +147,16 @@ fn read_file(path: &Path) -> Result<String, ProfileError> {
     Ok(text)
 }
 
+/// What is wrong with a profile's text, if something is; for fuzzers.
+pub(crate) fn check(text: &str) -> Result<(), ProfileError> {
+    let place = Place { file: "/etc/tokyo0.toml".into(), home: Some("/home/cke".into()), user: Some("cke".into()) };
+    parse(text, &place).and_then(|profile| match parse(&profile.to_toml(), &place) {
+        Ok(again) if again.to_toml() == profile.to_toml() => Ok(()),
+        Ok(_) => Err(ProfileError::new(&place.file, None, "it is written out as another")),
+        Err(error) => Err(error),
+    })
+}
+
 fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
     let err = |span: Option<Range<usize>>, what: &str| ProfileError::at(&place.file, text, span, what);
     let raw: Raw = toml::from_str(text).map_err(|e| err(e.span(), e.message()))?;

@@ -1,7 +1,7 @@
 //! The chain of hashes that ties a journal's lines to each other and to the plan.
 
 use super::event::Record;
-use crate::fleet::clean;
+use crate::fleet::{clean, read_clean};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of `bytes`, in hexadecimal.
@@ -46,12 +46,12 @@ impl Links {
 
     /// Reads the next line (its line feed left out). The record, where the line is one; and whether it follows.
     pub(super) fn take(&mut self, line: &[u8]) -> (Result<Record, String>, Chain) {
-        self.lines += 1;
+        self.lines = self.lines.saturating_add(1);
         let broken = Chain::Broken { line: self.lines };
-        let record: Record = match serde_json::from_slice(line) {
+        let record: Record = match read_clean(line) {
             Ok(record) => record,
             Err(error) => {
-                self.next += 1;
+                self.next = self.next.saturating_add(1);
                 self.prev = Some(sha256_hex(line));
                 return (Err(clean(&error.to_string())), broken);
             }

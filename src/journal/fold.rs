@@ -2,7 +2,7 @@
 
 use super::event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
 use super::run::{ClusterView, GateView, LogLine, PullState, Run, RunState, SwapState, SwapView, Tone};
-use crate::fleet::{NodeName, SwapId, clean};
+use crate::fleet::{Disturbance, DisturbanceKind, NodeName, SwapId, clean};
 use jiff::Timestamp;
 
 /// Log lines kept in memory; the journal has them all.
@@ -115,7 +115,7 @@ impl Run {
             Event::SwapPreparing { swap, .. } => {
                 if let Some(s) = self.find(swap) {
                     s.state = SwapState::Preparing;
-                    s.attempts += 1;
+                    s.attempts = s.attempts.saturating_add(1);
                     s.why.clear();
                     s.healthy.clear();
                     s.step = None;
@@ -126,7 +126,7 @@ impl Run {
                 if let Some(s) = self.find(swap) {
                     s.state = SwapState::InFlight;
                     s.begun = Some(at);
-                    s.tx = Some(tx.clone());
+                    s.tx = Some(clean(tx));
                     s.deadline_ms = *deadline_ms;
                 }
             }
@@ -159,21 +159,23 @@ impl Run {
                     self.pods.undisturbed = self.pods.undisturbed.saturating_sub(pods.len());
                 }
                 for pod in pods {
-                    self.pods.disturbed.push((node.clone(), pod.clone()));
+                    let kind = match &pod.kind {
+                        DisturbanceKind::Restarted(container) => DisturbanceKind::Restarted(clean(container)),
+                        kind => kind.clone(),
+                    };
+                    self.pods.disturbed.push((node.clone(), Disturbance { pod: clean(&pod.pod), kind }));
                     self.say(at, Tone::Alarm, Some(node), format!("pod {} disturbed: {:?}", pod.pod, pod.kind));
                 }
             }
             Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms } => {
                 self.end(swap, SwapState::Committed, "");
-                self.pods.checked += pods_checked;
-                self.pods.undisturbed += pods_undisturbed;
+                self.pods.count(*pods_checked, *pods_undisturbed);
                 let text = format!("committed in {ms} ms, {pods_undisturbed} of {pods_checked} pods undisturbed");
                 self.say(at, Tone::Calm, Some(node), text);
             }
             Event::SwapRolledBack { swap, node, why, pods_checked, pods_undisturbed, .. } => {
                 self.end(swap, SwapState::RolledBack, why);
-                self.pods.checked += pods_checked;
-                self.pods.undisturbed += pods_undisturbed;
+                self.pods.count(*pods_checked, *pods_undisturbed);
                 self.say(at, Tone::Alarm, Some(node), format!("rolled back: {why}"));
             }
             Event::SwapFailed { swap, node, why, untouched } => {

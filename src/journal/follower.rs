@@ -8,10 +8,8 @@ use std::time::Duration;
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_millis(50);
-/// Read at once. A longer line is read whole, up to [`LONGEST`].
+/// Read at once. A longer line is read whole, up to [`reader::LONGEST`].
 const CHUNK: u64 = 1 << 20;
-/// No line of ours is longer; a file with one is not a journal.
-const LONGEST: u64 = 1 << 26;
 
 /// Follows a journal from its first record on.
 #[derive(Debug)]
@@ -92,9 +90,8 @@ impl Follower {
                 if (bytes.len() as u64) < want {
                     return Ok(());
                 }
-                if want >= LONGEST {
-                    let what = "read it: a line is longer than any that sonoba writes";
-                    return Err(JournalError::io(&self.path, what)(io::ErrorKind::InvalidData.into()));
+                if want >= reader::LONGEST {
+                    return Err(reader::too_long(&self.path));
                 }
                 want *= 4;
                 continue;

@@ -18,6 +18,7 @@ pub use disk::{Disk, FileSystem};
 pub use error::JournalError;
 pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
 pub use follower::Follower;
+pub(crate) use reader::fold_lines;
 pub use reader::{Journal, read, read_for};
 pub use report::{
     Downtime, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report, SwapCounts, report,

@@ -1,10 +1,15 @@
 //! A journal read from its file.
 
-use super::{Chain, JournalError, Record, chain::Links};
+use super::{Chain, JournalError, Record, Run, chain::Links};
+use crate::plan::Plan;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
+
+/// No line of ours is longer; a file with one is not a journal. Bytes.
+pub(super) const LONGEST: u64 = 1 << 26;
 
 /// A whole journal.
 #[derive(Debug, Clone)]
@@ -39,6 +44,22 @@ fn read_all(path: &Path, first: Option<String>) -> Result<Journal, JournalError>
     Ok(Journal { records, chain: scan.chain, torn: scan.torn })
 }
 
+/// Folds a journal's text; for fuzzers.
+pub(crate) fn fold_lines(text: &[u8], plan: Plan) -> (Run, Chain) {
+    let mut run = Run::new(Arc::new(plan));
+    let (mut links, mut chain) = (Links::new(None), Chain::Ok);
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let (record, follows) = links.take(line);
+        if chain == Chain::Ok {
+            chain = follows;
+        }
+        if let Ok(record) = record {
+            run.apply(&record);
+        }
+    }
+    (run, chain)
+}
+
 /// Opens a file for reading, and never through a symbolic link.
 pub(super) fn open(path: &Path) -> Result<File, JournalError> {
     let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -54,6 +75,11 @@ pub(super) struct Scan {
     pub(super) end: u64,
 }
 
+/// The error about a line beyond [`LONGEST`].
+pub(super) fn too_long(path: &Path) -> JournalError {
+    JournalError::io(path, "read it: a line is longer than any that sonoba writes")(io::ErrorKind::InvalidData.into())
+}
+
 /// Reads every whole line, hands each record to `each`.
 pub(super) fn scan(
     path: &Path,
@@ -66,9 +92,13 @@ pub(super) fn scan(
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(JournalError::io(path, "read it"))?;
+        let mut limited = reader.by_ref().take(LONGEST);
+        let read = limited.read_until(b'\n', &mut line).map_err(JournalError::io(path, "read it"))?;
         if read == 0 {
             return Ok(found);
+        }
+        if read as u64 == LONGEST && line.last() != Some(&b'\n') {
+            return Err(too_long(path));
         }
         if line.pop() != Some(b'\n') {
             found.torn = true;

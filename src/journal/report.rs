@@ -1,7 +1,7 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
 use super::{Chain, Outcome, Run, RunState, SwapState};
-use crate::fleet::{Component, Disturbance, NodeName, RunId, SwapId, fold_names};
+use crate::fleet::{Component, Disturbance, NodeName, RunId, SwapId, clean, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -281,7 +281,7 @@ impl Report {
 
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
         let Report { nodes, swaps, pods, .. } = self;
-        writeln!(out, "# Run {} on {}: {}\n", self.run, self.cluster, self.outcome)?;
+        writeln!(out, "# Run {} on {}: {}\n", escape(&self.run), escape(&self.cluster), escape(&self.outcome))?;
         if !self.why.is_empty() {
             writeln!(out, "{}\n", escape(&self.why))?;
         }
@@ -305,7 +305,7 @@ impl Report {
             pods.checked, pods.undisturbed, pods.disturbed
         )?;
         let at = self.journal.broken_at.map(|line| format!(" at line {line}")).unwrap_or_default();
-        writeln!(out, "| journal | {} events | chain {}{at} |", self.journal.events, self.journal.chain)?;
+        writeln!(out, "| journal | {} events | chain {}{at} |", self.journal.events, escape(&self.journal.chain))?;
         if !self.downtime_ms.is_empty() {
             writeln!(out, "\n## Downtime of components (ms)\n")?;
             writeln!(out, "| component | swaps | p50 | p99 | max |\n| --- | ---: | ---: | ---: | ---: |")?;
@@ -316,7 +316,7 @@ impl Report {
         if !pods.list.is_empty() {
             writeln!(out, "\n## Disturbed pods\n")?;
             for (node, pod) in &pods.list {
-                writeln!(out, "- {node}: {} {:?}", escape(&pod.pod), pod.kind)?;
+                writeln!(out, "- {node}: {} {}", escape(&pod.pod), escape(&format!("{:?}", pod.kind)))?;
             }
         }
         if nodes.new < nodes.total {
@@ -328,7 +328,7 @@ impl Report {
         if !self.exceptions.is_empty() {
             writeln!(out, "\n## Swaps that are not committed\n")?;
             for e in &self.exceptions {
-                writeln!(out, "- {} ({}) {}: {}", e.node, e.swap, e.state, escape(&e.why))?;
+                writeln!(out, "- {} ({}) {}: {}", e.node, e.swap, escape(&e.state), escape(&e.why))?;
             }
         }
         if !self.pauses.is_empty() {
@@ -341,11 +341,11 @@ impl Report {
     }
 }
 
-/// Text from nodes must not become markup.
+/// Text from nodes must not become markup, nor an escape of the terminal that shows it. `&` begins an entity.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if "\\`*_[]<>|#".contains(c) {
+    for c in clean(text).chars() {
+        if "\\`*_[]<>|#&~!".contains(c) {
             out.push('\\');
         }
         out.push(c);

@@ -190,6 +190,14 @@ pub struct Pods {
     pub disturbed: Vec<(NodeName, Disturbance)>,
 }
 
+impl Pods {
+    /// Adds a swap's counts. They come from a file: they may be anything.
+    pub(super) fn count(&mut self, checked: usize, undisturbed: usize) {
+        self.checked = self.checked.saturating_add(checked);
+        self.undisturbed = self.undisturbed.saturating_add(undisturbed);
+    }
+}
+
 /// A line of the run's story.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {

@@ -2,6 +2,7 @@
 
 use super::chain::Links;
 use super::{Chain, Disk, Event, FileSystem, JournalError, Record, reader};
+use crate::fleet::write_clean;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -89,8 +90,9 @@ impl Writer {
     pub fn append(&mut self, at: Timestamp, event: Event, durable: bool) -> Result<Record, JournalError> {
         self.open_still()?;
         let record = Record { seq: self.links.next_seq(), at, prev: self.links.prev(), event };
-        let mut line = serde_json::to_vec(&record)
-            .map_err(|e| JournalError::Encode { path: self.path.clone(), why: e.to_string() })?;
+        // People read this file with tools that know nothing of terminals' escapes.
+        let (record, mut line) =
+            write_clean(record).map_err(|e| JournalError::Encode { path: self.path.clone(), why: e.to_string() })?;
         line.push(b'\n');
         let written = self.disk.append(&self.file, &line);
         if let Err(error) = written {

@@ -6,9 +6,12 @@ use super::watch::NodeWatch;
 use super::{ClusterError, ClusterPort, Holder, Locked, NodeView, convert, endpoints, lease};
 use crate::fleet::{NodeName, PodProof};
 use async_trait::async_trait;
+use http_body_util::Limited;
+use hyper::Response;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ListParams};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::client::{ClientBuilder, DynBody};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -16,9 +19,15 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use tower::util::MapResponseLayer;
 
 /// Objects asked for at once: what kubectl asks for.
 const PAGE: u32 = 500;
+/// Bytes of one answer: a page of large nodes has a twentieth of it. A watch that had so much to tell begins anew.
+const LONGEST: usize = 256 << 20;
+/// No list is longer; an API server that has always one more page must not hold us up, nor fill our memory.
+const MOST: usize = 100_000;
+const PAGES: usize = MOST / PAGE as usize;
 
 /// The cluster's API through a kubeconfig. Keeps a watched copy of the nodes until it is dropped.
 pub struct KubeCluster {
@@ -50,7 +59,7 @@ impl KubeCluster {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let file = kubeconfig.display();
         let refused = |why: String| ClusterError::Refused(format!("kubeconfig {file}: {}", shown(&why)));
-        let parsed = Kubeconfig::read_from(kubeconfig).map_err(|e| refused(reason(&e)))?;
+        let parsed = Kubeconfig::read_from(kubeconfig).map_err(|e| refused(unreadable(&e)))?;
         if let Some(wanted) = context
             && !parsed.contexts.iter().any(|c| c.name == wanted)
         {
@@ -65,7 +74,11 @@ impl KubeCluster {
         config.connect_timeout = Some(patience.request.min(Duration::from_secs(5)));
         // `Patience` tries again, and says so; two of them would multiply.
         config.default_retry = false;
-        let client = Client::try_from(config).map_err(|e| refused(for_good(&e).unwrap_or_else(|| reason(&e))))?;
+        let builder =
+            ClientBuilder::try_from(config).map_err(|e| refused(for_good(&e).unwrap_or_else(|| reason(&e))))?;
+        let limit =
+            MapResponseLayer::new(|answer: Response<Box<DynBody>>| answer.map(|body| Limited::new(body, LONGEST)));
+        let client: Client = builder.with_layer(&limit).build();
         let watch = NodeWatch::start(client.clone());
         Ok(KubeCluster { client, patience, watch, asked: Mutex::new(None), lock: RunLock::default() })
     }
@@ -79,6 +92,7 @@ impl KubeCluster {
         let mut token: Option<String> = None;
         // A restart is for a stale token; a server that answers 410 for ever is stopped by the count.
         let mut restarts = 0;
+        let mut pages = 0;
         loop {
             let mut page = params.clone().limit(PAGE);
             page.continue_token.clone_from(&token);
@@ -101,12 +115,25 @@ impl KubeCluster {
                 continue;
             };
             all.extend(list.items);
+            pages += 1;
+            let more = list.metadata.continue_.as_ref().is_some_and(|t| !t.is_empty());
+            if all.len() > MOST || (more && pages >= PAGES) {
+                let why = format!("could not {what}: the API server lists more than {MOST}");
+                return Err(ClusterError::Refused(why));
+            }
             token = list.metadata.continue_.filter(|t| !t.is_empty());
             if token.is_none() {
                 return Ok(all);
             }
         }
     }
+}
+
+/// Why a kubeconfig cannot be read. The parser quotes the lines around a mistake, and a token may stand in one of them.
+fn unreadable(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(error) = error else { return reason(error) };
+    let line = error.location().map_or(String::new(), |at| format!(" at line {}", at.line()));
+    format!("it is not what a kubeconfig should be{line}; see what is wrong with: kubectl config view")
 }
 
 /// An error with its causes, each once.

@@ -191,4 +191,23 @@ async fn a_kubeconfig_that_cannot_be_used_says_why_and_keeps_its_secrets() {
     std::fs::write(&path, plugin).unwrap();
     let error = KubeCluster::connect(&path, None).await.err().unwrap().to_string();
     assert!(error.contains("plugin failed") && !error.contains("s3cret"), "{error}");
+    let typo = "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user:\n    token: s3cret\n    exec: s3cret\n";
+    std::fs::write(&path, typo).unwrap();
+    let error = KubeCluster::connect(&path, None).await.err().unwrap().to_string();
+    assert!(error.contains("at line 7") && !error.contains("s3cret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_and_words_without_measure_are_refused() {
+    let api = FakeApi::start().await;
+    let cluster = connect(&api).await;
+    api.put(PODS, pod("p1", "n1"));
+    api.set_endless(true);
+    let error = cluster.pods(&"n1".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(&error, ClusterError::Refused(why) if why.contains("lists more than")), "{error}");
+    api.set_endless(false);
+    assert_eq!(cluster.pods(&"n1".parse().unwrap()).await.unwrap().len(), 1);
+    api.say("x\u{1b}[2J\u{202e}".repeat(100_000));
+    let error = cluster.pods(&"n1".parse().unwrap()).await.unwrap_err().to_string();
+    assert!(!error.contains(crate::fleet::is_unclean) && error.chars().count() < 1_000, "{:.300}", error);
 }

@@ -35,6 +35,10 @@ struct State {
     faults: VecDeque<Fault>,
     /// While set, every request is cut and watches end.
     away: bool,
+    /// While set, every page of a list is empty and names a next one.
+    endless: bool,
+    /// While set, every request is refused in these words.
+    says: Option<String>,
     log: Vec<String>,
     /// Version, collection and line of every change: a watch begins where its list ended.
     history: Vec<(u64, String, String)>,
@@ -97,6 +101,14 @@ impl FakeApi {
         let _ = self.events.send((String::new(), String::new()));
     }
 
+    pub fn set_endless(&self, endless: bool) {
+        self.state.lock().unwrap().endless = endless;
+    }
+
+    pub fn say(&self, words: String) {
+        self.state.lock().unwrap().says = Some(words);
+    }
+
     /// Requests so far whose line contains `part`.
     pub fn count(&self, part: &str) -> usize {
         self.state.lock().unwrap().log.iter().filter(|l| l.contains(part)).count()
@@ -144,7 +156,15 @@ async fn answer(
             Fault::Cut => return Err(std::io::Error::other("cut")),
         }
     }
+    if let Some(words) = &state.says {
+        let refusal = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": words, "reason": words, "code": 403});
+        return Ok(json_body(403, &refusal));
+    }
     let path = head.uri.path();
+    if state.endless && !watching {
+        let page = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": "0"}, "items": []});
+        return Ok(json_body(200, &page));
+    }
     if watching {
         let since: u64 = query.get("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
         let missed = state.history.iter().filter(|(version, of, _)| *version > since && of == path);

@@ -155,7 +155,7 @@ impl std::str::FromStr for Check {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let shown = crate::fleet::clean(text);
+        let shown = crate::fleet::clean_short(text, 80);
         let err =
             |why: &str| format!("{shown:?} is not a check: {why}; write for instance http://127.0.0.1:10248/healthz");
         let (scheme, rest) = text.split_once("://").ok_or_else(|| err("no scheme"))?;

@@ -4,7 +4,7 @@ use super::keys::Keys;
 use super::known_hosts::{Known, KnownHosts};
 use super::limits;
 use super::{NodeError, docker::Way};
-use crate::fleet::clean;
+use crate::fleet::clean_short;
 use russh::client::{self, Handle, Msg};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, ChannelMsg, ChannelStream, Preferred};
@@ -27,7 +27,8 @@ pub(super) struct Target {
 impl Target {
     /// An error's text with the place in it.
     pub fn says(&self, what: impl std::fmt::Display) -> String {
-        clean(&format!("{} ({}@{} port {}): {what}", self.name, self.user, self.host, self.port))
+        let Target { name, user, host, port } = self;
+        clean_short(&format!("{name} ({user}@{host} port {port}): {what}"), limits::ERROR)
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the engine wants of containers and images, in terms of the Docker Engine API.
 
 use super::docker::Engine;
+use super::limits;
 use super::port::{Look, NodeError};
 use super::successor::{differences, successor};
-use crate::fleet::{ContainerName, Image, Running, clean};
+use crate::fleet::{ContainerName, Image, Running, clean, clean_short, without_secrets};
 use crate::plan::Change;
 use futures::future::try_join_all;
 use hyper::Method;
@@ -36,19 +37,21 @@ pub(super) async fn look(engine: &Engine, names: &[ContainerName]) -> Result<Loo
 }
 
 fn read(engine: &Engine, name: &ContainerName, container: &Value) -> Result<Running, NodeError> {
-    let text = |value: &Value| value.as_str().map(clean).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map(|t| clean_short(t, 100)).unwrap_or_default();
+    let (most, longest) = limits::ARGS;
     let image = container["Config"]["Image"].as_str().unwrap_or("").parse().map_err(|e| {
         NodeError::Failed(engine.says(format!("container {name}: {e}; run it from a named image, not from an id")))
     })?;
-    let first = container["Path"].as_str().map(clean);
-    let more = container["Args"].as_array().into_iter().flatten().filter_map(Value::as_str).map(clean);
+    let first = container["Path"].as_str();
+    let more = container["Args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let args = first.into_iter().chain(more).take(most).map(|arg| clean_short(arg, longest));
     Ok(Running {
         container: name.clone(),
         id: text(&container["Id"]),
         image,
         image_id: text(&container["Image"]),
         running: container["State"]["Running"].as_bool().unwrap_or(false),
-        args: first.into_iter().chain(more).collect(),
+        args: without_secrets(args),
     })
 }
 
@@ -56,7 +59,7 @@ fn read(engine: &Engine, name: &ContainerName, container: &Value) -> Result<Runn
 pub(super) async fn image_id(engine: &Engine, image: &Image) -> Result<Option<String>, NodeError> {
     let Some(found) = engine.image(image.as_str()).await? else { return Ok(None) };
     match found["Id"].as_str() {
-        Some(id) => Ok(Some(clean(id))),
+        Some(id) => Ok(Some(clean_short(id, 100))),
         None => Err(NodeError::Failed(engine.says(format!("docker states no id of the image {image}")))),
     }
 }
@@ -80,6 +83,9 @@ async fn prepare_one(engine: &Engine, change: &Change) -> Result<(), NodeError> 
         return Err(failed("it was created anew since the plan was made; make a new plan".into()));
     }
     let image_id = old["Image"].as_str().unwrap_or("");
+    if image_id.is_empty() || !image_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b':') {
+        return Err(failed("docker does not state the id of its image".into()));
+    }
     let image = engine
         .image(image_id)
         .await?

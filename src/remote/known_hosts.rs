@@ -138,6 +138,14 @@ impl KnownHosts {
     }
 }
 
+/// What is wrong with a `known_hosts` file, if something is; for fuzzers. A key that is not in it is never good.
+pub(crate) fn check_file(text: &str) -> Result<(), String> {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let known = KnownHosts::parse(Path::new("known_hosts"), text)?;
+    let key = PublicKey::from_openssh(KEY).map_err(|e| e.to_string())?;
+    known.check(&known.of("node1", 2222), "node1", 2222, &key)
+}
+
 impl Known {
     /// The algorithms to ask the host for, so that it shows a key that can be compared. All, where none is known: then
     /// the key is asked for only to be named in the error.

@@ -24,6 +24,12 @@ pub(super) const KEEPALIVE: Duration = Duration::from_secs(5);
 pub(super) const KEEPALIVE_MAX: usize = 3;
 /// Bytes of a command's output that are read. The longest answer, a transaction's state, has a few kilobytes.
 pub(super) const OUTPUT: usize = 256 << 10;
+/// Characters of an error's text. What a node says of itself may be megabytes, and every error is kept in the journal.
+pub(super) const ERROR: usize = 1_000;
+/// Arguments of a container that are kept, and characters of each.
+pub(super) const ARGS: (usize, usize) = (500, 2_000);
+/// Steps that a transaction can have: a few for each of its containers, and again for each runner that took it up.
+pub(super) const STEPS: usize = 1_000;
 /// Bytes of a health check's body that are read.
 pub(super) const BODY: usize = 1 << 20;
 /// Bytes of an answer of the Docker Engine API that are read.

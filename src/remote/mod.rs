@@ -20,4 +20,5 @@ mod tally;
 
 pub use contract::{TxEnd, TxId, TxIdError, TxState, TxStep};
 pub use fleet::SshFleet;
+pub(crate) use known_hosts::check_file as check_known_hosts;
 pub use port::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled};

@@ -1,7 +1,8 @@
 //! The swap script's command line and its answers: written and read here only, by the client and by the simulator.
 
 use super::contract::{TxEnd, TxId, TxState, TxStep};
-use crate::fleet::{ContainerName, clean};
+use super::limits;
+use crate::fleet::{ContainerName, clean, clean_short};
 use crate::journal::{Step, Verdict};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -9,13 +10,25 @@ use std::sync::LazyLock;
 /// The script, as it is put on nodes.
 pub const SCRIPT: &str = include_str!("swap.sh");
 
-/// The script's file on a node, for the remote shell to expand. Its name carries the script's hash, so that two
-/// versions of sonoba never meet in one file.
-static PATH: LazyLock<String> = LazyLock::new(|| {
+/// The script's file name on a node. It carries the script's hash, so that two versions of sonoba never meet in one file.
+static FILE: LazyLock<String> = LazyLock::new(|| {
     let hash = Sha256::digest(SCRIPT.as_bytes());
     let hex: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!("$HOME/.sonoba/swap-{hex}.sh")
+    format!("swap-{hex}.sh")
 });
+
+/// What every command begins with. The folder is this user's and only he can write to it, or it is not there yet: anybody
+/// else could have put a script of his own in the place of ours. Not in the script, which would come too late. Without a
+/// single quote, so that any login shell hands it on to `sh` as it is.
+const GUARD: &str = "d=${HOME:?is not set}/.sonoba; \
+    if test -e \"$d\" || test -L \"$d\"; then \
+    test -O \"$d\" && case $(ls -ld \"$d\") in d????-??-*) true ;; *) false ;; esac || { \
+    echo \"sonoba swap: $d is not a folder of this user alone: somebody else made it, linked it or can write to it. \
+    Look at what is in it, then remove it\" >&2; exit 3; }; fi";
+
+/// What stands before the script's arguments.
+static LAUNCH: LazyLock<String> =
+    LazyLock::new(|| format!("exec sh -c '{GUARD}; exec sh \"$d/{}\" \"$@\"' sonoba ", *FILE));
 
 /// What the client asks of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +59,15 @@ pub enum Request {
 impl Request {
     /// The command for SSH's exec. Only validated names and numbers are filled in.
     pub fn command(&self) -> String {
-        let path = PATH.as_str();
-        let run = |rest: String| format!("exec sh \"{path}\" {rest}");
+        let run = |rest: String| format!("{}{rest}", *LAUNCH);
         match self {
-            Request::Install => format!(
-                "umask 077 && mkdir -p \"$HOME/.sonoba/tx\" && cat >\"{path}.$$\" && mv -f \"{path}.$$\" \"{path}\""
-            ),
+            Request::Install => {
+                let place = format!("$d/{}", *FILE);
+                format!(
+                    "exec sh -c '{GUARD}; umask 077 && mkdir -p \"$d/tx\" && cat >\"{place}.$$\" && \
+                     mv -f \"{place}.$$\" \"{place}\"'"
+                )
+            }
             Request::Begin { tx, deadline_ms, stop_timeout_s, containers } => {
                 let names: Vec<&str> = containers.iter().map(ContainerName::as_str).collect();
                 run(format!("begin {tx} {deadline_ms} {stop_timeout_s} {}", names.join(" ")))
@@ -69,8 +85,7 @@ impl Request {
         if command == Request::Install.command() {
             return Some(Request::Install);
         }
-        let rest = command.strip_prefix("exec sh \"")?.strip_prefix(PATH.as_str())?.strip_prefix("\" ")?;
-        let mut words = rest.split(' ');
+        let mut words = command.strip_prefix(LAUNCH.as_str())?.split(' ');
         let verb = words.next()?;
         let tx: TxId = words.next()?.parse().ok()?;
         let request = match verb {
@@ -164,7 +179,7 @@ pub fn write_state(state: &TxState) -> String {
 /// # Errors
 /// When it is not such an answer, or is not whole.
 pub fn read_state(text: &str) -> Result<TxState, String> {
-    let bad = |line: &str| format!("the node's answer has a line that does not fit: {:?}", clean(line));
+    let bad = |line: &str| format!("the node's answer has a line that does not fit: {:?}", clean_short(line, 200));
     let mut lines = text.lines();
     if lines.next() != Some("sonoba-tx 1") {
         return Err(bad(text.lines().next().unwrap_or("")));
@@ -193,6 +208,9 @@ pub fn read_state(text: &str) -> Result<TxState, String> {
                     Some(name) => name.parse::<ContainerName>().map_err(|_| bad(line))?.to_string(),
                     None => String::new(),
                 };
+                if state.steps.len() == limits::STEPS {
+                    return Err("the node tells of more steps than a transaction can have".into());
+                }
                 state.steps.push(TxStep { uptime_ms, step, container });
             }
             "verdict" => state.verdict = Some(read_verdict(value).ok_or_else(|| bad(line))?),
@@ -204,7 +222,7 @@ pub fn read_state(text: &str) -> Result<TxState, String> {
                     _ => return Err(bad(line)),
                 })
             }
-            "why" => state.why = clean(value).chars().take(400).collect(),
+            "why" => state.why = clean_short(value, 400),
             _ => return Err(bad(line)),
         }
     }

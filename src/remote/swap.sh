@@ -149,23 +149,32 @@ await_owner() {
 
 # ---- docker ----------------------------------------------------------------------------------------------------
 
+# Sets $log and $err to where docker's words go: into the folder while there is one to write to. A full disk, or a folder
+# that somebody removed, must not keep the node from going back. (Not ":", whose failed redirection ends the shell.)
+keep() {
+    log=$T/log err=$T/err
+    { true >>"$log" && true >"$err"; } 2>/dev/null || log=/dev/null err=/dev/null
+}
+
 # Runs a command for at most $1 seconds, its output kept in the folder. A hung daemon must not hang the switch.
 limited() {
     limit=$1
     shift
+    keep
     if [ -n "$timeout" ]; then
-        timeout -k 5 "$limit" "$@" >>"$T/log" 2>"$T/err"
+        timeout -k 5 "$limit" "$@" >>"$log" 2>"$err"
     else
-        "$@" >>"$T/log" 2>"$T/err"
+        "$@" >>"$log" 2>"$err"
     fi
 }
 
 # Asks docker something and sets $answer.
 asked() {
+    keep
     if [ -n "$timeout" ]; then
-        answer=$(timeout -k 5 30 docker "$@" 2>"$T/err")
+        answer=$(timeout -k 5 30 docker "$@" 2>"$err")
     else
-        answer=$(docker "$@" 2>"$T/err")
+        answer=$(docker "$@" 2>"$err")
     fi
 }
 
@@ -187,12 +196,16 @@ exists() {
 id_of() {
     found=
     asked ps --all --no-trunc --format '{{.ID}} {{.Names}}' --filter "name=^/$1\$" || return 1
+    # Not a here-document: some shells put those into /tmp, which may be full.
+    # shellcheck disable=SC2086 # lines of two words
+    set -- "$1" $answer
     # The filter is a pattern, in which a dot stands for anything: compare.
-    while read -r candidate candidate_name; do
-        [ "$candidate_name" != "$1" ] || found=$candidate
-    done <<END
-$answer
-END
+    while [ "$#" -ge 3 ]; do
+        [ "$3" != "$1" ] || found=$2
+        id_of_name=$1
+        shift 3
+        set -- "$id_of_name" "$@"
+    done
 }
 
 # Sets $policy from docker's NAME:RETRIES.
@@ -225,7 +238,7 @@ record() {
         return 1
     fi
     policy_of "$3"
-    printf '%s %s %s\n' "$2" "$5" "$policy" >"$T/c.$1.part" && mv -f "$T/c.$1.part" "$T/c.$1"
+    printf '%s %s %s\n' "$2" "$5" "$policy" >"$T/c.$1.part" && [ -s "$T/c.$1.part" ] && mv -f "$T/c.$1.part" "$T/c.$1"
 }
 
 # Sets $old $new $policy of container $1 from its record, or from the names that exist when a power cut took the
@@ -405,7 +418,7 @@ run() {
         step stopping "$one" || fail "$one could not be logged"
         if [ -z "$until" ]; then
             until=$((now + deadline))
-            printf '%s\n' "$until" >"$T/until"
+            { printf '%s\n' "$until" >"$T/until" && [ -s "$T/until" ]; } || fail 'the deadline could not be written down'
         fi
         in_time
         stop_old || fail "$one did not stop"
@@ -422,9 +435,10 @@ run() {
         read_verdict
         [ -z "$verdict" ]
     do
+        [ -d "$T" ] || break # somebody removed it, so no verdict can come: back to what was
         uptime_ms
         if [ "$now" -ge "$until" ]; then
-            : >"$T/err"
+            keep
             decide rollback
             [ "$verdict" != rollback ] || because 'the deadline passed without a verdict'
             break
@@ -435,7 +449,7 @@ run() {
 }
 
 in_time() {
-    [ "$now" -lt "$until" ] || { : >"$T/err" && fail 'the deadline passed before all were started'; }
+    [ "$now" -lt "$until" ] || { keep && fail 'the deadline passed before all were started'; }
 }
 
 fail() {
@@ -459,7 +473,7 @@ resume() {
     first=$last
     claim "$((last + 1))" || exit 0
     step begun
-    : >"$T/err"
+    keep
     [ "$first" -gt 0 ] || stay_out 'it never had a runner, so nothing was touched'
     decide rollback # loses against a commit that stands
     [ "$verdict" = commit ] || because 'its runner was gone and the node took it up again'
@@ -491,11 +505,10 @@ patience() {
 }
 
 end() {
-    printf '%s\n' "$1" >"$T/end.part"
-    until mv -f "$T/end.part" "$T/end"; do
+    # On a full disk a file can be made and stay empty, which would be no end.
+    until printf '%s\n' "$1" >"$T/end.part" && [ -s "$T/end.part" ] && mv -f "$T/end.part" "$T/end"; do
         [ -d "$T" ] || exit 0 # somebody removed it
         sleep 1
-        printf '%s\n' "$1" >"$T/end.part"
     done
     exit 0
 }
@@ -695,8 +708,9 @@ begin() {
         await_owner 0 || [ -d "$T" ] || die "$id was refused: another transaction is under way on this node"
         return 0
     fi
-    if ! { : >"$T/steps" && echo commit >"$T/v.commit" && echo rollback >"$T/v.rollback" &&
-        printf '%s\n' "$@" >"$T/args.part" && mv "$T/args.part" "$T/args"; }; then
+    if ! { true >"$T/steps" && echo commit >"$T/v.commit" && echo rollback >"$T/v.rollback" &&
+        printf '%s\n' "$@" >"$T/args.part" && [ -s "$T/v.commit" ] && [ -s "$T/v.rollback" ] && [ -s "$T/args.part" ] &&
+        mv "$T/args.part" "$T/args"; } 2>/dev/null; then
         vanish # nothing has been touched yet
         die "cannot write to $T; is the disk full?"
     fi
@@ -711,8 +725,8 @@ recover() {
     [ -d "$T" ] || die "there is no transaction $id"
     [ ! -s "$T/end" ] || return 0
     ! alive || return 0
-    [ -e "$T/v.commit" ] || echo commit >"$T/v.commit"
-    [ -e "$T/v.rollback" ] || echo rollback >"$T/v.rollback"
+    [ -s "$T/v.commit" ] || echo commit >"$T/v.commit"
+    [ -s "$T/v.rollback" ] || echo rollback >"$T/v.rollback"
     spawn resume
     await_owner "$last" || die "the runner of $id did not start; see $T/log"
 }

@@ -25,6 +25,8 @@ mod widgets;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod pty_tests;
 #[cfg(test)]
 mod snapshot_tests;

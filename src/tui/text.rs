@@ -1,6 +1,6 @@
 //! Text made to fit: nothing is cut without a sign of it.
 
-use crate::fleet::clean;
+use crate::fleet::{clean, is_unclean};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -46,8 +46,11 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// A line in at most `width` columns; what is cut leaves `…`.
-pub fn fit_line(line: Line<'static>, width: usize) -> Line<'static> {
+/// A line, cleaned, in at most `width` columns; what is cut leaves `…`.
+pub fn fit_line(mut line: Line<'static>, width: usize) -> Line<'static> {
+    for span in line.spans.iter_mut().filter(|span| span.content.contains(is_unclean)) {
+        span.content = clean(&span.content).into();
+    }
     if line.width() <= width {
         return line;
     }
@@ -159,6 +162,7 @@ mod tests {
         assert_eq!(fit_line(line.clone(), 6).to_string(), "abcdef");
         assert_eq!(fit_line(line.clone(), 5).to_string(), "abcd…");
         assert_eq!(fit_line(line, 3).to_string(), "ab…");
+        assert_eq!(fit_line(Line::from("a\u{202e}\u{1b}[2Jb"), 9).to_string(), "a[2Jb");
     }
 
     #[test]

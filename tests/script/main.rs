@@ -3,6 +3,7 @@
 
 mod node;
 mod rivals;
+mod trouble;
 
 use node::{FAR, NAMES, Node, begin, ok};
 use rivals::*;
@@ -13,6 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use trouble::*;
 
 fn waits(state: &TxState) -> bool {
     state.steps.iter().any(|s| s.step == Step::Waiting)
@@ -303,6 +305,24 @@ macro_rules! under {
         #[test] fn of_two_at_once_one_wins() { super::of_two_at_once_one_wins(SHELL) }
         #[test] fn what_another_user_moved_is_left_alone() { super::what_another_user_moved_is_left_alone(SHELL) }
         #[test] fn an_old_one_that_is_gone_ends_it() { super::an_old_one_that_is_gone_ends_it(SHELL) }
+        #[test] fn a_full_disk_begins_nothing() { super::a_full_disk_begins_nothing(SHELL) }
+        #[test] fn a_disk_that_fills_up_keeps_nobody_from_the_end() {
+            super::a_disk_that_fills_up_keeps_nobody_from_the_end(SHELL)
+        }
+        #[test] fn a_disk_that_fills_up_early_stops_nothing() { super::a_disk_that_fills_up_early_stops_nothing(SHELL) }
+        #[test] fn a_folder_that_is_removed_ends_it() { super::a_folder_that_is_removed_ends_it(SHELL) }
+        #[test] fn a_folder_that_is_removed_in_the_middle_goes_back() {
+            super::a_folder_that_is_removed_in_the_middle_goes_back(SHELL)
+        }
+        #[test] fn a_daemon_that_is_away_is_waited_for() { super::a_daemon_that_is_away_is_waited_for(SHELL) }
+        #[test] fn a_slow_daemon_is_only_slow() { super::a_slow_daemon_is_only_slow(SHELL) }
+        #[test] fn a_daemon_that_hangs_does_not_hold_up_the_deadline() {
+            super::a_daemon_that_hangs_does_not_hold_up_the_deadline(SHELL)
+        }
+        #[test] fn the_wall_clock_is_never_asked() { super::the_wall_clock_is_never_asked(SHELL) }
+        #[test] fn a_full_tmp_is_none_of_its_business() { super::a_full_tmp_is_none_of_its_business(SHELL) }
+        #[test] fn a_folder_of_somebody_elses_is_refused() { super::a_folder_of_somebody_elses_is_refused(SHELL) }
+        #[test] fn a_home_is_needed() { super::a_home_is_needed(SHELL) }
         #[test] fn refuses_what_is_no_name() { super::refuses_what_is_no_name(SHELL) }
     })* };
 }

@@ -40,13 +40,18 @@ pub fn error(out: &Output) -> String {
 impl Node {
     /// With each container running, and its prepared successor. `None`, said aloud, where the shell is not installed.
     pub fn new(shell: &str) -> Option<Node> {
+        Node::new_in(shell, &std::env::temp_dir())
+    }
+
+    /// The same, with its files below this folder.
+    pub fn new_in(shell: &str, folder: &Path) -> Option<Node> {
         let path = format!("/usr/bin/{shell}");
         if !Path::new(&path).exists() {
             assert!(std::env::var("SONOBA_LAB").as_deref() != Ok("require"), "{path} is missing");
             eprintln!("SKIPPED: {path} is not installed");
             return None;
         }
-        let node = Node { dir: tempfile::tempdir().unwrap() };
+        let node = Node { dir: tempfile::tempdir_in(folder).unwrap() };
         for folder in ["home", "bin", "fake/c"] {
             fs::create_dir_all(node.path(folder)).unwrap();
         }
@@ -163,6 +168,38 @@ impl Node {
         (steps, folder.join("end").exists(), Path::new("/proc").join(pid).exists())
     }
 
+    /// Waits for something that the script's answers do not tell.
+    pub fn wait_for(&self, what: &str, test: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !test() {
+            assert!(begun.elapsed() < PATIENCE, "{what} never came\n{}", self.story());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until there is nothing but the old ones, or the new ones, at rest.
+    pub fn until_containers(&self, which: char) {
+        self.wait_for("the containers", || self.is_only(&NAMES.map(|n| (n, which))));
+    }
+
+    pub fn until_file(&self, file: &str) {
+        self.wait_for(file, || self.path(file).exists());
+    }
+
+    /// The process of `t1`'s runner.
+    pub fn runner(&self) -> u32 {
+        let owner = fs::read_to_string(self.tx("owner.1")).unwrap();
+        owner.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    pub fn until_gone(&self, pid: u32) {
+        // Whoever its parent is now may be slow to bury it.
+        let state = || fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        self.wait_for("the runner's end", || {
+            state().is_none_or(|s| s.rsplit(") ").next().is_some_and(|s| s.starts_with('Z')))
+        });
+    }
+
     pub fn end(&self) -> TxState {
         self.until("the end", |s| s.end.is_some())
     }
@@ -192,10 +229,11 @@ impl Node {
 
     /// These run under their names with their policy, and there is nothing else.
     pub fn assert_only(&self, which: &[(&str, char)]) {
-        let mut want: Vec<[String; 4]> =
-            which.iter().map(|(n, c)| [&id(n, *c), *n, "unless-stopped", "running"].map(str::to_owned)).collect();
-        want.sort();
-        assert_eq!(self.containers(), want, "{}", self.story());
+        assert_eq!(self.containers(), only(which), "{}", self.story());
+    }
+
+    fn is_only(&self, which: &[(&str, char)]) -> bool {
+        self.containers() == only(which)
     }
 
     pub fn assert_all(&self, which: char) {
@@ -206,6 +244,13 @@ impl Node {
     pub fn assert_whole(&self, state: &TxState) {
         self.assert_all(if state.end == Some(TxEnd::Committed) { 'n' } else { 'o' });
     }
+}
+
+fn only(which: &[(&str, char)]) -> Vec<[String; 4]> {
+    let mut all: Vec<[String; 4]> =
+        which.iter().map(|(n, c)| [&id(n, *c), *n, "unless-stopped", "running"].map(str::to_owned)).collect();
+    all.sort();
+    all
 }
 
 pub fn begin(id: &str, deadline_ms: u64, names: &[&str]) -> Request {
