@@ -10,6 +10,7 @@ mod doctor;
 mod engine;
 mod failure;
 mod follow;
+mod gone;
 mod logging;
 mod places;
 mod plan;
@@ -78,7 +79,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Abort(run) => command::run(&global, &run, Verb::Abort).await,
         Command::Watch(run) => cockpit::watch(&global, &run).await,
         Command::Runs(args) => runs::list(&global, &args),
-        Command::Report(args) => report::run(&global, &args),
+        Command::Report(args) => report::run(&global, &args).await,
         Command::Engine(args) => engine::run(&args).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Sim(args) => sim::run(&args).await,

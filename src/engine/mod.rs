@@ -4,6 +4,7 @@
 //! `conductor` walks the plan's phases, waves and gates; one `swap` takes one node from old to new; what either knows is
 //! folded from the journal that they write (`log`), so that an engine that takes a run up again knows the same.
 
+mod begun;
 mod budget;
 mod conductor;
 mod control;
@@ -33,6 +34,7 @@ mod tests;
 mod verify;
 mod visit;
 mod world;
+mod writable;
 
 pub use control::{command, ping};
 pub use error::{EngineError, ObserveError};

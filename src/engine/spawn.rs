@@ -23,6 +23,7 @@ const SHOWN: usize = 2_000;
 /// # Errors
 /// When it cannot be started, or dies before it answers; with its own words.
 pub async fn start(run: &RunDir) -> Result<u32, EngineError> {
+    run.writable()?;
     let id = run.id().to_string();
     let program = std::env::current_exe().map_err(EngineError::io("/proc/self/exe", "find this program"))?;
     let errors = run.errors();
