@@ -50,7 +50,7 @@ pub async fn start(run: &RunDir) -> Result<u32, EngineError> {
         }
         if let Some(status) = child.try_wait().map_err(EngineError::io(&program, "wait for it"))? {
             let said = fs::read_to_string(&errors).unwrap_or_default();
-            let said: Vec<char> = clean(said.trim()).chars().collect();
+            let said: Vec<char> = clean(said.trim().trim_start_matches("error: ")).chars().collect();
             let tail: String = said.iter().skip(said.len().saturating_sub(SHOWN)).collect();
             let why = if tail.is_empty() { format!("{status}; see {}", run.log().display()) } else { tail };
             return Err(EngineError::Died { run: id, why });

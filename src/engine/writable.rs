@@ -3,9 +3,12 @@
 
 use super::error::EngineError;
 use super::run_dir::RunDir;
+use rustix::fs::OFlags;
+use std::fs::{OpenOptions, remove_file};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
-/// What an engine writes at once. Bytes.
+/// As much as an engine writes at once. Bytes.
 const SOME: usize = 4096;
 
 impl RunDir {
@@ -14,10 +17,15 @@ impl RunDir {
     /// # Errors
     /// When that does not work: the disk is full, broken, or can only be read.
     pub fn writable(&self) -> Result<(), EngineError> {
-        let written = tempfile::Builder::new().prefix(".room-").tempfile_in(self.path()).and_then(|mut file| {
+        let path = self.path().join("room");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let written = options.open(&path).and_then(|mut file| {
             file.write_all(&[0; SOME])?;
-            file.as_file().sync_all()
+            file.sync_all()
         });
+        // Where it cannot be removed it could not be made, or somebody else has just done the same.
+        let _ = remove_file(&path);
         written.map_err(EngineError::io(self.path(), "write to the run's folder"))
     }
 }
