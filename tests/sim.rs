@@ -1,95 +1,12 @@
 //! The whole of sonoba from outside, without a screen: the real binary against its own simulated cluster, over real SSH,
 //! the Docker Engine API and the Kubernetes API on loopback.
 
+mod common;
+
+use common::Lab;
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// A simulated cluster with a home and a state folder of its own; both are gone when it is dropped.
-struct Lab {
-    dir: TempDir,
-    sim: Child,
-}
-
-impl Lab {
-    fn start(flags: &[&str]) -> Lab {
-        let dir = tempfile::tempdir().unwrap();
-        let mut sim = command(&dir)
-            .args(["sim", "--until-stdin-closes", "--profile-out", "profile.toml"])
-            .args(flags)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(sim.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("ready: "), "{line}");
-        Lab { dir, sim }
-    }
-
-    /// Runs a command on the cluster.
-    fn sonoba(&self, args: &[&str]) -> Output {
-        let output = command(&self.dir)
-            .args(["--profile", "profile.toml", "--state-dir", "state"])
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        eprintln!("$ sonoba {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        output
-    }
-
-    /// Runs a command that must be done; returns its standard output.
-    fn done(&self, args: &[&str]) -> String {
-        let output = self.sonoba(args);
-        let out = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(0), "sonoba {args:?}: {out}{}", self.engine_log());
-        out
-    }
-
-    fn report(&self) -> Value {
-        serde_json::from_str(&self.done(&["report", "--format", "json"])).unwrap()
-    }
-
-    /// Asks for the report until it says so.
-    fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + Duration::from_secs(120);
-        loop {
-            let report = self.report();
-            if holds(&report) {
-                return report;
-            }
-            assert!(Instant::now() < until, "never {what}: {report:#}{}", self.engine_log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// The engines' logs, for a test that failed.
-    fn engine_log(&self) -> String {
-        let runs = std::fs::read_dir(self.path("state/runs")).into_iter().flatten().flatten();
-        runs.filter_map(|run| std::fs::read_to_string(run.path().join("engine.log")).ok()).collect()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        drop(self.sim.stdin.take());
-        let _ = self.sim.wait();
-    }
-}
-
-fn command(dir: &TempDir) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sonoba"));
-    command.current_dir(dir.path()).env_clear().env("HOME", dir.path()).env("USER", "tester");
-    command
-}
 
 const SMALL: [&str; 6] = ["--nodes", "20", "--racks", "4", "--speed", "20"];
 

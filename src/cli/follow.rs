@@ -2,6 +2,7 @@
 
 use super::command::tell;
 use super::failure::Failure;
+use super::gone::last_words;
 use super::progress::Progress;
 use super::report::summary;
 use super::say;
@@ -121,12 +122,15 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
             Err(Failure::failed(format!("run {id} failed{why}\nwhich node is which: sonoba report {id}{next}")))
         }
         End::Dead => Err(Failure::failed(format!(
-            "the engine of run {id} is gone; nodes that it left in between go back to the old by themselves\nits log: {}\ngo on with: sonoba resume {id}",
+            "the engine of run {id} is gone{}; nodes that it left in between go back to the old by themselves\nits log: {}\ngo on with: sonoba resume {id}",
+            last_words(run).map(|why| format!(" ({why})")).unwrap_or_default(),
             run.log().display()
         ))),
         End::Lost => Err(Failure::failed(format!(
-            "the journal of run {id} cannot be followed any more: {}",
-            run.journal().display()
+            "the journal of run {id} cannot be followed any more: it was deleted, replaced or cut: {}\n\
+             its engine starts nothing new, and says why in {}",
+            run.journal().display(),
+            run.log().display()
         ))),
     }
 }

@@ -10,6 +10,7 @@ mod doctor;
 mod engine;
 mod failure;
 mod follow;
+mod gone;
 #[cfg(test)]
 mod hostile_tests;
 mod logging;
@@ -91,7 +92,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Rollback(args) => rollback::run(&global, &args).await,
         Command::Watch(run) => cockpit::watch(&global, &run).await,
         Command::Runs(args) => runs::list(&global, &args),
-        Command::Report(args) => report::run(&global, &args),
+        Command::Report(args) => report::run(&global, &args).await,
         Command::Engine(args) => engine::run(&args).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Sim(args) => sim::run(&args).await,

@@ -2,13 +2,13 @@
 
 use super::args::{Format, Global, ReportArgs};
 use super::failure::Failure;
-use super::runs;
+use super::{gone, runs, say};
 use crate::fleet::{NodeName, clean, fold_names};
 use crate::journal::{self, Report};
 use std::fmt::Write as _;
 use std::io::Write;
 
-pub(super) fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
     let run = runs::find(global, &args.run.run)?;
     let (folded, chain) = runs::fold(&run)?;
     let report = journal::report(&folded, chain);
@@ -18,6 +18,11 @@ pub(super) fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
         None => summary(&report),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
+    if folded.ended().is_none()
+        && let Some(note) = gone::note(&run).await
+    {
+        say::err(note);
+    }
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub(super) fn find(global: &Global, word: &str) -> Result<RunDir, Failure> {
     } else {
         (RunDir::list(&state).map_err(Failure::failed)?, String::new())
     };
-    let begun = runs.into_iter().find(|run| run.journal().exists());
+    let begun = runs.into_iter().find(|run| run.begun());
     begun
         .ok_or_else(|| Failure::failed(format!("no run {whose}in {} yet; what ran here: sonoba runs", state.display())))
 }
@@ -47,10 +47,8 @@ pub(super) fn fold(run: &RunDir) -> Result<(Run, Chain), Failure> {
     let mut folded = Run::new(Arc::new(plan));
     folded.id = Some(run.id().clone());
     // An engine that could not start left no journal: such a run has begun nothing.
-    if !run.journal().exists() {
-        return Ok((folded, Chain::Ok));
-    }
-    let journal = journal::read_for(&run.journal(), &hash).map_err(Failure::failed)?;
+    let Some(path) = run.begun_journal().map_err(Failure::failed)? else { return Ok((folded, Chain::Ok)) };
+    let journal = journal::read_for(&path, &hash).map_err(Failure::failed)?;
     for record in &journal.records {
         folded.apply(record);
     }

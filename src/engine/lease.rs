@@ -40,9 +40,14 @@ fn told(locked: &Locked) -> String {
         Locked::Theirs { by, since } => {
             let by = crate::fleet::clean(by);
             let since = since.map(|s| format!(" since {s:.0}")).unwrap_or_default();
+            // Another tool, or another version of this one, may call itself as it likes.
+            let there = match by.rsplit_once('/').and_then(|(at, run)| Some((at.rsplit_once('@')?.1, run))) {
+                Some((host, run)) => format!("watch it with `sonoba watch {run}` on {host}"),
+                None => "watch it there with `sonoba watch`".into(),
+            };
             format!(
-                "the cluster is being worked on by {by}{since} (Lease kube-system/sonoba); \
-                 watch it there with `sonoba watch`, or wait until it ends"
+                "the cluster is being worked on by {by}{since} (Lease kube-system/sonoba); {there}, or wait until it ends \
+                 (an engine that died lets go of it after {SECONDS} s)"
             )
         }
     }
@@ -61,5 +66,20 @@ pub(super) async fn keep(shared: Arc<Shared>, holder: Holder) -> Result<(), Jour
             }
             Err(error) => tracing::warn!("the run lock could not be renewed: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_second_is_told_who_since_when_and_how_to_watch() {
+        let theirs = |by: &str| Locked::Theirs { by: by.into(), since: Some(jiff::Timestamp::UNIX_EPOCH) };
+        let run = "20261125-120000-0001".parse().unwrap();
+        let text = told(&theirs(&holder("ann@corp", "bastion2", &run).identity));
+        assert!(text.contains("by ann@corp@bastion2/20261125-120000-0001 since 1970-01-01T00:00:00Z"), "{text}");
+        assert!(text.contains("`sonoba watch 20261125-120000-0001` on bastion2"), "{text}");
+        assert!(told(&theirs("something else")).contains("with `sonoba watch`"));
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn take(path: &Path, what: &str, line: &str) -> Result<Lock, EngineEr
             // Only words for the error: what cannot be read is left out.
             let _ = file.take(500).read_to_string(&mut who);
             let who = crate::fleet::clean(who.trim());
-            return Err(EngineError::Locked(format!("{what} already: {who}; `sonoba watch` shows it")));
+            return Err(EngineError::Locked(format!("{what} already: {who}")));
         }
         Err(error) => return Err(EngineError::io(path, "lock it")(error.into())),
     }

@@ -5,6 +5,7 @@
 //! folded from the journal that they write (`log`), so that an engine that takes a run up again knows the same.
 
 mod asker;
+mod begun;
 mod budget;
 mod conductor;
 mod control;
@@ -38,6 +39,7 @@ mod verify;
 mod visit;
 mod waiting;
 mod world;
+mod writable;
 
 pub use asker::{Asker, Outside};
 pub(crate) use control::check_request;

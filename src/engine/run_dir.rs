@@ -7,6 +7,7 @@
 //!               profile.toml    the cluster's profile, with absolute paths
 //!               lock            held by the run's engine
 //!               journal.jsonl   the facts
+//!               journal.begun   says that there was a journal, should it be gone
 //!               control.sock    the engine's ear; where the path would be too long for a socket, `control.path` says
 //!                               where it is instead
 //!               engine.log      the engine's log, and engine.err what it said when it died

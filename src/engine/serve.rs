@@ -68,7 +68,12 @@ where
 {
     let about = run.about();
     let (id, pid, now) = (run.id(), std::process::id(), clock());
-    let line = format!("run {id}, process {pid} on {} since {now:.0}, by {}", host(), about.operator);
+    // Whoever comes second reads it: who is at work, since when, and how to watch.
+    let line = format!(
+        "run {id}, process {pid} on {} since {now:.0}, by {}; watch it with `sonoba watch {id}`",
+        host(),
+        about.operator
+    );
     let _run_lock = lock::take(&run.lock_path(), "an engine has this run", &line)?;
     let cluster = format!("the cluster {} is being worked on", about.cluster);
     let _cluster_lock = lock::take(&run.cluster_lock_path()?, &cluster, &line)?;
@@ -77,6 +82,7 @@ where
     let (resumed, cut) = (opened.resumed, opened.cut);
     let holder = lease::holder(&about.operator, &about.host, id);
     lease::take(ports.cluster.as_ref(), &holder, resumed).await?;
+    run.mark_begun()?;
     let door = control::open(&run)?;
 
     let shared =
@@ -169,17 +175,17 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     let mut ledger = Ledger::new(Arc::clone(&plan));
     let mut intents = Intents::default();
     let mut proofs = Proofs::default();
-    let path = run.journal();
-    let (writer, cut) = if path.exists() {
-        let opened = Writer::open(&path, &hash, |record| {
-            fold.apply(&record);
-            ledger.apply(&record);
-            intents.apply(&record);
-            proofs.apply(&record);
-        })?;
-        (opened.writer, opened.cut)
-    } else {
-        (Writer::create(&path, &hash)?, false)
+    let (writer, cut) = match run.begun_journal()? {
+        Some(path) => {
+            let opened = Writer::open(&path, &hash, |record| {
+                fold.apply(&record);
+                ledger.apply(&record);
+                intents.apply(&record);
+                proofs.apply(&record);
+            })?;
+            (opened.writer, opened.cut)
+        }
+        None => (Writer::create(&run.journal(), &hash)?, false),
     };
     let wish = match fold.state {
         RunState::Ended(_) => return Err(EngineError::Ended(run.id().to_string())),

@@ -23,6 +23,7 @@ const SHOWN: usize = 2_000;
 /// # Errors
 /// When it cannot be started, or dies before it answers; with its own words.
 pub async fn start(run: &RunDir) -> Result<u32, EngineError> {
+    run.writable()?;
     let id = run.id().to_string();
     let program = std::env::current_exe().map_err(EngineError::io("/proc/self/exe", "find this program"))?;
     let errors = run.errors();
@@ -52,7 +53,7 @@ pub async fn start(run: &RunDir) -> Result<u32, EngineError> {
         }
         if let Some(status) = child.try_wait().map_err(EngineError::io(&program, "wait for it"))? {
             let said = fs::read_to_string(&errors).unwrap_or_default();
-            let said: Vec<char> = clean(said.trim()).chars().collect();
+            let said: Vec<char> = clean(said.trim().trim_start_matches("error: ")).chars().collect();
             let tail: String = said.iter().skip(said.len().saturating_sub(SHOWN)).collect();
             let why = if tail.is_empty() { format!("{status}; see {}", run.log().display()) } else { tail };
             return Err(EngineError::Died { run: id, why });

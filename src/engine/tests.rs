@@ -389,6 +389,34 @@ async fn a_second_engine_is_told_who_is_at_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_journal_that_is_deleted_stops_the_run_and_is_never_begun_anew() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let lab = Lab::new(world, &plan);
+    let engine = lab.engine();
+    let run = lab.until("a commit, and one in flight", |r| r.count(|s| s == SwapState::Committed) > 0).await;
+    assert!(run.ended().is_none());
+    std::fs::remove_file(lab.run.journal()).unwrap();
+    let error = timeout(Duration::from_secs(3_600), engine).await.expect("the engine ends").unwrap().unwrap_err();
+    assert!(error.to_string().contains("deleted"), "{error}");
+    // Nothing new started, and what was in flight has helped itself.
+    let begun = lab.begun();
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(lab.begun(), begun);
+    for name in begun.keys() {
+        let boxes = lab.world.boxes(name.as_str());
+        assert!(boxes.iter().all(|(name, _, running)| *running && !name.contains("-prev")), "{name}: {boxes:?}");
+    }
+    let error = ended_badly(lab.engine()).await;
+    assert!(error.contains("journal is gone") && !lab.run.journal().exists(), "{error}");
+    assert_eq!(lab.begun(), begun);
+}
+
+async fn ended_badly(engine: JoinHandle<Result<Outcome, EngineError>>) -> String {
+    timeout(Duration::from_secs(36_000), engine).await.expect("the engine ends").unwrap().unwrap_err().to_string()
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_node_pauses_and_a_broken_rack_starts_nothing() {
     let world = upgraded_masters();
     let plan = plan(&world, &NODES);

@@ -1,6 +1,6 @@
 //! A journal read while it is being written. Reads one file and nothing else: it has no way to a node or an engine.
 
-use super::{Chain, Event, JournalError, Record, chain::Links, reader};
+use super::{Chain, Event, JournalError, Record, chain::Links, grip, reader};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -88,7 +88,12 @@ impl Follower {
             file.take(want).read_to_end(&mut bytes).map_err(JournalError::io(&self.path, "read it"))?;
             let Some(last) = bytes.iter().rposition(|b| *b == b'\n') else {
                 if (bytes.len() as u64) < want {
-                    return Ok(());
+                    // Nothing more yet, or never: nobody writes here any more where the name leads elsewhere.
+                    let held = grip::length_of(file, &self.path).and_then(|length| match length < self.at {
+                        true => Err(io::Error::other("the file was cut")),
+                        false => Ok(()),
+                    });
+                    return held.map_err(JournalError::io(&self.path, "follow it"));
                 }
                 if want >= reader::LONGEST {
                     return Err(reader::too_long(&self.path));

@@ -6,6 +6,7 @@ mod error;
 mod event;
 mod fold;
 mod follower;
+mod grip;
 mod reader;
 mod report;
 mod run;

@@ -124,6 +124,55 @@ proptest! {
     }
 }
 
+/// What may happen to the file under a writer and its followers, and what the error says of it.
+const HARMS: [(fn(&Path), &str); 4] = [
+    (|path| std::fs::remove_file(path).unwrap(), "deleted"),
+    (|path| std::fs::rename(path, path.with_extension("away")).unwrap(), "moved away"),
+    (replace, "another file"),
+    (|path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10).unwrap(), "cut"),
+];
+
+fn replace(path: &Path) {
+    let copy = path.with_extension("copy");
+    std::fs::copy(path, &copy).unwrap();
+    std::fs::rename(&copy, path).unwrap();
+}
+
+#[test]
+fn a_writer_whose_file_is_gone_or_not_its_own_any_more_writes_nothing() {
+    for (harm, word) in HARMS {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let mut writer = Writer::create(&path, PLAN).unwrap();
+        writer.append(Timestamp::UNIX_EPOCH, note("before"), true).unwrap();
+        harm(&path);
+        let error = writer.append(Timestamp::UNIX_EPOCH, note("after"), true).unwrap_err().to_string();
+        assert!(error.contains(word), "{word}: {error}");
+        assert!(writer.open_still().is_err(), "{word}: it stays closed");
+    }
+    // Somebody else wrote into it: what follows would not follow.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let mut writer = Writer::create(&path, PLAN).unwrap();
+    std::fs::write(&path, "a line of somebody else's\n").unwrap();
+    assert!(writer.append(Timestamp::UNIX_EPOCH, note("after"), true).is_err());
+}
+
+#[tokio::test]
+async fn a_follower_whose_file_is_gone_or_another_ends_after_what_it_has() {
+    for (harm, word) in HARMS {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        written(&path, &texts(2));
+        let mut follower = Follower::open(&path);
+        assert_eq!(follower.next().await.unwrap().seq, 1);
+        harm(&path);
+        assert_eq!(follower.next().await.unwrap().seq, 2, "{word}");
+        let end = tokio::time::timeout(std::time::Duration::from_secs(10), follower.next()).await;
+        assert_eq!(end.expect(word), None);
+    }
+}
+
 #[tokio::test]
 async fn a_follower_sees_every_record_once_and_stops_at_the_end() {
     let dir = tempfile::tempdir().unwrap();

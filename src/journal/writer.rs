@@ -1,7 +1,7 @@
 //! The journal's file, written line by line. One process writes it: the engine, which holds the run's lock.
 
 use super::chain::Links;
-use super::{Chain, Disk, Event, FileSystem, JournalError, Record, reader};
+use super::{Chain, Disk, Event, FileSystem, JournalError, Record, grip, reader};
 use crate::fleet::write_clean;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
@@ -86,9 +86,11 @@ impl Writer {
     /// Appends an event in one write. With `durable` it is on disk when this returns.
     ///
     /// # Errors
-    /// When the disk is full or broken. From then on every call fails: a line that may be half written must stay the last.
+    /// When the disk is full or broken, or the file is not the one any more that its name leads to. From then on every call
+    /// fails: a line that may be half written must stay the last.
     pub fn append(&mut self, at: Timestamp, event: Event, durable: bool) -> Result<Record, JournalError> {
         self.open_still()?;
+        self.hold()?;
         let record = Record { seq: self.links.next_seq(), at, prev: self.links.prev(), event };
         // People read this file with tools that know nothing of terminals' escapes.
         let (record, mut line) =
@@ -108,6 +110,18 @@ impl Writer {
             self.sync()?;
         }
         Ok(record)
+    }
+
+    /// The file is as it was left: what is written to one that was deleted, replaced or cut would be read by nobody.
+    fn hold(&mut self) -> Result<(), JournalError> {
+        let held = grip::length_of(&self.file, &self.path).and_then(|length| match length == self.end {
+            true => Ok(()),
+            false => Err(io::Error::other("the file was cut, or written to by something else")),
+        });
+        held.map_err(|error| {
+            self.close(&error);
+            JournalError::io(&self.path, "go on with it")(error)
+        })
     }
 
     /// Puts everything that was appended on disk.

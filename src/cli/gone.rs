@@ -1,0 +1,37 @@
+//! What is to be said of a run whose engine is gone.
+
+use super::failure::Failure;
+use crate::engine::{self, RunDir};
+use crate::fleet::clean;
+use std::fs::File;
+use std::io::Read;
+
+/// Of an engine's last words, so many bytes are read.
+const WORDS: u64 = 2_000;
+
+/// A line for a run that has not ended, unless an engine answers for it.
+pub(super) async fn note(run: &RunDir) -> Option<String> {
+    if engine::ping(run).await.is_ok() {
+        return None;
+    }
+    let id = run.id();
+    let why = last_words(run).map(|why| format!(" ({why})")).unwrap_or_default();
+    Some(format!("note: no engine is at work on run {id}{why}; go on with: sonoba resume {id}"))
+}
+
+/// Why the engine ended, as far as that can be told: what it said, or what it could not write.
+pub(super) fn last_words(run: &RunDir) -> Option<String> {
+    let mut said = String::new();
+    if let Ok(file) = File::open(run.errors()) {
+        // Half of a character at the end is no reason to say nothing.
+        let mut bytes = Vec::new();
+        let _ = file.take(WORDS).read_to_end(&mut bytes);
+        said = String::from_utf8_lossy(&bytes).into_owned();
+    }
+    let said = clean(said.trim());
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    if !said.is_empty() {
+        return Some(said.to_owned());
+    }
+    run.writable().err().map(|error| Failure::failed(error).text)
+}

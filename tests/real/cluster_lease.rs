@@ -1,0 +1,24 @@
+//! The run lock in the simulated cluster, looked at and shortened through its API as `kubectl` would.
+
+use crate::common::Lab;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use sonoba::inventory::Profile;
+
+/// Lets a holder that does not renew any more lose the lock after this many seconds, instead of a minute.
+pub fn shorten(lab: &Lab, seconds: i32) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let profile = Profile::load(&lab.path("profile.toml")).unwrap();
+        let kubeconfig = Kubeconfig::read_from(profile.kubeconfig).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let leases: Api<Lease> = Api::namespaced(Client::try_from(config).unwrap(), "kube-system");
+        let mut lease = leases.get("sonoba").await.unwrap();
+        let spec = lease.spec.as_mut().expect("a lock that somebody holds");
+        assert!(spec.holder_identity.is_some(), "{spec:?}");
+        spec.lease_duration_seconds = Some(seconds);
+        leases.replace("sonoba", &PostParams::default(), &lease).await.unwrap();
+    });
+}
