@@ -16,8 +16,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// No request and no answer is longer. Bytes.
-const LONGEST: u64 = 4096;
+/// No request and no answer is longer: room for the names of thousands of nodes. Bytes.
+const LONGEST: u64 = 256 * 1024;
 /// A peer has this long to ask, and to take the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// An answer may take longer than that: the command is put on disk first.
@@ -113,7 +113,7 @@ async fn serve_peer(shared: Arc<Shared>, mut stream: UnixStream) {
             Ok(Ok(line)) => match serde_json::from_slice::<Request>(&line) {
                 Ok(Request { verb: Ask::Ping, .. }) => Answer { ok: true, pid, text: shared.run.to_string() },
                 Ok(Request { verb: Ask::Command(verb), by }) => match shared.command(verb, &by).await {
-                    Ok(text) => Answer { ok: true, pid, text: text.into() },
+                    Ok(text) => Answer { ok: true, pid, text },
                     Err(text) => Answer { ok: false, pid, text },
                 },
                 Err(error) => Answer { ok: false, pid, text: format!("not a command: {}", clean(&error.to_string())) },
@@ -133,12 +133,13 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     if line.pop() == Some(b'\n') { Ok(line) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Commands the run's engine.
+/// Commands the run's engine. Its answer, in words.
 ///
 /// # Errors
 /// When no engine answers, or it will not follow the command.
-pub async fn command(run: &RunDir, verb: Verb, by: &str) -> Result<(), EngineError> {
-    ask(run, Request { verb: Ask::Command(verb), by: clean(by) }).await.map(drop)
+pub async fn command(run: &RunDir, verb: Verb, by: &str) -> Result<String, EngineError> {
+    let answer = ask(run, Request { verb: Ask::Command(verb), by: clean(by) }).await?;
+    Ok(clean(&answer.text))
 }
 
 /// Whether the run's engine answers; its process id.

@@ -1,6 +1,6 @@
 //! Conditions that must hold before the next wave, and before a master's swap about the *other* masters.
 
-use super::conductor::{Halt, checkpoint};
+use super::conductor::{Halt, checkpoint, reopened};
 use super::shared::Shared;
 use super::verify::{gauge, healthy};
 use super::world;
@@ -50,17 +50,21 @@ impl Waiting {
 
 /// Waits until every gate holds; a soak runs while all the others hold, and from its start again when one did not.
 pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Halt> {
-    let soak = gates.iter().filter_map(|g| if let Gate::Soak { ms } = g { Some(*ms) } else { None }).sum::<u64>();
     let mut waiting = Waiting::default();
     let mut since: Option<Instant> = None;
     loop {
         checkpoint(shared).await?;
+        if reopened(shared) {
+            return Ok(waiting.over(shared)?);
+        }
         match first_closed(shared, gates).await? {
             Some((gate, why)) => {
                 since = None;
                 waiting.on(shared, gate, &why, None)?;
             }
             None => {
+                let soaks = gates.iter().filter(|g| !overridden(shared, g));
+                let soak: u64 = soaks.filter_map(|g| if let Gate::Soak { ms } = g { Some(*ms) } else { None }).sum();
                 let begun = *since.get_or_insert_with(Instant::now);
                 let left = Duration::from_millis(soak).saturating_sub(begun.elapsed());
                 if left.is_zero() {
@@ -84,8 +88,13 @@ async fn pause_or(shared: &Shared, time: Duration) {
     }
 }
 
+/// Whether an operator decided to pass this gate of the present wave.
+fn overridden(shared: &Shared, gate: &Gate) -> bool {
+    shared.log.with(|run, _| run.overridden(title(gate)))
+}
+
 async fn first_closed(shared: &Shared, gates: &[Gate]) -> Result<Option<(&'static str, String)>, JournalError> {
-    for gate in gates {
+    for gate in gates.iter().filter(|g| !overridden(shared, g)) {
         let closed = match gate {
             Gate::NodesReady => nodes_ready(shared).await?,
             Gate::EtcdHealthy => members(shared, Component::Etcd, None).await,

@@ -30,6 +30,7 @@ mod spawn;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod verify;
 mod visit;
 mod world;

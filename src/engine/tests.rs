@@ -1,6 +1,7 @@
 //! The engine over a cluster in memory, in tokio's paused time: whole runs in milliseconds.
 
 mod fake;
+mod verbs;
 
 use super::*;
 use crate::fleet::{Component, NodeName};

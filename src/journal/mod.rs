@@ -6,19 +6,23 @@ mod error;
 mod event;
 mod fold;
 mod follower;
+mod orders;
 mod reader;
 mod report;
 mod run;
 #[cfg(test)]
 mod tests;
+mod verb;
 mod writer;
 
 pub use chain::{Chain, sha256_hex};
 pub use disk::{Disk, FileSystem};
 pub use error::JournalError;
-pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
+pub use event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 pub use follower::Follower;
+pub use orders::{API, ROOM};
 pub use reader::{Journal, read, read_for};
 pub use report::{Downtime, Exception, JournalFacts, NodeCounts, Pause, PodCounts, Report, SwapCounts, report};
-pub use run::{ClusterView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use run::{ClusterView, Decision, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use verb::{LONGEST_REASON, Verb};
 pub use writer::{Opened, Writer};

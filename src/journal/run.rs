@@ -4,7 +4,8 @@ use super::event::{Outcome, PauseReason, Step, Verdict};
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A run, as its journal tells it so far.
@@ -50,6 +51,10 @@ pub struct Run {
     pub pods: Pods,
     /// Downtimes by component, in the order in which they were measured. Milliseconds.
     pub downtimes: BTreeMap<Component, Vec<u64>>,
+    /// What operators decided against the plan, or against a gate.
+    pub decisions: Vec<Decision>,
+    /// Gates that were passed over, by (phase, wave, name).
+    pub overrides: BTreeSet<(usize, usize, String)>,
     /// Pauses: when, and why.
     pub pauses: Vec<(Timestamp, String)>,
     /// What the cluster's API last said.
@@ -117,8 +122,12 @@ pub struct SwapView {
     pub healthy: Vec<Component>,
     /// The transaction on the node, once there was one.
     pub tx: Option<String>,
-    /// Why it rolled back or failed.
+    /// Why it rolled back or failed, or was skipped.
     pub why: String,
+    /// The reason for which an operator decided to leave it as it is.
+    pub skip: Option<String>,
+    /// An operator commanded it back to the old version, and that has no result yet; why.
+    pub undo: Option<String>,
     /// Tries so far.
     pub attempts: u32,
 }
@@ -140,6 +149,8 @@ pub enum SwapState {
     RolledBack,
     /// It could not be done.
     Failed,
+    /// It is left as it is, by an operator's decision.
+    Skipped,
 }
 
 impl SwapState {
@@ -169,6 +180,21 @@ pub struct Pods {
     pub undisturbed: usize,
     /// The others.
     pub disturbed: Vec<(NodeName, Disturbance)>,
+}
+
+/// What an operator decided against the plan, or against a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// `skip` or `override`.
+    pub what: String,
+    /// Which nodes, folded, or which gate.
+    pub of: String,
+    /// Why, in the operator's words.
+    pub why: String,
 }
 
 /// A line of the run's story.
@@ -216,6 +242,8 @@ impl Run {
                         healthy: Vec::new(),
                         tx: None,
                         why: String::new(),
+                        skip: None,
+                        undo: None,
                         attempts: 0,
                     });
                 }
@@ -247,6 +275,8 @@ impl Run {
             pulls: BTreeMap::new(),
             pods: Pods::default(),
             downtimes: BTreeMap::new(),
+            decisions: Vec::new(),
+            overrides: BTreeSet::new(),
             pauses: Vec::new(),
             ready: None,
             log: VecDeque::new(),

@@ -59,6 +59,10 @@ commands! {
     Pause "pause" "pause" "finish what is in flight, start nothing new";
     Resume "resume" "resume" "go on with a paused run";
     Abort "abort" "abort" "roll back what is in flight and end; asks first";
+    Retry "retry" "retry" "try again what failed, and its gate; asks first";
+    Skip "skip" "skip" "leave the selected node as it is; asks why";
+    RollBack "roll-back" "roll back" "take the selected node back; asks first";
+    Override "override" "override" "pass the gate that is waited for; asks why";
     OpenReport "open-report" "report" "the report of the run";
     Yes "yes" "yes" "yes";
     No "no" "no" "no";
@@ -67,6 +71,17 @@ commands! {
 impl Command {
     /// Whether it leads to a change of the cluster or a run; such commands have no key in a read-only cockpit.
     pub fn acts(self) -> bool {
-        matches!(self, Command::OpenConfirm | Command::Apply | Command::Pause | Command::Resume | Command::Abort)
+        matches!(
+            self,
+            Command::OpenConfirm
+                | Command::Apply
+                | Command::Pause
+                | Command::Resume
+                | Command::Abort
+                | Command::Retry
+                | Command::Skip
+                | Command::RollBack
+                | Command::Override
+        )
     }
 }

@@ -121,7 +121,7 @@ fn a_pause_is_shown_when_the_journal_says_so_and_not_before() {
     assert_eq!(state(&app), Some(RunState::Running));
     records(&mut app, [Event::Command { verb: Verb::Pause, by: "satoru".into() }]);
     assert_eq!(state(&app), Some(RunState::Pausing));
-    assert_eq!(app.run.as_ref().and_then(|v| v.sent), None);
+    assert_eq!(app.run.as_ref().and_then(|v| v.sent.clone()), None);
     let paused = Event::Paused { reason: PauseReason::Operator, why: "satoru paused it".into() };
     records(&mut app, [paused]);
     assert_eq!(state(&app), Some(RunState::Paused(PauseReason::Operator)));
@@ -136,7 +136,7 @@ fn a_command_that_is_not_delivered_is_said_aloud() {
     keys(&mut app, "p");
     update(&mut app, Msg::Commanded(Verb::Pause, Err("the engine does not answer".into())));
     assert!(app.notice.as_ref().is_some_and(|n| n.tone == Tone::Alarm && n.text.contains("does not answer")));
-    assert_eq!(app.run.as_ref().and_then(|v| v.sent), None);
+    assert_eq!(app.run.as_ref().and_then(|v| v.sent.clone()), None);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use sonoba::fleet::{NodeName, SwapId};
 use sonoba::journal::{Event, Record, Verb, Verdict};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a line says, as far as it binds the engine.
 #[derive(Debug, Clone)]
@@ -15,6 +15,9 @@ pub enum Fact {
     Paused,
     Resumed,
     Aborting,
+    Retry(Vec<NodeName>),
+    Skip(Vec<NodeName>),
+    RollBack(Vec<NodeName>),
     RunEnded,
     Other,
 }
@@ -49,7 +52,13 @@ impl Fact {
             Event::SwapFailed { swap, .. } => Fact::Ended(swap, Result::NeedsAPerson),
             Event::Paused { .. } => Fact::Paused,
             Event::Resumed => Fact::Resumed,
-            Event::Command { verb: Verb::Abort, .. } => Fact::Aborting,
+            Event::Command { verb, .. } => match verb {
+                Verb::Abort => Fact::Aborting,
+                Verb::Retry { nodes } => Fact::Retry(nodes),
+                Verb::Skip { nodes, .. } => Fact::Skip(nodes),
+                Verb::RollBack { nodes } => Fact::RollBack(nodes),
+                Verb::Pause | Verb::Resume | Verb::Override { .. } => Fact::Other,
+            },
             Event::RunEnded { .. } => Fact::RunEnded,
             _ => Fact::Other,
         }
@@ -64,12 +73,16 @@ pub struct SwapFacts {
     pub tx: Option<String>,
     pub verdict: Option<Verdict>,
     pub result: Option<Result>,
+    /// Commanded back, and without a result since.
+    pub undo: bool,
 }
 
 /// What some prefix of the journal says.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     pub swaps: HashMap<SwapId, SwapFacts>,
+    /// Nodes that are left as they are by decision.
+    pub skipped: HashSet<NodeName>,
     pub paused: bool,
     pub aborting: bool,
     pub ended: bool,
@@ -84,10 +97,26 @@ impl Said {
             }),
             Fact::Intended(swap, tx) => edit(swap, &|s| (s.tx, s.verdict) = (Some(tx.clone()), None)),
             Fact::Verdict(swap, verdict) => edit(swap, &|s| s.verdict = Some(*verdict)),
-            Fact::Ended(swap, result) => edit(swap, &|s| (s.open, s.result) = (false, Some(*result))),
+            Fact::Ended(swap, result) => edit(swap, &|s| {
+                (s.open, s.result, s.undo) = (false, Some(*result), false);
+            }),
             Fact::Paused => self.paused = true,
             Fact::Resumed => self.paused = false,
             Fact::Aborting => self.aborting = true,
+            Fact::Retry(nodes) => {
+                self.skipped.retain(|node| !nodes.contains(node));
+                let named = |s: &SwapFacts| nodes.is_empty() || s.node.as_ref().is_some_and(|n| nodes.contains(n));
+                self.swaps.values_mut().filter(|s| !s.open && named(s)).for_each(|s| s.undo = false);
+            }
+            Fact::Skip(nodes) => self.skipped.extend(nodes.iter().cloned()),
+            Fact::RollBack(nodes) => {
+                let back = |s: &SwapFacts| match s.open {
+                    true => s.verdict != Some(Verdict::Commit),
+                    false => matches!(s.result, Some(Result::Untouched | Result::NeedsAPerson)),
+                };
+                let of = |s: &SwapFacts| s.node.as_ref().is_some_and(|n| nodes.contains(n));
+                self.swaps.values_mut().filter(|s| of(s) && back(s)).for_each(|s| s.undo = true);
+            }
             Fact::RunEnded => self.ended = true,
             Fact::Other => {}
         }
