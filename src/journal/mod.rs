@@ -7,6 +7,8 @@ mod event;
 mod fold;
 mod follower;
 mod orders;
+#[cfg(test)]
+mod orders_tests;
 mod reader;
 mod report;
 mod run;

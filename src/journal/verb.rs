@@ -83,7 +83,7 @@ impl Verb {
             Verb::Skip { why, .. } | Verb::Override { why, .. } => {
                 *why = clean(why).trim().to_owned();
                 if why.is_empty() {
-                    return Err("a reason is needed; it is kept in the journal and stands in the report".into());
+                    return Err("a reason is needed: the report shows it".into());
                 }
                 if why.chars().count() > LONGEST_REASON {
                     return Err(format!("the reason is too long: at most {LONGEST_REASON} characters"));

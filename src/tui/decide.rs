@@ -61,7 +61,8 @@ fn subject(app: &App, question: Question) -> Result<AskView, String> {
     };
     match question {
         Question::Retry => {
-            let chosen: Vec<NodeName> = node().into_iter().filter(|n| run.to_retry(&[n.clone()]).is_ok()).collect();
+            let chosen: Vec<NodeName> =
+                node().into_iter().filter(|n| run.to_retry(std::slice::from_ref(n)).is_ok()).collect();
             run.to_retry(&chosen)?;
             ask.nodes = chosen;
         }

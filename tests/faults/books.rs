@@ -18,6 +18,8 @@ pub enum Fact {
     Retry(Vec<NodeName>),
     Skip(Vec<NodeName>),
     RollBack(Vec<NodeName>),
+    /// The run waits for this gate, or for none any more.
+    Gate(Option<String>),
     RunEnded,
     Other,
 }
@@ -35,8 +37,19 @@ impl Fact {
     /// Reads a line; those that bind nobody are not looked at closely.
     pub fn of(line: &[u8]) -> Fact {
         let head = String::from_utf8_lossy(&line[..line.len().min(260)]);
-        let binding =
-            ["swap-p", "swap-i", "swap-v", "swap-c", "swap-r", "swap-f", "paused", "resumed", "command", "run-ended"];
+        let binding = [
+            "swap-p",
+            "swap-i",
+            "swap-v",
+            "swap-c",
+            "swap-r",
+            "swap-f",
+            "paused",
+            "resumed",
+            "command",
+            "gate",
+            "run-ended",
+        ];
         let Some((_, event)) = head.split_once("\"event\":\"") else { return Fact::Other };
         if !binding.iter().any(|word| event.starts_with(word)) {
             return Fact::Other;
@@ -59,6 +72,8 @@ impl Fact {
                 Verb::RollBack { nodes } => Fact::RollBack(nodes),
                 Verb::Pause | Verb::Resume | Verb::Override { .. } => Fact::Other,
             },
+            Event::GateWaiting { gate, .. } => Fact::Gate(Some(gate)),
+            Event::GatePassed { .. } => Fact::Gate(None),
             Event::RunEnded { .. } => Fact::RunEnded,
             _ => Fact::Other,
         }
@@ -83,6 +98,8 @@ pub struct Said {
     pub swaps: HashMap<SwapId, SwapFacts>,
     /// Nodes that are left as they are by decision.
     pub skipped: HashSet<NodeName>,
+    /// The gate that is waited for.
+    pub gate: Option<String>,
     pub paused: bool,
     pub aborting: bool,
     pub ended: bool,
@@ -108,6 +125,7 @@ impl Said {
                 let named = |s: &SwapFacts| nodes.is_empty() || s.node.as_ref().is_some_and(|n| nodes.contains(n));
                 self.swaps.values_mut().filter(|s| !s.open && named(s)).for_each(|s| s.undo = false);
             }
+            Fact::Gate(gate) => self.gate = gate.clone(),
             Fact::Skip(nodes) => self.skipped.extend(nodes.iter().cloned()),
             Fact::RollBack(nodes) => {
                 let back = |s: &SwapFacts| match s.open {
@@ -166,7 +184,7 @@ impl Books {
 
     /// How many lines bind the engine.
     pub fn deeds(&self) -> usize {
-        self.lines.iter().filter(|(_, fact)| !matches!(fact, Fact::Other)).count()
+        self.lines.iter().filter(|(_, fact)| !matches!(fact, Fact::Other | Fact::Gate(_))).count()
     }
 
     /// The file was cut to `len` by a power cut; what is left is what there is.

@@ -5,7 +5,7 @@ use crate::chaos::{Chaos, Weather};
 use crate::node::Nodes;
 use crate::paper::Paper;
 use crate::stage::Stage;
-use crate::whims::Whims;
+use crate::whims::{Whims, decides};
 use jiff::{SignedDuration, Timestamp};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -50,7 +50,11 @@ pub fn play(seed: u64, folder: &Path, traced: bool) -> Came {
 async fn run(seed: u64, folder: &Path, traced: bool) -> Came {
     let mut chaos = Chaos::new(seed);
     let (scenario, sick) = scenario(seed, &mut chaos);
-    let staged = staged(&scenario, &mut chaos.rng);
+    let mut staged = staged(&scenario, &mut chaos.rng);
+    if decides(seed) {
+        // Long enough for somebody to lose his patience.
+        staged.limits.soak_ms *= 10;
+    }
     let stage = Stage::new(seed, &scenario, chaos, traced);
     let plan = make(&stage.scene().cluster(), &staged, &Settings::default(), Timestamp::UNIX_EPOCH);
     assert!(!plan.refused(), "seed {seed}: {:?}", plan.findings);
@@ -225,6 +229,7 @@ async fn operate(stage: Stage, dir: RunDir, seed: u64) {
             let mut scene = stage.scene();
             scene.note(now, || format!("operator: {verb:?}: {answer:?}"));
             if answer.is_ok() {
+                whims.taken();
                 scene.decided(&verb);
             }
             continue;

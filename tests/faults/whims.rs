@@ -12,24 +12,35 @@ use sonoba::journal::Verb;
 /// when they found something.
 pub struct Whims {
     rng: StdRng,
+    /// Decisions that will still be taken, and tries that will be made.
     left: u32,
+    tries: u32,
+}
+
+/// Whether this seed's operator decides.
+pub fn decides(seed: u64) -> bool {
+    matches!(seed % 7, 0 | 6)
 }
 
 impl Whims {
     pub fn new(seed: u64) -> Whims {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x0b5e_55ed);
-        let left = if matches!(seed % 7, 0 | 6) { rng.random_range(1..=8) } else { 0 };
-        Whims { rng, left }
+        let left = if decides(seed) { rng.random_range(1..=8) } else { 0 };
+        Whims { rng, left, tries: 60 }
+    }
+
+    /// The engine took it.
+    pub fn taken(&mut self) {
+        self.left -= 1;
     }
 
     /// What comes to the operator's mind now, if anything.
     pub fn next(&mut self, stage: &Stage) -> Option<Verb> {
         let scene = stage.scene();
         let paused = scene.books.written.paused;
-        if self.left == 0 || !self.rng.random_bool(if paused { 0.6 } else { 0.25 }) {
+        if self.left == 0 || self.tries == 0 || !self.rng.random_bool(if paused { 0.6 } else { 0.25 }) {
             return None;
         }
-        self.left -= 1;
         let (mut open, mut undone) = (Vec::new(), Vec::new());
         for swap in scene.books.written.swaps.values() {
             let Some(node) = &swap.node else { continue };
@@ -44,24 +55,33 @@ impl Whims {
         undone.sort();
         let all: Vec<NodeName> = scene.places.iter().map(|p| p.name.clone()).collect();
         let wild = scene.chaos.weather == Weather::Wild;
+        let gate = scene.books.written.gate.clone();
         drop(scene);
-        let why = "a whim".to_owned();
-        Some(match self.rng.random_range(0..10) {
-            0 | 1 => Verb::Retry { nodes: Vec::new() },
-            2 => Verb::Retry { nodes: self.one(&undone, &all) },
-            3 => Verb::Skip { nodes: self.one(&undone, &all), why },
-            4 => Verb::Skip { nodes: self.one(&[], &all), why },
-            5 | 6 if wild => Verb::RollBack { nodes: self.one(&open, &undone) },
-            7 if wild => Verb::RollBack { nodes: self.one(&undone, &open) },
-            _ => {
-                let gates = ["nodes ready", "etcd healthy", "API servers ready", "soak", "room for a swap"];
-                Verb::Override { gate: gates[self.rng.random_range(0..gates.len())].into(), why }
-            }
-        })
+        let why = || "a whim".to_owned();
+        let mut minds = Vec::new();
+        if let Some(node) = self.one(&undone) {
+            minds.push(Verb::Retry { nodes: Vec::new() });
+            minds.push(Verb::Retry { nodes: node.clone() });
+            minds.push(Verb::Skip { nodes: node.clone(), why: why() });
+            minds.extend(wild.then_some(Verb::RollBack { nodes: node }));
+        }
+        if let Some(node) = self.one(&open).filter(|_| wild) {
+            minds.push(Verb::RollBack { nodes: node });
+        }
+        if let Some(gate) = gate {
+            minds.push(Verb::Retry { nodes: Vec::new() });
+            minds.push(Verb::Override { gate, why: why() });
+        }
+        if let Some(node) = self.one(&all) {
+            minds.push(Verb::Skip { nodes: node.clone(), why: why() });
+            minds.push(Verb::Retry { nodes: node });
+        }
+        minds.push(Verb::Override { gate: "nodes ready".into(), why: why() });
+        self.tries -= 1;
+        Some(minds.swap_remove(self.rng.random_range(0..minds.len())))
     }
 
-    fn one(&mut self, first: &[NodeName], else_of: &[NodeName]) -> Vec<NodeName> {
-        let from = if first.is_empty() { else_of } else { first };
-        if from.is_empty() { Vec::new() } else { vec![from[self.rng.random_range(0..from.len())].clone()] }
+    fn one(&mut self, of: &[NodeName]) -> Option<Vec<NodeName>> {
+        if of.is_empty() { None } else { Some(vec![of[self.rng.random_range(0..of.len())].clone()]) }
     }
 }
