@@ -47,6 +47,12 @@ pub(super) enum Command {
     Abort(RunArg),
     /// Take back what a run did that has ended: a plan of its own, in the inverse order, and a run of its own
     Rollback(RollbackArgs),
+    /// Try nodes again that failed, rolled back or were skipped, and ask the gate that is waited for at once
+    Retry(RetryArgs),
+    /// Leave nodes as they are, by decision; the report names them
+    Skip(SkipArgs),
+    /// Pass the gate that the run waits for, although it does not hold; the report says so
+    Override(OverrideArgs),
     /// Watch a run as it happens, read-only
     Watch(RunArg),
     /// What ran here
@@ -162,6 +168,39 @@ pub(super) struct RunArg {
     /// The run: its id, its folder, or `latest`
     #[arg(default_value = "latest", value_name = "RUN")]
     pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RetryArgs {
+    #[command(flatten)]
+    pub run: RunArg,
+    /// Only these nodes, for instance rack0-cs1,rack3-ss[1-4] [default: all that failed or rolled back]
+    #[arg(long, value_name = "SELECT")]
+    pub nodes: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SkipArgs {
+    #[command(flatten)]
+    pub run: RunArg,
+    /// These nodes, for instance rack0-cs1,rack3-ss[1-4]
+    #[arg(long, value_name = "SELECT")]
+    pub nodes: String,
+    /// Why; kept in the journal and shown in the report
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OverrideArgs {
+    #[command(flatten)]
+    pub run: RunArg,
+    /// The gate, by the name that the run shows while it waits for it
+    #[arg(long, value_name = "NAME")]
+    pub gate: String,
+    /// Why; kept in the journal and shown in the report
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 #[derive(Debug, Args)]

@@ -90,7 +90,7 @@ impl Backend for Live {
     async fn command(&self, run: &RunHandle, verb: Verb) -> Result<(), String> {
         let state = places::state_dir(&self.global).map_err(|f| f.text)?;
         let run = RunDir::find(&state, run.id.as_str()).map_err(|e| e.to_string())?;
-        if let Some(pid) = tell(&run, verb).await.map_err(|e| e.to_string())? {
+        if let Some(pid) = tell(&run, verb).await.map_err(|e| e.to_string())?.started {
             self.started(pid);
         }
         Ok(())

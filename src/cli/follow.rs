@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::report::summary;
 use super::say;
 use crate::engine::{self, RunDir};
-use crate::journal::{self, Follower, Outcome, PauseReason, Record, Run, RunState, Verb};
+use crate::journal::{self, Follower, Outcome, PauseReason, Record, Run, RunState, SwapState, Verb};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +108,13 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
         let _ = write!(std::io::stdout(), "{}", summary(&journal::report(folded, follower.chain())));
     }
     let why = if folded.why.is_empty() { String::new() } else { format!(": {}", folded.why) };
+    let undone = folded.count(|s| matches!(s, SwapState::RolledBack | SwapState::Failed)) > 0;
+    let before = match undone {
+        true => format!(
+            "\nbefore that, try again what failed: sonoba retry {id}\nor leave it as it is: sonoba skip {id} --nodes NODES --reason WHY"
+        ),
+        false => String::new(),
+    };
     match end {
         End::Ended(Outcome::Completed | Outcome::RolledBack) => Ok(()),
         End::Ended(Outcome::Aborted) => {
@@ -115,7 +122,7 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
             Err(Failure::stopped(format!("run {id} was aborted{why}\nwhich node is which: sonoba report {id}{next}")))
         }
         End::Ended(Outcome::Paused) | End::Paused => Err(Failure::stopped(format!(
-            "run {id} stands paused{why}\ngo on with: sonoba resume {id}\nor end it with: sonoba abort {id}"
+            "run {id} stands paused{why}\ngo on with: sonoba resume {id}{before}\nor end it with: sonoba abort {id}"
         ))),
         End::Ended(Outcome::Failed) => {
             let next = next_words(folded);

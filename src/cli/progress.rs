@@ -60,6 +60,10 @@ impl Progress {
         if bad > 0 {
             text += &format!(", {bad} rolled back or failed");
         }
+        let skipped = run.count(|s| s == SwapState::Skipped);
+        if skipped > 0 {
+            text += &format!(", {skipped} skipped");
+        }
         let flying = run.in_flight().count();
         if flying > 0 {
             text += &format!(", {flying} in flight");

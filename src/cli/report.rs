@@ -56,6 +56,7 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     for (count, word) in [
         (s.rolled_back, "rolled back"),
         (s.failed, "failed"),
+        (s.skipped, "skipped"),
         (s.in_flight, "in flight"),
         (s.not_started, "not started"),
     ] {
@@ -77,6 +78,9 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     }
     for e in &r.exceptions {
         writeln!(out, "  {:<9} {}: {}", e.state, e.node, e.why)?;
+    }
+    for d in &r.decisions {
+        writeln!(out, "  {:<9} {} by {} at {}: {}", d.what, d.of, d.by, d.at.strftime("%H:%M:%S"), d.why)?;
     }
     for pause in &r.pauses {
         writeln!(out, "  paused    {}: {}", pause.at.strftime("%H:%M:%S"), pause.why)?;

@@ -4,7 +4,7 @@ use super::args::{LeaveOut, PlanArgs};
 use super::failure::Failure;
 use crate::fleet::{Cluster, Component, Image, NodeName, RackName, RoleName, clean};
 use crate::inventory::Profile;
-use crate::plan::{self, Bump, Scope, Stage};
+use crate::plan::{self, Bump, Plan, Scope, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -113,23 +113,38 @@ fn leave_out(mut scope: Scope, leave: &LeaveOut, cluster: &Cluster) -> Result<Sc
     Ok(scope)
 }
 
-/// Reads `a,b[1-3],c*` against what exists. A pattern that selects nothing is an error: a typing mistake must not
-/// quietly shrink, or widen, what is upgraded.
+/// The nodes that a selection means among those that a run's plan touches.
+///
+/// # Errors
+/// Exit 2, when it selects none, or names one that the plan does not touch.
+pub(super) fn nodes_of(plan: &Plan, text: &str) -> Result<Vec<NodeName>, Failure> {
+    let touched: BTreeSet<&NodeName> = plan.swaps().map(|(_, _, s)| &s.node).collect();
+    pick("--nodes", text, &touched, |pattern| format!("--nodes: the run's plan touches no node {pattern:?}"))
+}
+
 fn select<N>(flag: &str, what: &str, text: Option<&str>, known: &BTreeSet<&N>) -> Result<Vec<N>, Failure>
 where
     N: FromStr + Ord + Clone + AsRef<str> + Display,
 {
     let Some(text) = text else { return Ok(Vec::new()) };
+    pick(flag, text, known, |pattern| {
+        format!("{flag}: no {what} {pattern:?} in the cluster; see what there is with: sonoba plan without {flag}")
+    })
+}
+
+/// Reads `a,b[1-3],c*` against what exists. A pattern that selects nothing is an error: a typing mistake must not
+/// quietly shrink, or widen, what is upgraded.
+fn pick<N>(flag: &str, text: &str, known: &BTreeSet<&N>, none: impl Fn(&str) -> String) -> Result<Vec<N>, Failure>
+where
+    N: FromStr + Ord + Clone + AsRef<str> + Display,
+{
     let mut picked: BTreeSet<N> = BTreeSet::new();
     for word in words(text) {
         for pattern in expand(&word).map_err(|why| Failure::usage(format!("{flag} {:?}: {why}", clean(&word))))? {
             let before = picked.len();
             picked.extend(known.iter().filter(|k| matches(&pattern, k.as_ref())).map(|k| (*k).clone()));
             if picked.len() == before && !picked.iter().any(|p| matches(&pattern, p.as_ref())) {
-                return Err(Failure::usage(format!(
-                    "{flag}: no {what} {:?} in the cluster; see what there is with: sonoba plan without {flag}",
-                    clean(&pattern)
-                )));
+                return Err(Failure::usage(none(&clean(&pattern))));
             }
         }
     }

@@ -2,19 +2,19 @@
 //! run up again counts the same.
 
 use crate::fleet::{NodeName, SwapId, fold_names};
-use crate::journal::{Event, Record};
-use crate::plan::{Budget, Plan, Swap};
+use crate::journal::{Event, Record, Verb};
+use crate::plan::{Budget, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What went wrong so far. Whatever the operator resumed over is acknowledged: only more of it pauses again.
+/// What went wrong so far. Whatever the operator resumed over, retried or skipped is acknowledged: it stays counted, and only
+/// more of it pauses again.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
     plan: Arc<Plan>,
-    failed: Vec<(NodeName, String)>,
-    failed_known: usize,
-    disturbed: Vec<NodeName>,
-    disturbed_known: usize,
+    failed: Vec<Failure>,
+    /// The node of each disturbed pod, and whether that is acknowledged.
+    disturbed: Vec<(NodeName, bool)>,
     lost: BTreeSet<NodeName>,
     lost_known: BTreeSet<NodeName>,
     unpulled: BTreeMap<NodeName, String>,
@@ -23,12 +23,17 @@ pub(super) struct Ledger {
     stuck: BTreeMap<SwapId, (NodeName, String)>,
     /// Nodes that need a person.
     broken: BTreeSet<NodeName>,
+    /// Nodes that an operator commanded back: that they do go back is no failure.
+    commanded: BTreeSet<NodeName>,
 }
 
-/// Whether later swaps rest upon this one: the control plane proper. A kubelet must not become newer than an API server
-/// that stayed behind, so such a swap is tried again and never passed over.
-pub(super) fn bears_others(swap: &Swap) -> bool {
-    swap.changes.iter().any(|c| c.component.master_only())
+/// A swap that rolled back or failed.
+#[derive(Debug, Clone)]
+struct Failure {
+    node: NodeName,
+    why: String,
+    /// An operator resumed over it, or decided about this node.
+    known: bool,
 }
 
 impl Ledger {
@@ -38,37 +43,47 @@ impl Ledger {
         Ledger {
             plan,
             failed: Vec::new(),
-            failed_known: 0,
             disturbed: Vec::new(),
-            disturbed_known: 0,
             lost: BTreeSet::new(),
             lost_known: BTreeSet::new(),
             unpulled: BTreeMap::new(),
             unpulled_known: BTreeSet::new(),
             stuck: BTreeMap::new(),
             broken,
+            commanded: BTreeSet::new(),
         }
     }
 
     pub(super) fn apply(&mut self, record: &Record) {
         match &record.event {
+            Event::Command { verb, .. } => self.command(verb),
+            Event::SwapPreparing { node, .. } => {
+                self.commanded.remove(node);
+            }
             Event::SwapRolledBack { swap, node, why, .. } => {
-                self.fail(swap, node, why);
+                if !self.commanded.remove(node) {
+                    self.failed.push(Failure { node: node.clone(), why: why.clone(), known: false });
+                }
+                self.stop_at(swap, node, why);
                 // It was looked at, and is all old.
                 self.broken.remove(node);
             }
             Event::SwapFailed { swap, node, why, untouched } => {
-                self.fail(swap, node, why);
+                // A node that is commanded back and still does not answer was counted when it was lost.
+                let known = self.commanded.remove(node) && self.failed.iter().any(|f| f.node == *node);
+                self.failed.push(Failure { node: node.clone(), why: why.clone(), known });
+                self.stop_at(swap, node, why);
                 if !untouched {
                     self.broken.insert(node.clone());
                 }
             }
             Event::SwapCommitted { swap, node, .. } => {
+                self.commanded.remove(node);
                 self.stuck.remove(swap);
                 self.broken.remove(node);
             }
             Event::PodsDisturbed { node, pods, .. } => {
-                self.disturbed.extend(pods.iter().map(|_| node.clone()));
+                self.disturbed.extend(pods.iter().map(|_| (node.clone(), false)));
             }
             Event::ClusterSeen { lost, .. } => {
                 self.lost = lost.iter().cloned().collect();
@@ -82,8 +97,7 @@ impl Ledger {
                 self.unpulled.remove(node);
             }
             Event::Resumed => {
-                self.failed_known = self.failed.len();
-                self.disturbed_known = self.disturbed.len();
+                self.acknowledge(|_| true);
                 self.lost_known = self.lost.clone();
                 self.unpulled_known = self.unpulled.keys().cloned().collect();
                 self.stuck.clear();
@@ -92,10 +106,32 @@ impl Ledger {
         }
     }
 
-    fn fail(&mut self, swap: &SwapId, node: &NodeName, why: &str) {
-        self.failed.push((node.clone(), why.to_owned()));
+    /// What an operator decides about a node, he has seen.
+    fn command(&mut self, verb: &Verb) {
+        match verb {
+            Verb::Retry { nodes } => {
+                let named = |node: &NodeName| nodes.is_empty() || nodes.contains(node);
+                self.acknowledge(named);
+                self.stuck.retain(|_, (node, _)| !named(node));
+            }
+            Verb::Skip { nodes, .. } => {
+                self.acknowledge(|node| nodes.contains(node));
+                self.lost_known.extend(nodes.iter().filter(|n| self.lost.contains(*n)).cloned());
+            }
+            Verb::RollBack { nodes } => self.commanded.extend(nodes.iter().cloned()),
+            _ => {}
+        }
+    }
+
+    fn acknowledge(&mut self, of: impl Fn(&NodeName) -> bool) {
+        self.failed.iter_mut().filter(|f| of(&f.node)).for_each(|f| f.known = true);
+        self.disturbed.iter_mut().filter(|(node, _)| of(node)).for_each(|(_, known)| *known = true);
+    }
+
+    /// Nothing later may begin before this one is new, where it bears others.
+    fn stop_at(&mut self, swap: &SwapId, node: &NodeName, why: &str) {
         let planned = self.plan.swaps().map(|(_, _, s)| s).find(|s| s.id == *swap);
-        if planned.is_some_and(bears_others) {
+        if planned.is_some_and(|s| s.bears_others()) {
             self.stuck.insert(swap.clone(), (node.clone(), why.to_owned()));
         }
     }
@@ -113,19 +149,21 @@ impl Ledger {
             ));
         }
         // "When the count reaches the number"; none tolerated and the first one stops are the same.
-        let reached = |count: usize, limit: usize, known: usize| count >= limit.max(1) && count > known;
-        if reached(self.disturbed.len(), budget.disturbed_pods, self.disturbed_known) {
-            let nodes = fold_names(self.disturbed.iter().map(NodeName::as_str));
+        let reached = |count: usize, limit: usize, fresh: bool| count >= limit.max(1) && fresh;
+        if reached(self.disturbed.len(), budget.disturbed_pods, self.disturbed.iter().any(|(_, known)| !known)) {
+            let nodes = fold_names(self.disturbed.iter().map(|(n, _)| n.as_str()));
             let (count, limit) = (self.disturbed.len(), budget.disturbed_pods);
             return Some(format!("{count} disturbed pods (budget {limit}) on {nodes}"));
         }
-        if reached(self.failed.len(), budget.failed_swaps, self.failed_known) {
+        if reached(self.failed.len(), budget.failed_swaps, self.failed.iter().any(|f| !f.known)) {
             let limit = budget.failed_swaps;
             return Some(match self.failed.as_slice() {
-                [(node, why)] => format!("1 swap rolled back or failed (budget {limit}): {node}: {why}"),
+                [Failure { node, why, .. }] => {
+                    format!("1 swap rolled back or failed (budget {limit}): {node}: {why}")
+                }
                 failed => {
-                    let nodes = fold_names(failed.iter().map(|(n, _)| n.as_str()));
-                    let last = failed.last().map(|(n, why)| format!("; the last: {n}: {why}")).unwrap_or_default();
+                    let nodes = fold_names(failed.iter().map(|f| f.node.as_str()));
+                    let last = failed.last().map(|f| format!("; the last: {}: {}", f.node, f.why)).unwrap_or_default();
                     format!("{} swaps rolled back or failed (budget {limit}): {nodes}{last}", failed.len())
                 }
             });

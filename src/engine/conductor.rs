@@ -1,7 +1,6 @@
 //! Walks the plan: phases, waves, gates. Everything that it knows of the past it reads from the folded journal, so that it
 //! does not matter which engine wrote it.
 
-use super::budget::bears_others;
 use super::error::EngineError;
 use super::finish::fail;
 use super::gates;
@@ -11,10 +10,11 @@ use super::prefetch::prefetch;
 use super::resume::to_do;
 use super::shared::{Shared, Wish};
 use super::swap;
+use super::undo;
 use super::visit::End;
 use super::waiting::Waiting;
 use crate::fleet::{NodeName, fold_names};
-use crate::journal::{Event, JournalError, Outcome, PauseReason, RunState, SwapState};
+use crate::journal::{Event, JournalError, Outcome, PauseReason, ROOM, Run, RunState, SwapState};
 use crate::plan::{PhaseKind, Swap};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,29 +49,56 @@ impl Halt {
     }
 }
 
-/// Walks what is left of the plan.
+/// Walks what is left of the plan: the first wave that is not through, again and again. A retry makes one of them be not
+/// through any more, wherever the walk stands.
 pub(super) async fn walk(shared: &Arc<Shared>) -> Result<(), Halt> {
-    for (p, phase) in shared.plan.phases.iter().enumerate() {
-        if shared.log.with(|run, _| run.phases_done.contains(&p)) {
-            continue;
-        }
+    loop {
         checkpoint(shared).await?;
+        let next = shared.log.with(|run, _| (0..shared.plan.phases.len()).find(|p| !run.phases_done.contains(p)));
+        let Some((p, phase)) = next.and_then(|p| Some((p, shared.plan.phases.get(p)?))) else {
+            // Whatever the last wave brought is still to be answered for, and so is a command that came just now.
+            if shared.close().await {
+                return Ok(());
+            }
+            continue;
+        };
         if shared.log.with(|run, _| run.phase) != Some(p) {
             shared.log.write(Event::PhaseBegun { phase: p }).await?;
         }
         prefetch(shared, &phase.pulls).await?;
-        let mut left: Vec<usize> = (0..phase.waves.len())
-            .filter(|w| shared.log.with(|run, _| !run.waves_done.contains_key(&(p, *w))))
-            .collect();
-        while !left.is_empty() {
-            let next = if phase.kind == PhaseKind::Etcd { leader_last(shared, p, &left).await } else { 0 };
-            let w = left.remove(next);
-            wave(shared, p, w).await?;
+        let left: Vec<usize> = shared.log.with(|run, _| undone(run, p, phase.waves.len()).collect());
+        if left.is_empty() {
+            let through = |run: &Run| undone(run, p, phase.waves.len()).next().map_or(Ok(()), |_| Err(()));
+            // Where a retry came just now, its wave is next.
+            let _ = shared.log.write_if(Event::PhaseEnded { phase: p }, through).await?;
+            continue;
         }
-        shared.log.write(Event::PhaseEnded { phase: p }).await?;
+        let next = if phase.kind == PhaseKind::Etcd { leader_last(shared, p, &left).await } else { 0 };
+        if let Some(w) = left.get(next) {
+            wave(shared, p, *w).await?;
+        }
     }
-    // Whatever the last wave brought is still to be answered for.
-    checkpoint(shared).await
+}
+
+/// The waves of a phase that are not through.
+fn undone(run: &Run, p: usize, waves: usize) -> impl Iterator<Item = usize> {
+    (0..waves).filter(move |w| !run.waves_done.contains_key(&(p, *w)))
+}
+
+/// Whether a wave before this one is to be done first: one that was through, and is no longer.
+fn turned_back(shared: &Shared, run: &Run, p: usize, w: usize) -> bool {
+    // etcd's waves are taken as its leader allows, not as they are written.
+    let in_order = shared.plan.phases.get(p).is_some_and(|phase| phase.kind != PhaseKind::Etcd);
+    (0..p).any(|q| !run.phases_done.contains(&q)) || (in_order && undone(run, p, w).next().is_some())
+}
+
+/// Whether the present wave's gates can wait: it has swaps to do again, or a wave before it has.
+pub(super) fn reopened(shared: &Shared) -> bool {
+    shared.log.with(|run, _| {
+        let Some((p, w)) = run.phase.zip(run.wave) else { return false };
+        let wave = shared.plan.phases.get(p).and_then(|phase| phase.waves.get(w));
+        turned_back(shared, run, p, w) || wave.is_some_and(|wave| wave.swaps.iter().any(|s| to_do(run, s)))
+    })
 }
 
 /// The place in `left` of the wave to take next: the first without the present leader of etcd, whose turn comes last even
@@ -97,12 +124,7 @@ async fn leader_last(shared: &Shared, p: usize, left: &[usize]) -> usize {
 }
 
 fn to_be_done(shared: &Shared, swap: &Swap) -> bool {
-    let state = shared.log.with(|run, _| run.swap(&swap.id).map(|s| s.state));
-    state.is_some_and(|state| match state {
-        // The control plane is never passed over: after a resume it is tried again.
-        SwapState::RolledBack | SwapState::Failed => bears_others(swap),
-        state => to_do(state),
-    })
+    shared.log.with(|run, _| to_do(run, swap))
 }
 
 /// Swaps in flight.
@@ -151,17 +173,23 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
     let mut waiting = Waiting::default();
     let mut wishes = shared.wish.subscribe();
     loop {
-        let held = *wishes.borrow_and_update() != Wish::Run || shared.must_pause().is_some();
+        let wish = *wishes.borrow_and_update();
+        let held = wish != Wish::Run || shared.must_pause().is_some() || undo::pending(shared);
         if held && flight.swaps.is_empty() {
             checkpoint(shared).await?;
             continue;
+        }
+        let away = shared.log.with(|run, _| turned_back(shared, run, p, w));
+        if away && flight.swaps.is_empty() {
+            // The walk comes back to what is left here.
+            return Ok(waiting.over(shared)?);
         }
         let mut todo: Vec<&Swap> = wave.swaps.iter().filter(|s| to_be_done(shared, s)).collect();
         todo.retain(|s| flight.swaps.values().all(|f| f.id != s.id));
         if todo.is_empty() && flight.swaps.is_empty() {
             break;
         }
-        if !held {
+        if !held && !away {
             if todo.len() > 1 && todo.iter().any(|s| moves_etcd(s)) {
                 let leader = etcd_leader(shared).await;
                 let open = |s: &Swap| shared.log.with(|run, _| run.swap(&s.id).is_some_and(|s| s.state.open()));
@@ -173,7 +201,7 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
             };
             match blocked {
                 Some(why) if flight.swaps.is_empty() => {
-                    waiting.closed(shared, "room for a swap", &why, shared.gate_timeout())?;
+                    waiting.closed(shared, ROOM, &why, shared.gate_timeout())?;
                 }
                 _ => waiting.over(shared)?,
             }
@@ -192,7 +220,11 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
     }
     waiting.over(shared)?;
     gates::pass(shared, &wave.gates).await?;
-    shared.log.write(Event::WaveEnded { phase: p, wave: w }).await?;
+    if !reopened(shared) {
+        let through = |run: &Run| if wave.swaps.iter().any(|s| to_do(run, s)) { Err(()) } else { Ok(()) };
+        // Where a retry came just now, the walk takes this wave up again.
+        let _ = shared.log.write_if(Event::WaveEnded { phase: p, wave: w }, through).await?;
+    }
     Ok(())
 }
 
@@ -240,9 +272,11 @@ async fn land(shared: &Shared, mut flight: Flight, error: JournalError) -> Halt 
     error.into()
 }
 
-/// To be passed whenever nothing is in flight: stands still while the run is paused, or must pause by itself.
-pub(super) async fn checkpoint(shared: &Shared) -> Result<(), Halt> {
+/// To be passed whenever nothing is in flight: takes back what was commanded back, and stands still while the run is paused,
+/// or must pause by itself.
+pub(super) async fn checkpoint(shared: &Arc<Shared>) -> Result<(), Halt> {
     loop {
+        undo::carry_out(shared).await?;
         let (reason, why) = match shared.wish() {
             Wish::Abort => return Err(Halt::Abort),
             Wish::Leave => return Err(Halt::Leave),
@@ -261,7 +295,7 @@ pub(super) async fn checkpoint(shared: &Shared) -> Result<(), Halt> {
             shared.log.write(Event::Paused { reason, why }).await?;
         }
         let mut wishes = shared.wish.subscribe();
-        if wishes.wait_for(|wish| *wish != Wish::Pause).await.is_err() {
+        if wishes.wait_for(|wish| *wish != Wish::Pause || undo::pending(shared)).await.is_err() {
             return Err(Halt::Leave);
         }
         if shared.wish() == Wish::Run {
@@ -273,16 +307,27 @@ pub(super) async fn checkpoint(shared: &Shared) -> Result<(), Halt> {
 /// How a run that was walked to its end came out, in a word and in a sentence.
 pub(super) fn outcome(shared: &Shared) -> (Outcome, String) {
     shared.log.with(|run, _| {
-        let left: Vec<&NodeName> =
-            run.swaps.iter().filter(|s| s.state != SwapState::Committed).map(|s| &s.node).collect();
+        let nodes = |pick: &dyn Fn(SwapState) -> bool| -> Vec<&NodeName> {
+            run.swaps.iter().filter(|s| pick(s.state)).map(|s| &s.node).collect()
+        };
+        let skipped = nodes(&|state| state == SwapState::Skipped);
+        let left = nodes(&|state| !matches!(state, SwapState::Committed | SwapState::Skipped));
+        let by_decision = match skipped.len() {
+            0 => String::new(),
+            n => format!("{n} of {} swaps skipped by decision: {}", run.swaps.len(), fold(&skipped)),
+        };
         if left.is_empty() {
             let back = run.plan.rollback_of.is_some();
-            return (if back { Outcome::RolledBack } else { Outcome::Completed }, String::new());
+            return (if back { Outcome::RolledBack } else { Outcome::Completed }, by_decision);
         }
-        let names = fold_names(left.iter().map(|n| n.as_str()));
-        let (count, all) = (left.len(), run.swaps.len());
-        (Outcome::Failed, format!("{count} of {all} swaps are not committed: {names}"))
+        let (count, all, names) = (left.len(), run.swaps.len(), fold(&left));
+        let rest = if by_decision.is_empty() { by_decision } else { format!("; {by_decision}") };
+        (Outcome::Failed, format!("{count} of {all} swaps are not committed: {names}{rest}"))
     })
+}
+
+fn fold(nodes: &[&NodeName]) -> String {
+    fold_names(nodes.iter().map(|n| n.as_str()))
 }
 
 /// Where an aborted run leaves the cluster, in a sentence.

@@ -19,8 +19,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-/// No request and no answer is longer. Bytes.
-const LONGEST: u64 = 4096;
+/// No request and no answer is longer: room for the names of thousands of nodes. Bytes.
+const LONGEST: u64 = 256 * 1024;
 /// A peer has this long to ask, and to take the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// An answer may take longer than that: the command is put on disk first.
@@ -143,7 +143,7 @@ async fn serve_peer(shared: Arc<Shared>, pace: Arc<Pace>, mut stream: UnixStream
             // Each command that is followed is a sync of the disk that the run needs too.
             Ok(_) if !pace.admit() => Answer { ok: false, pid, text: super::pace::REFUSAL.into() },
             Ok(Request { verb: Ask::Command(verb), by }) => match shared.command(verb, &signed(&by, uid)).await {
-                Ok(text) => Answer { ok: true, pid, text: text.into() },
+                Ok(text) => Answer { ok: true, pid, text },
                 Err(text) => Answer { ok: false, pid, text },
             },
             Err(text) => Answer { ok: false, pid, text },
@@ -180,12 +180,13 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     if line.pop() == Some(b'\n') { Ok(line) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Commands the run's engine.
+/// Commands the run's engine. Its answer, in words.
 ///
 /// # Errors
 /// When no engine answers, or it will not follow the command.
-pub async fn command(run: &RunDir, verb: Verb, by: &str) -> Result<(), EngineError> {
-    ask(run, Request { verb: Ask::Command(verb), by: clean(by) }).await.map(drop)
+pub async fn command(run: &RunDir, verb: Verb, by: &str) -> Result<String, EngineError> {
+    let answer = ask(run, Request { verb: Ask::Command(verb), by: clean(by) }).await?;
+    Ok(clean(&answer.text))
 }
 
 /// Whether the run's engine answers; its process id.

@@ -5,11 +5,12 @@ use super::patience::{MayPass, patiently};
 use super::probe::Probes;
 use super::resume::{Reclaimed, reclaim};
 use super::shared::{Shared, Wish};
+use super::undo;
 use super::verify::{healthy, node_is_ready};
-use super::visit::{End, PATIENCE, Visit, containers};
+use super::visit::{End, PATIENCE, Visit, containers, endpoint};
 use super::waiting::Waiting;
-use crate::fleet::{Component, ContainerName, NodeName, SwapId};
-use crate::journal::{Event, JournalError, SwapState, SwapView};
+use crate::fleet::{Component, ContainerName, Node, NodeName, SwapId};
+use crate::journal::{API, Event, JournalError, SwapState, SwapView};
 use crate::plan::Swap;
 use crate::remote::{TxEnd, TxState};
 use futures::future::try_join_all;
@@ -28,7 +29,7 @@ pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End,
         Followed::Ended(state) => state,
         Followed::Gone => return Ok(End::NotBegun),
         Followed::Stuck(why) => {
-            serve_again(visit).await?;
+            put_back(visit).await?;
             return failed(visit, why).await;
         }
         Followed::Lost(error) => {
@@ -48,7 +49,7 @@ pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End,
 }
 
 async fn committed(visit: &mut Visit) -> Result<End, JournalError> {
-    serve_again(visit).await?;
+    put_back(visit).await?;
     compare(visit).await?;
     let (pods_checked, pods_undisturbed) = visit.pod_counts();
     let (swap, node) = visit.ids();
@@ -60,7 +61,7 @@ async fn committed(visit: &mut Visit) -> Result<End, JournalError> {
 
 /// An old container is gone: nothing can be tried any more, the node only says why.
 async fn broken(visit: &mut Visit, state: &TxState) -> Result<End, JournalError> {
-    serve_again(visit).await?;
+    put_back(visit).await?;
     compare(visit).await?;
     let end = failed(visit, format!("{}; look at the node", state.why)).await?;
     // It holds nothing back any more: once a person has mended the node, it can be planned anew.
@@ -87,7 +88,7 @@ async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalE
                 if visit.shared.wish() == Wish::Leave && Instant::now() > limit {
                     break None;
                 }
-                waiting.on(&visit.shared, "the cluster's API", &why, None)?;
+                waiting.on(&visit.shared, API, &why, None)?;
                 if visit.shared.wish() != Wish::Leave {
                     limit = Instant::now() + patience;
                 }
@@ -101,7 +102,7 @@ async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalE
     if let Some(ill) = ill {
         return failed(visit, format!("{why}; it was rolled back, but the old one does not serve again: {ill}")).await;
     }
-    serve_again(visit).await?;
+    put_back(visit).await?;
     compare(visit).await?;
     let (pods_checked, pods_undisturbed) = visit.pod_counts();
     let (swap, node) = visit.ids();
@@ -186,8 +187,14 @@ async fn compare(visit: &mut Visit) -> Result<(), JournalError> {
 /// Before a run ends: nodes that were away when they were needed are looked for once more. What was lost in the middle of its
 /// swap is taken to its end, what was only prepared is cleared away. Nothing is in flight.
 pub(super) async fn tidy(shared: &Arc<Shared>) -> Result<(), JournalError> {
-    // One that was rolled back by its node's own transaction was looked at then.
-    let undone = |s: &&SwapView| s.state == SwapState::Failed || (s.state == SwapState::RolledBack && s.tx.is_none());
+    let undone = |s: &&SwapView| match s.state {
+        SwapState::Committed => false,
+        // One that was rolled back by its node's own transaction was looked at then.
+        SwapState::RolledBack => s.tx.is_none(),
+        // Taken up again, and the run ends before its turn came.
+        SwapState::Waiting => s.attempts > 0,
+        _ => true,
+    };
     let left: Vec<Swap> =
         shared.log.with(|run, _| run.swaps.iter().filter(undone).map(|s| run.planned(s).clone()).collect());
     for text in try_join_all(left.iter().map(|swap| tidy_one(shared, swap))).await?.into_iter().flatten() {
@@ -199,10 +206,20 @@ pub(super) async fn tidy(shared: &Arc<Shared>) -> Result<(), JournalError> {
 /// What an operator has to know, if anything.
 async fn tidy_one(shared: &Arc<Shared>, swap: &Swap) -> Result<Option<String>, JournalError> {
     let node = &swap.node;
+    let state = shared.log.with(|run, _| run.swap(&swap.id).map(|s| s.state));
     match reclaim(shared, swap).await? {
+        // Begun in the journal alone, by an engine that died while it looked for the node.
+        Reclaimed::Nothing if state.is_some_and(SwapState::open) => {
+            undo::settle(shared, swap, "the run ends").await?;
+            return Ok(None);
+        }
         Reclaimed::Nothing => {}
         Reclaimed::Ended(_) => return Ok(None),
         Reclaimed::Away(why) => {
+            if !matches!(state, Some(SwapState::Failed | SwapState::Skipped)) {
+                // It was to be tried again; what is true of it is still that it was lost.
+                fail(shared, &swap.id, node, why.clone(), false).await?;
+            }
             let all = containers(swap);
             let names: Vec<&str> = all.iter().map(ContainerName::as_str).collect();
             let names = names.join(", ");
@@ -218,26 +235,30 @@ async fn tidy_one(shared: &Arc<Shared>, swap: &Swap) -> Result<Option<String>, J
 }
 
 /// The API server is back in the `kubernetes` Endpoints, where somebody has to put it there.
-pub(super) async fn serve_again(visit: &Visit) -> Result<(), JournalError> {
-    let Some(address) = visit.endpoint() else { return Ok(()) };
-    let (cluster, name) = (&visit.shared.ports.cluster, &visit.node.name);
+pub(super) async fn serve_again(shared: &Shared, node: &Node, swap: &Swap) -> Result<(), JournalError> {
+    let Some(address) = endpoint(node, swap) else { return Ok(()) };
+    let (cluster, name) = (&shared.ports.cluster, &node.name);
     let mut waiting = Waiting::default();
     loop {
         let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, true)).await else {
-            return waiting.over(&visit.shared);
+            return waiting.over(shared);
         };
         // Nothing else may move without the API either, and the next master must not leave before this one is back: so
         // an API that is away is waited for; an engine that was told to end has waited long enough.
-        if error.may_pass() && !matches!(visit.shared.wish(), Wish::Leave) {
+        if error.may_pass() && !matches!(shared.wish(), Wish::Leave) {
             let why = format!("{name}: {address} is to be put back into the default/kubernetes Endpoints: {error}");
-            waiting.on(&visit.shared, "the cluster's API", &why, None)?;
+            waiting.on(shared, API, &why, None)?;
             continue;
         }
         let text = format!(
             "{name}: {address} could not be put back into the default/kubernetes Endpoints: {error}; put it back yourself"
         );
-        return visit.shared.log.write(Event::Note { text }).await;
+        return shared.log.write(Event::Note { text }).await;
     }
+}
+
+async fn put_back(visit: &Visit) -> Result<(), JournalError> {
+    serve_again(&visit.shared, &visit.node, &visit.swap).await
 }
 
 /// The result is on disk: the node may forget. If it does not, its folder stays, which does no harm.

@@ -1,9 +1,10 @@
 //! From the moment a node has its transaction to the transaction's end: follow its steps, find the verdict, give it.
 
 use super::shared::Wish;
+use super::undo;
 use super::verify::{Finding, Verifier};
 use super::visit::Visit;
-use crate::journal::{Event, JournalError, Step, Verdict};
+use crate::journal::{Event, JournalError, Run, RunState, Step, Verdict};
 use crate::remote::{NodeError, TxState};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -77,20 +78,19 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
             if rollback.is_none() && *visit.shared.wish.borrow() == Wish::Abort {
                 rollback = Some("the run was aborted".into());
             }
+            if rollback.is_none() {
+                rollback = undo::commanded(&visit.shared, &visit.swap);
+            }
             if let Some(why) = &rollback {
                 decide(visit, Verdict::Rollback, why.clone()).await?;
             } else if state.steps.iter().any(|s| s.step == Step::Waiting) {
                 match verifier.look(visit, &state).await? {
-                    // An abort that came while we looked comes before the commit.
-                    Finding::Healthy if *visit.shared.wish.borrow() != Wish::Abort => {
-                        decide(visit, Verdict::Commit, String::new()).await?;
-                    }
+                    Finding::Healthy => decide(visit, Verdict::Commit, String::new()).await?,
                     Finding::Broken(why) => rollback = Some(why),
                     Finding::NotYet(why) => {
                         tracing::debug!("{}: {why}", visit.node.name);
                         visit.missing = why;
                     }
-                    Finding::Healthy => {}
                 }
             }
         }
@@ -116,13 +116,24 @@ fn stuck(visit: &Visit, state: &TxState, refusal: &str) -> String {
 async fn decide(visit: &mut Visit, verdict: Verdict, why: String) -> Result<(), JournalError> {
     if visit.decided != Some(verdict) {
         let (swap, node) = visit.ids();
-        if let Err(error) = visit.shared.log.write(Event::SwapVerdict { swap, node, verdict, why }).await {
-            // A commit that is not on disk must not happen; the old one back is always right, and sooner than the
-            // deadline.
-            let _ = visit.port.give_verdict(&visit.tx, Verdict::Rollback).await;
-            return Err(error);
+        let id = swap.clone();
+        // A command that came while we looked comes before the commit.
+        let stands = |run: &Run| match run.swap(&id) {
+            Some(view) if verdict == Verdict::Commit && view.undo.is_some() => Err(()),
+            _ if verdict == Verdict::Commit && run.state == RunState::Aborting => Err(()),
+            _ => Ok(()),
+        };
+        match visit.shared.log.write_if(Event::SwapVerdict { swap, node, verdict, why }, stands).await {
+            Ok(Ok(())) => visit.decided = Some(verdict),
+            // The next look finds the command.
+            Ok(Err(())) => return Ok(()),
+            Err(error) => {
+                // A commit that is not on disk must not happen; the old one back is always right, and sooner than the
+                // deadline.
+                let _ = visit.port.give_verdict(&visit.tx, Verdict::Rollback).await;
+                return Err(error);
+            }
         }
-        visit.decided = Some(verdict);
     }
     match visit.port.give_verdict(&visit.tx, verdict).await {
         Ok(stands) if stands != verdict => {

@@ -1,6 +1,6 @@
 //! Conditions that must hold before the next wave, and before a master's swap about the *other* masters.
 
-use super::conductor::{Halt, checkpoint};
+use super::conductor::{Halt, checkpoint, reopened};
 use super::members::members;
 use super::shared::Shared;
 use super::soaked;
@@ -43,16 +43,26 @@ fn limit(shared: &Shared, gate: &Gate) -> Duration {
 /// Waits until every gate holds; a soak runs while all the others hold, and from its start again when one did not. After
 /// it the pods of the wave's nodes are compared once more.
 pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Halt> {
-    let soak = gates.iter().filter_map(|g| if let Gate::Soak { ms } = g { Some(*ms) } else { None }).sum::<u64>();
-    let soak = Duration::from_millis(soak);
     let mut waiting = Waiting::default();
     let mut answers = Answers::default();
     let mut since: Option<Instant> = None;
+    let mut asked_again = shared.log.with(|run, _| run.asked_again);
     loop {
         checkpoint(shared).await?;
+        if reopened(shared) {
+            return Ok(waiting.over(shared)?);
+        }
+        let again = shared.log.with(|run, _| run.asked_again);
+        if std::mem::replace(&mut asked_again, again) != again {
+            answers = Answers::default();
+        }
+        // What an operator decided to pass over is not asked.
+        let gates: Vec<&Gate> = gates.iter().filter(|g| !overridden(shared, title(g))).collect();
+        let soak = gates.iter().map(|g| if let Gate::Soak { ms } = g { *ms } else { 0 }).sum();
+        let soak = Duration::from_millis(soak);
         // What an operator's gate said before the soak says nothing about its end.
         let last = since.is_some_and(|begun| begun.elapsed() >= soak);
-        match first_closed(shared, gates, &mut answers, &mut waiting, (since.is_some(), last)).await? {
+        match first_closed(shared, &gates, &mut answers, &mut waiting, (since.is_some(), last)).await? {
             Look::Interrupted => continue,
             Look::Closed(gate, why) => {
                 since = None;
@@ -64,7 +74,7 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
                 if !left.is_zero() {
                     let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
                     waiting.on(shared, "soak", "everything is watched for a while before going on", Some(ms))?;
-                } else if soak.is_zero() {
+                } else if soak.is_zero() || overridden(shared, PODS) {
                     waiting.over(shared)?;
                     return Ok(());
                 } else {
@@ -93,6 +103,11 @@ async fn pause_or(shared: &Shared, time: Duration) {
     }
 }
 
+/// Whether an operator decided to pass this gate of the present wave.
+fn overridden(shared: &Shared, gate: &str) -> bool {
+    shared.log.with(|run, _| run.overridden(gate))
+}
+
 /// What a look at all gates came to.
 enum Look<'a> {
     /// Every one holds.
@@ -107,7 +122,7 @@ enum Look<'a> {
 /// that one is asked again; with `last` every one is.
 async fn first_closed<'a>(
     shared: &Shared,
-    gates: &'a [Gate],
+    gates: &[&'a Gate],
     answers: &mut Answers,
     waiting: &mut Waiting,
     (soaking, last): (bool, bool),
@@ -155,7 +170,7 @@ impl Answers {
     async fn ask(
         &mut self,
         shared: &Shared,
-        gates: &[Gate],
+        gates: &[&Gate],
         waiting: &mut Waiting,
         (soaking, last): (bool, bool),
     ) -> Result<bool, JournalError> {

@@ -52,14 +52,38 @@ impl Log {
     /// # Errors
     /// When it may not be on disk. The engine must not act on it then.
     pub(super) async fn write(&self, event: Event) -> Result<(), JournalError> {
-        let record = self.append(event)?;
+        let seq = self.append(&mut self.lock(), event)?.seq;
+        self.sync(seq).await
+    }
+
+    /// The same, if the run agrees: nothing else is written between its answer and the event.
+    ///
+    /// # Errors
+    /// As [`Log::write`]. What the run says against it is no error.
+    pub(super) async fn write_if<T, E>(
+        &self,
+        event: Event,
+        agrees: impl FnOnce(&Run) -> Result<T, E>,
+    ) -> Result<Result<T, E>, JournalError> {
+        let (seq, answer) = {
+            let mut facts = self.lock();
+            match agrees(&facts.run) {
+                Err(no) => return Ok(Err(no)),
+                Ok(yes) => (self.append(&mut facts, event)?.seq, yes),
+            }
+        };
+        self.sync(seq).await?;
+        Ok(Ok(answer))
+    }
+
+    async fn sync(&self, seq: u64) -> Result<(), JournalError> {
         let mut synced = self.synced.lock().await;
-        if *synced >= record.seq {
+        if *synced >= seq {
             return Ok(());
         }
         // The kernel reports a failed sync once: the next one may succeed over pages that were dropped.
         self.lock().writer.open_still()?;
-        let upto = self.with(|run, _| run.events).max(record.seq);
+        let upto = self.with(|run, _| run.events).max(seq);
         let Err(error) = self.disk.sync(Arc::clone(&self.file)).await else {
             *synced = upto;
             return Ok(());
@@ -76,7 +100,7 @@ impl Log {
     /// # Errors
     /// When the disk is full or broken.
     pub(super) fn tell(&self, event: Event) -> Result<(), JournalError> {
-        self.append(event).map(drop)
+        self.append(&mut self.lock(), event).map(drop)
     }
 
     /// Returns once the journal cannot be written any more: whoever failed to write may not be the one who can end the engine.
@@ -102,8 +126,7 @@ impl Log {
         look(&self.lock().proofs)
     }
 
-    fn append(&self, event: Event) -> Result<Record, JournalError> {
-        let mut facts = self.lock();
+    fn append(&self, facts: &mut Facts, event: Event) -> Result<Record, JournalError> {
         let written = facts.writer.append((self.clock)(), event, false);
         let record = written.inspect_err(|_| {
             self.broken.send_replace(true);

@@ -35,6 +35,7 @@ mod spawn;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod verify;
 mod visit;
 mod waiting;

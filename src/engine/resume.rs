@@ -6,10 +6,11 @@ use super::follow::{Followed, follow};
 use super::patience::patiently;
 use super::probe::Probes;
 use super::shared::{Shared, Wish};
-use super::swap::{call_off, discard};
+use super::swap::{ABORTED, call_off, discard};
+use super::undo;
 use super::visit::{End, PATIENCE, Visit};
 use crate::fleet::{Component, PodProof, SwapId};
-use crate::journal::{Event, JournalError, Record, SwapState, Verdict};
+use crate::journal::{Event, JournalError, Record, Run, SwapState, Verdict};
 use crate::plan::Swap;
 use crate::remote::NodePort;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// A node that was lost has this long to answer when it is looked for again.
-const BACK: Duration = Duration::from_secs(10);
+pub(super) const BACK: Duration = Duration::from_secs(10);
 
 /// What the journal says of an intent, beyond what the fold keeps.
 #[derive(Debug, Clone)]
@@ -31,7 +32,7 @@ pub(super) struct Intent {
     healthy: BTreeSet<Component>,
     verdict: Option<(Verdict, String)>,
     /// The node was lost in the middle of it: what became of it is not known.
-    lost: bool,
+    pub(super) lost: bool,
 }
 
 /// The intents that have no result yet, or whose node was lost.
@@ -137,7 +138,7 @@ pub(super) async fn call_off_the_rest(shared: &Shared) -> Result<(), JournalErro
     let open: Vec<Swap> = shared.log.with(|run, _| run.in_flight().map(|s| run.planned(s).clone()).collect());
     for swap in &open {
         match shared.ports.fleet.node(&swap.node) {
-            Some(port) => call_off(shared, swap, port.as_ref()).await.map(drop)?,
+            Some(port) => call_off(shared, swap, port.as_ref(), ABORTED).await.map(drop)?,
             None => {
                 let why = "the inventory does not know this node any more".into();
                 fail(shared, &swap.id, &swap.node, why, false).await.map(drop)?;
@@ -147,7 +148,7 @@ pub(super) async fn call_off_the_rest(shared: &Shared) -> Result<(), JournalErro
     Ok(())
 }
 
-async fn adopt(shared: Arc<Shared>, swap: Swap, intent: Option<Intent>) -> Result<End, JournalError> {
+pub(super) async fn adopt(shared: Arc<Shared>, swap: Swap, intent: Option<Intent>) -> Result<End, JournalError> {
     let (id, name) = (swap.id.clone(), swap.node.clone());
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node any more".into(), false).await;
@@ -195,16 +196,20 @@ async fn adopt(shared: Arc<Shared>, swap: Swap, intent: Option<Intent>) -> Resul
     };
     let followed = follow(&mut visit, standing).await?;
     if matches!(followed, Followed::Gone) {
-        serve_again(&visit).await?;
+        serve_again(&shared, &visit.node, &visit.swap).await?;
         return not_begun(&shared, &visit.swap, visit.port.as_ref()).await;
     }
     finish(&mut visit, followed).await
 }
 
-/// The node has no transaction. Prepared containers go; the swap is done from the start, unless the run is aborted.
+/// The node has no transaction. Prepared containers go; the swap is done from the start, unless the run is aborted or the
+/// swap was commanded back.
 async fn not_begun(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<End, JournalError> {
     if shared.wish() == Wish::Abort {
-        return call_off(shared, swap, port).await;
+        return call_off(shared, swap, port, ABORTED).await;
+    }
+    if let Some(why) = undo::commanded(shared, swap) {
+        return undo::tell_the_truth(shared, swap, port, &why).await;
     }
     discard(swap, port).await;
     // Left as it is in the journal: `Preparing` or `InFlight` without a transaction is done again.
@@ -213,6 +218,10 @@ async fn not_begun(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<
 }
 
 /// Whether a swap is still to be done.
-pub(super) fn to_do(state: SwapState) -> bool {
-    state == SwapState::Waiting || state.open()
+pub(super) fn to_do(run: &Run, swap: &Swap) -> bool {
+    run.swap(&swap.id).is_some_and(|view| match view.state {
+        // The control plane is never passed over: after a resume it is tried again.
+        SwapState::RolledBack | SwapState::Failed => swap.bears_others(),
+        state => state == SwapState::Waiting || state.open(),
+    })
 }

@@ -2,12 +2,14 @@
 
 use super::Ports;
 use super::log::Log;
+use super::undo;
 use super::world::World;
 use crate::fleet::{Node, NodeName, RunId};
-use crate::journal::{Event, JournalError, PauseReason, RunState, Verb};
+use crate::journal::{Event, JournalError, PauseReason, Run, RunState, Verb};
 use crate::plan::Plan;
 use crate::{fleet::clean, journal::Outcome};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -43,6 +45,8 @@ pub(super) struct Shared {
     pauser: Mutex<String>,
     /// One command at a time.
     commands: tokio::sync::Mutex<()>,
+    /// The walk is through: no command is taken any more.
+    closed: AtomicBool,
 }
 
 impl Shared {
@@ -59,6 +63,7 @@ impl Shared {
             stalled: Mutex::new(None),
             pauser: Mutex::new(String::new()),
             commands: tokio::sync::Mutex::new(()),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -128,46 +133,104 @@ impl Shared {
         if by.is_empty() { "an operator paused it".into() } else { format!("{by} paused it") }
     }
 
-    /// Takes an operator's command: on disk first, then in effect. Repeating one does no harm.
+    /// Takes an operator's command: on disk first, then in effect. Repeating one does no harm. What was done, in words.
     ///
     /// # Errors
     /// In words, when it cannot be followed.
-    pub(super) async fn command(&self, verb: Verb, by: &str) -> Result<&'static str, String> {
+    pub(super) async fn command(&self, verb: Verb, by: &str) -> Result<String, String> {
         let by: String = clean(by).chars().take(120).collect();
+        let verb = verb.checked()?;
         let _one = self.commands.lock().await;
         if self.wish() == Wish::Leave {
             return Err("the engine is about to end; `sonoba resume` starts another".into());
         }
-        let state = self.log.with(|run, _| run.state);
-        let (wish, answer) = match (verb, state) {
-            (_, RunState::Ended(Outcome::Aborted)) if verb == Verb::Abort => return Ok("the run is aborted"),
-            (_, RunState::Ended(_)) => return Err("the run has ended".into()),
-            (Verb::Abort, RunState::Aborting) => return Ok("the run is being aborted already"),
-            (_, RunState::Aborting) => return Err("the run is being aborted; that cannot be taken back".into()),
-            (Verb::Pause, RunState::Paused(_)) => return Ok("the run is paused already"),
-            (Verb::Pause, RunState::Pausing) => return Ok("the run is pausing already"),
-            (Verb::Resume, RunState::Running | RunState::Starting) => return Ok("the run is not paused"),
-            (Verb::Pause, _) => (Wish::Pause, "pausing: what is in flight finishes, nothing new starts"),
-            (Verb::Resume, _) => (Wish::Run, "resumed"),
-            (Verb::Abort, _) => (Wish::Abort, "aborting: what is not committed rolls back"),
+        if self.closed.load(Ordering::Relaxed) {
+            return Err("the run has come to its end; `sonoba report` says how".into());
+        }
+        let event = Event::Command { verb: verb.clone(), by: by.clone() };
+        let written =
+            self.log.write_if(event, |run| judge(run, &verb)).await.map_err(|e: JournalError| e.to_string())?;
+        let answer = match written {
+            Ok(answer) => answer,
+            Err(Not::Needed(answer)) => return Ok(answer.to_owned()),
+            Err(Not::Possible(why)) => return Err(why),
         };
-        let written = self.log.write(Event::Command { verb, by: by.clone() }).await;
-        written.map_err(|e: JournalError| e.to_string())?;
-        match verb {
-            Verb::Pause => *self.pauser.lock().unwrap_or_else(PoisonError::into_inner) = by,
+        let wish = match verb {
+            Verb::Pause => {
+                *self.pauser.lock().unwrap_or_else(PoisonError::into_inner) = by;
+                Some(Wish::Pause)
+            }
             Verb::Resume => {
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Some(Wish::Run)
             }
-            Verb::Abort => {}
-        }
-        self.wish.send_if_modified(|now| {
-            let changes = *now != Wish::Leave;
-            if changes {
-                *now = wish;
-            }
-            changes
+            Verb::Abort => Some(Wish::Abort),
+            _ => None,
+        };
+        // The others change no wish; whoever waits looks at the run again.
+        self.wish.send_modify(|now| match wish {
+            Some(wish) if *now != Wish::Leave => *now = wish,
+            _ => {}
         });
         Ok(answer)
     }
+
+    /// Takes no command any more, if there is nothing left to do: whoever was told that his command was taken must not find
+    /// the run ended without it.
+    pub(super) async fn close(&self) -> bool {
+        let _one = self.commands.lock().await;
+        let through = self.log.with(|run, _| (0..self.plan.phases.len()).all(|p| run.phases_done.contains(&p)));
+        let close = through && self.wish() == Wish::Run && self.must_pause().is_none() && !undo::pending(self);
+        if close {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        close
+    }
+}
+
+/// Why a command is not taken.
+enum Not {
+    /// It is so already.
+    Needed(&'static str),
+    /// It cannot be; why.
+    Possible(String),
+}
+
+impl From<String> for Not {
+    fn from(why: String) -> Not {
+        Not::Possible(why)
+    }
+}
+
+/// Whether the run, as it is now, can take the command; the answer then.
+fn judge(run: &Run, verb: &Verb) -> Result<String, Not> {
+    let stands = matches!(run.state, RunState::Pausing | RunState::Paused(_));
+    let then = if stands { "; the run is paused: `sonoba resume` goes on" } else { "" };
+    Ok(match (verb, run.state) {
+        (Verb::Abort, RunState::Ended(Outcome::Aborted)) => return Err(Not::Needed("the run is aborted")),
+        (_, RunState::Ended(_)) => return Err(Not::Possible("the run has ended".into())),
+        (Verb::Abort, RunState::Aborting) => return Err(Not::Needed("the run is being aborted already")),
+        (_, RunState::Aborting) => {
+            return Err(Not::Possible("the run is being aborted; that cannot be taken back".into()));
+        }
+        (Verb::Pause, RunState::Paused(_)) => return Err(Not::Needed("the run is paused already")),
+        (Verb::Pause, RunState::Pausing) => return Err(Not::Needed("the run is pausing already")),
+        (Verb::Resume, RunState::Running | RunState::Starting) => return Err(Not::Needed("the run is not paused")),
+        (Verb::Pause, _) => "pausing: what is in flight finishes, nothing new starts".into(),
+        (Verb::Resume, _) => "resumed".into(),
+        (Verb::Abort, _) => "aborting: what is not committed rolls back".into(),
+        (Verb::Retry { nodes }, _) => match run.to_retry(nodes)?.as_slice() {
+            [] => format!("the gate is asked again{then}"),
+            found => format!("{} will be tried again{then}", run.names(found)),
+        },
+        (Verb::Skip { nodes, .. }, _) => format!("{} stays as it is{then}", run.names(&run.to_skip(nodes)?)),
+        (Verb::RollBack { nodes }, _) => {
+            format!("{} goes back to the old version", run.names(&run.to_roll_back(nodes)?))
+        }
+        (Verb::Override { gate, .. }, _) => {
+            run.to_override(gate)?;
+            format!("gate {} is passed over{then}", clean(gate))
+        }
+    })
 }

@@ -5,11 +5,12 @@ use super::follow::{Followed, begin, follow};
 use super::patience::patiently;
 use super::prefetch::pull;
 use super::probe::Probes;
-use super::resume::{Reclaimed, reclaim};
+use super::resume::{Reclaimed, reclaim, to_do};
 use super::shared::{Shared, Wish};
-use super::visit::{End, PATIENCE, Visit, containers};
+use super::undo;
+use super::visit::{End, PATIENCE, Visit, containers, endpoint};
 use crate::fleet::{Component, Node};
-use crate::journal::{Event, JournalError};
+use crate::journal::{Event, JournalError, Run};
 use crate::plan::Swap;
 use crate::remote::{Look, NodePort, TxId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What the first look at a node came to.
-enum Before {
+pub(super) enum Before {
     /// As planned: the old ones run.
     Old,
     /// The new ones run and nothing is left over: there is nothing to do.
@@ -34,7 +35,18 @@ pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalE
         Reclaimed::Away(why) => return fail(&shared, &id, &name, why, false).await,
         Reclaimed::Ended(end) => return Ok(end),
     }
-    shared.log.write(Event::SwapPreparing { swap: id.clone(), node: name.clone() }).await?;
+    let event = Event::SwapPreparing { swap: id.clone(), node: name.clone() };
+    let wanted = |run: &Run| match run.swap(&id) {
+        Some(view) if view.undo.is_none() && to_do(run, &swap) => Ok(()),
+        _ => Err(()),
+    };
+    if shared.log.write_if(event, wanted).await?.is_err() {
+        // A command came before this one's turn: to leave the node as it is, or to take it back.
+        if let Some(why) = undo::commanded(&shared, &swap) {
+            return undo::settle(&shared, &swap, &why).await;
+        }
+        return Ok(End::NotBegun);
+    }
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node".into(), true).await;
     };
@@ -48,7 +60,10 @@ pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalE
         Err(why) => return fail(&shared, &id, &name, why, true).await,
     };
     if shared.wish() == Wish::Abort {
-        return call_off(&shared, &swap, port.as_ref()).await;
+        return call_off(&shared, &swap, port.as_ref(), ABORTED).await;
+    }
+    if let Some(why) = undo::commanded(&shared, &swap) {
+        return call_off(&shared, &swap, port.as_ref(), &why).await;
     }
     match intend(&shared, swap, node, port, images).await? {
         Ok(mut visit) => carry_out(&mut visit).await,
@@ -92,7 +107,7 @@ async fn prepare(
     Ok(Ok(Some(images)))
 }
 
-fn compare(swap: &Swap, seen: &Look) -> Before {
+pub(super) fn compare(swap: &Swap, seen: &Look) -> Before {
     let mut new = 0;
     for change in &swap.changes {
         let name = &change.container;
@@ -131,15 +146,23 @@ fn compare(swap: &Swap, seen: &Look) -> Before {
     Before::Old
 }
 
-/// An abort came before the node was touched.
-pub(super) async fn call_off(shared: &Shared, swap: &Swap, port: &dyn NodePort) -> Result<End, JournalError> {
+/// Why a swap is called off when an abort came before its node was touched.
+pub(super) const ABORTED: &str = "the run was aborted before the node was touched";
+
+/// A command came before the node was touched.
+pub(super) async fn call_off(
+    shared: &Shared,
+    swap: &Swap,
+    port: &dyn NodePort,
+    why: &str,
+) -> Result<End, JournalError> {
     discard(swap, port).await;
     shared
         .log
         .write(Event::SwapRolledBack {
             swap: swap.id.clone(),
             node: swap.node.clone(),
-            why: "the run was aborted before the node was touched".into(),
+            why: why.to_owned(),
             pods_checked: 0,
             pods_undisturbed: 0,
             ms: 0,
@@ -203,12 +226,12 @@ async fn intend(
 async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
     let stop_timeout = visit.swap.changes.iter().filter_map(|c| visit.settings(c.component)).map(|s| s.stop_timeout_s);
     let stop_timeout_s = stop_timeout.max().unwrap_or(10);
-    if let Some(address) = visit.endpoint() {
+    if let Some(address) = endpoint(&visit.node, &visit.swap) {
         let cluster = &visit.shared.ports.cluster;
         if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, false)).await {
             discard(&visit.swap, visit.port.as_ref()).await;
             // It may have been taken out although the answer was lost.
-            serve_again(visit).await?;
+            serve_again(&visit.shared, &visit.node, &visit.swap).await?;
             let why = format!("{address} could not be taken out of the default/kubernetes Endpoints: {error}");
             return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, true).await;
         }
@@ -216,7 +239,7 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
     if let Err((error, unsure)) = begin(visit, stop_timeout_s).await {
         if !unsure {
             discard(&visit.swap, visit.port.as_ref()).await;
-            serve_again(visit).await?;
+            serve_again(&visit.shared, &visit.node, &visit.swap).await?;
         }
         let why = format!("the swap did not begin: {error}");
         return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, !unsure).await;

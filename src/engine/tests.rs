@@ -2,6 +2,7 @@
 
 mod fake;
 mod gates;
+mod verbs;
 
 use super::*;
 use crate::fleet::{Component, NodeName};

@@ -55,6 +55,16 @@ pub(super) fn containers(swap: &Swap) -> Vec<ContainerName> {
     swap.changes.iter().map(|c| c.container.clone()).collect()
 }
 
+/// The API server's address that must leave the `kubernetes` Endpoints while it is swapped: only where the API servers do
+/// not look after them by themselves (CKE runs them with `--endpoint-reconciler-type=none`).
+pub(super) fn endpoint(node: &Node, swap: &Swap) -> Option<String> {
+    swap.changes.iter().find(|c| c.component == Component::KubeApiserver)?;
+    let args = &node.components.get(&Component::KubeApiserver)?.args;
+    args.iter().find(|a| *a == "--endpoint-reconciler-type=none")?;
+    let advertised = args.iter().find_map(|a| a.strip_prefix("--advertise-address="));
+    Some(advertised.unwrap_or(&node.address).to_owned())
+}
+
 impl Visit {
     pub(super) fn ids(&self) -> (SwapId, NodeName) {
         (self.swap.id.clone(), self.swap.node.clone())
@@ -79,16 +89,6 @@ impl Visit {
 
     pub(super) fn change_of(&self, container: &str) -> Option<&Change> {
         self.swap.changes.iter().find(|c| c.container.as_str() == container)
-    }
-
-    /// The API server's address that must leave the `kubernetes` Endpoints while it is swapped: only where the API
-    /// servers do not look after them by themselves (CKE runs them with `--endpoint-reconciler-type=none`).
-    pub(super) fn endpoint(&self) -> Option<String> {
-        self.swap.changes.iter().find(|c| c.component == Component::KubeApiserver)?;
-        let args = &self.node.components.get(&Component::KubeApiserver)?.args;
-        args.iter().find(|a| *a == "--endpoint-reconciler-type=none")?;
-        let advertised = args.iter().find_map(|a| a.strip_prefix("--advertise-address="));
-        Some(advertised.unwrap_or(&self.node.address).to_owned())
     }
 
     /// Compares the node's pods with those before, and writes down what was not known yet. What is disturbed in all.

@@ -1,5 +1,6 @@
 //! The events of a run, as the journal holds them: one JSON object a line.
 
+use super::verb::Verb;
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, PodProof, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -273,18 +274,6 @@ pub enum Event {
     },
 }
 
-/// What an operator can command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verb {
-    /// What is in flight finishes, nothing new starts.
-    Pause,
-    /// Go on.
-    Resume,
-    /// Nothing new starts, what is not committed rolls back, the run ends.
-    Abort,
-}
-
 /// Why a run is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -335,7 +324,7 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Every swap is committed.
+    /// Every swap is committed, or was skipped by decision.
     Completed,
     /// It stands paused.
     Paused,

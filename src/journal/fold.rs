@@ -1,6 +1,6 @@
 //! Events folded into what a run is now. Pure: any prefix of a journal folds to the run as it was then.
 
-use super::event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
+use super::event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 use super::run::{ClusterView, GateView, LogLine, PullState, Run, RunState, SwapState, SwapView, Tone};
 use crate::fleet::{Disturbance, DisturbanceKind, NodeName, SwapId, clean};
 use jiff::Timestamp;
@@ -32,21 +32,7 @@ impl Run {
                     self.say(at, Tone::Notice, None, format!("engine {pid} on {host} took the run up again"));
                 }
             }
-            Event::Command { verb, by } => {
-                self.state = match (verb, self.state) {
-                    (_, ended @ RunState::Ended(_)) => ended,
-                    (Verb::Pause, RunState::Running | RunState::Starting) => RunState::Pausing,
-                    (Verb::Abort, _) => RunState::Aborting,
-                    (Verb::Resume, RunState::Pausing) => RunState::Running,
-                    (_, state) => state,
-                };
-                let word = match verb {
-                    Verb::Pause => "pause",
-                    Verb::Resume => "resume",
-                    Verb::Abort => "abort",
-                };
-                self.say(at, Tone::Notice, None, format!("{word} commanded by {by}"));
-            }
+            Event::Command { verb, by } => self.command(at, verb, by),
             Event::Paused { reason, why } => {
                 self.state = RunState::Paused(*reason);
                 self.why = clean(why);
@@ -211,12 +197,18 @@ impl Run {
 
     fn end(&mut self, id: &SwapId, state: SwapState, why: &str) {
         if let Some(s) = self.find(id) {
-            s.state = state;
-            s.why = clean(why);
+            s.undo = None;
+            match (&s.skip, state) {
+                // What became of a node that was lost says nothing against the decision to leave it.
+                (Some(reason), SwapState::RolledBack | SwapState::Failed) => {
+                    (s.state, s.why) = (SwapState::Skipped, reason.clone());
+                }
+                _ => (s.state, s.why, s.skip) = (state, clean(why), None),
+            }
         }
     }
 
-    fn say(&mut self, at: Timestamp, tone: Tone, node: Option<&NodeName>, text: String) {
+    pub(super) fn say(&mut self, at: Timestamp, tone: Tone, node: Option<&NodeName>, text: String) {
         if self.log.len() == LOG_LINES {
             self.log.pop_front();
         }

@@ -7,22 +7,28 @@ mod event;
 mod fold;
 mod follower;
 mod grip;
+mod orders;
+#[cfg(test)]
+mod orders_tests;
 mod reader;
 mod report;
 mod run;
 #[cfg(test)]
 mod tests;
+mod verb;
 mod writer;
 
 pub use chain::{Chain, sha256_hex};
 pub use disk::{Disk, FileSystem};
 pub use error::JournalError;
-pub use event::{Event, Outcome, PauseReason, Record, Step, Verb, Verdict};
+pub use event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 pub use follower::Follower;
+pub use orders::{API, ROOM};
 pub(crate) use reader::fold_lines;
 pub use reader::{Journal, read, read_for};
 pub use report::{
     Downtime, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report, SwapCounts, report,
 };
-pub use run::{ClusterView, GateView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use run::{ClusterView, Decision, GateView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use verb::{LONGEST_REASON, Verb};
 pub use writer::{Opened, Writer};

@@ -1,6 +1,6 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
-use super::{Chain, Outcome, Run, RunState, SwapState};
+use super::{Chain, Decision, Outcome, Run, RunState, SwapState};
 use crate::fleet::{Component, Disturbance, NodeName, RunId, SwapId, clean, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,9 +43,12 @@ pub struct Report {
     pub downtime_ms: BTreeMap<Component, Downtime>,
     /// Every pause.
     pub pauses: Vec<Pause>,
+    /// Nodes skipped and gates overridden.
+    #[serde(default)]
+    pub decisions: Vec<Decision>,
     /// The journal that this was folded from.
     pub journal: JournalFacts,
-    /// Swaps that are not committed although they began.
+    /// Swaps that are not committed although they began, or were skipped.
     #[serde(default)]
     pub exceptions: Vec<Exception>,
 }
@@ -97,7 +100,10 @@ pub struct SwapCounts {
     pub rolled_back: usize,
     /// Could not be done.
     pub failed: usize,
-    /// Never begun.
+    /// Left as they are, by decision.
+    #[serde(default)]
+    pub skipped: usize,
+    /// Never begun, or waiting to be tried again.
     pub not_started: usize,
     /// Begun and without a result yet.
     #[serde(default)]
@@ -153,14 +159,14 @@ pub struct JournalFacts {
     pub broken_at: Option<usize>,
 }
 
-/// A swap that began and is not committed.
+/// A swap that began and is not committed, or was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exception {
     /// The swap.
     pub swap: SwapId,
     /// Its node.
     pub node: NodeName,
-    /// `rolled-back`, `failed` or `in-flight`.
+    /// `rolled-back`, `failed`, `skipped` or `in-flight`.
     pub state: String,
     /// Why, in words.
     pub why: String,
@@ -198,6 +204,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
             committed: run.count(|s| s == SwapState::Committed),
             rolled_back: run.count(|s| s == SwapState::RolledBack),
             failed: run.count(|s| s == SwapState::Failed),
+            skipped: run.count(|s| s == SwapState::Skipped),
             not_started: run.count(|s| s == SwapState::Waiting),
             in_flight: run.count(SwapState::open),
         },
@@ -209,6 +216,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
         },
         downtime_ms: run.downtimes.iter().map(|(c, ms)| (*c, spread(ms))).collect(),
         pauses: run.pauses.iter().map(|(at, why)| Pause { at: *at, why: why.clone() }).collect(),
+        decisions: run.decisions.clone(),
         journal: JournalFacts { events: run.events, chain: chain_word.to_owned(), broken_at },
         exceptions: run.swaps.iter().filter_map(exception).collect(),
     }
@@ -254,6 +262,7 @@ fn exception(swap: &super::SwapView) -> Option<Exception> {
     let state = match swap.state {
         SwapState::RolledBack => "rolled-back",
         SwapState::Failed => "failed",
+        SwapState::Skipped => "skipped",
         state if state.open() => "in-flight",
         _ => return None,
     };
@@ -296,8 +305,14 @@ impl Report {
         writeln!(out, "| nodes | {} | {} new, {} old, {} failed |", nodes.total, nodes.new, nodes.old, nodes.failed)?;
         writeln!(
             out,
-            "| swaps | {} | {} committed, {} rolled back, {} failed, {} in flight, {} not started |",
-            swaps.planned, swaps.committed, swaps.rolled_back, swaps.failed, swaps.in_flight, swaps.not_started
+            "| swaps | {} | {} committed, {} rolled back, {} failed, {} skipped, {} in flight, {} not started |",
+            swaps.planned,
+            swaps.committed,
+            swaps.rolled_back,
+            swaps.failed,
+            swaps.skipped,
+            swaps.in_flight,
+            swaps.not_started
         )?;
         writeln!(
             out,
@@ -329,6 +344,13 @@ impl Report {
             writeln!(out, "\n## Swaps that are not committed\n")?;
             for e in &self.exceptions {
                 writeln!(out, "- {} ({}) {}: {}", e.node, e.swap, escape(&e.state), escape(&e.why))?;
+            }
+        }
+        if !self.decisions.is_empty() {
+            writeln!(out, "\n## Decisions\n")?;
+            for d in &self.decisions {
+                let (of, by, why) = (escape(&d.of), escape(&d.by), escape(&d.why));
+                writeln!(out, "- {:.0}: {} of {of} by {by}: {why}", d.at, d.what)?;
             }
         }
         if !self.pauses.is_empty() {

@@ -4,6 +4,7 @@ use super::event::{Outcome, PauseReason, Step, Verdict};
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -50,6 +51,12 @@ pub struct Run {
     pub pods: Pods,
     /// Downtimes by component, in the order in which they were measured. Milliseconds.
     pub downtimes: BTreeMap<Component, Vec<u64>>,
+    /// How often operators said that what is waited for is to be asked again at once.
+    pub asked_again: u32,
+    /// What operators decided against the plan, or against a gate.
+    pub decisions: Vec<Decision>,
+    /// Gates that were passed over, by (phase, wave, name).
+    pub overrides: BTreeSet<(usize, usize, String)>,
     /// Pauses: when, and why.
     pub pauses: Vec<(Timestamp, String)>,
     /// What the cluster's API last said.
@@ -132,8 +139,12 @@ pub struct SwapView {
     pub healthy: Vec<Component>,
     /// The transaction on the node, once there was one.
     pub tx: Option<String>,
-    /// Why it rolled back or failed.
+    /// Why it rolled back or failed, or was skipped.
     pub why: String,
+    /// The reason for which an operator decided to leave it as it is.
+    pub skip: Option<String>,
+    /// An operator commanded it back to the old version, and that has no result yet; why.
+    pub undo: Option<String>,
     /// Tries so far.
     pub attempts: u32,
 }
@@ -155,6 +166,8 @@ pub enum SwapState {
     RolledBack,
     /// It could not be done.
     Failed,
+    /// It is left as it is, by an operator's decision.
+    Skipped,
 }
 
 impl SwapState {
@@ -196,6 +209,21 @@ impl Pods {
         self.checked = self.checked.saturating_add(checked);
         self.undisturbed = self.undisturbed.saturating_add(undisturbed);
     }
+}
+
+/// What an operator decided against the plan, or against a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// `skip` or `override`.
+    pub what: String,
+    /// Which nodes, folded, or which gate.
+    pub of: String,
+    /// Why, in the operator's words.
+    pub why: String,
 }
 
 /// A line of the run's story.
@@ -243,6 +271,8 @@ impl Run {
                         healthy: Vec::new(),
                         tx: None,
                         why: String::new(),
+                        skip: None,
+                        undo: None,
                         attempts: 0,
                     });
                 }
@@ -270,10 +300,13 @@ impl Run {
             waves_begun: BTreeMap::new(),
             phases_done: Vec::new(),
             gate: None,
+            asked_again: 0,
             swaps,
             pulls: BTreeMap::new(),
             pods: Pods::default(),
             downtimes: BTreeMap::new(),
+            decisions: Vec::new(),
+            overrides: BTreeSet::new(),
             pauses: Vec::new(),
             ready: None,
             log: VecDeque::new(),

@@ -370,6 +370,14 @@ pub struct Swap {
     pub no_return: Option<String>,
 }
 
+impl Swap {
+    /// Whether later swaps rest upon this one: the control plane proper. A kubelet must not become newer than an API server
+    /// that stayed behind, so such a swap is tried again and never passed over.
+    pub fn bears_others(&self) -> bool {
+        self.changes.iter().any(|c| c.component.master_only())
+    }
+}
+
 /// One container, from one image to another; all else stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 
 use super::backend::Options;
 use super::command::Command;
+use super::decide;
 use super::keymap::{Keymap, Mode};
 use super::msg::{Authority, Effect};
 use super::theme::Theme;
@@ -9,6 +10,7 @@ use crate::fleet::{Cluster, NodeName, RunId};
 use crate::journal::{Run, RunState, Tone, Verb};
 use crate::plan::{Budget, Limits, Plan, Release};
 use jiff::{SignedDuration, Timestamp};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -50,6 +52,34 @@ pub enum Question {
     EndDemo,
     /// Abort the run?
     Abort,
+    /// Try again what failed?
+    Retry,
+    /// Leave the node as it is? Takes a reason.
+    Skip,
+    /// Take the node back to the old version?
+    RollBack,
+    /// Pass the gate although it does not hold? Takes a reason.
+    Override,
+}
+
+impl Question {
+    /// Whether it is answered by typing a reason.
+    pub fn takes_a_reason(self) -> bool {
+        matches!(self, Question::Skip | Question::Override)
+    }
+}
+
+/// What the question over the screen is about, and the reason being typed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AskView {
+    /// The nodes; none means every one that failed, or that it is about none.
+    pub nodes: Vec<NodeName>,
+    /// The gate.
+    pub gate: String,
+    /// What was typed so far.
+    pub typed: String,
+    /// What was wrong with it.
+    pub wrong: Option<String>,
 }
 
 /// The whole state.
@@ -83,6 +113,8 @@ pub struct App {
     pub plan: Option<PlanView>,
     /// The confirmation being typed.
     pub confirm: ConfirmView,
+    /// What the question over the screen is about.
+    pub ask: AskView,
     /// The run that the cockpit is attached to.
     pub run: Option<RunView>,
     /// Lines that the report is scrolled down by.
@@ -158,6 +190,8 @@ pub struct RunView {
     pub orphaned: bool,
     /// Log lines that the tail is scrolled up by.
     pub back: usize,
+    /// The node under the cursor, of those in flight and in trouble.
+    pub cursor: Option<NodeName>,
     /// The cluster was observed after the run had ended: what was seen then is truer than what was done.
     pub past: bool,
 }
@@ -199,6 +233,7 @@ impl App {
             stage: StageView { cursor: release, release, limits, leave_out: false, planning: false },
             plan: None,
             confirm: ConfirmView::default(),
+            ask: AskView::default(),
             run: None,
             report_top: 0,
             notice: None,
@@ -221,6 +256,7 @@ impl App {
     pub fn mode(&self) -> Mode {
         match (self.over, self.screen) {
             (Some(Over::Help(_)), _) => Mode::Help,
+            (Some(Over::Ask(question)), _) if question.takes_a_reason() => Mode::Reason,
             (Some(Over::Ask(_)), _) => Mode::Ask,
             (None, screen) => screen.mode(),
         }
@@ -273,7 +309,14 @@ impl App {
     }
 
     /// Why `command` cannot be done now, in words; `None` when it can.
-    pub fn hindrance(&self, command: Command) -> Option<&'static str> {
+    pub fn hindrance(&self, command: Command) -> Option<Cow<'static, str>> {
+        match decide::question(command) {
+            Some(question) => decide::hindrance(self, question).map(Cow::Owned),
+            None => self.plain_hindrance(command).map(Cow::Borrowed),
+        }
+    }
+
+    fn plain_hindrance(&self, command: Command) -> Option<&'static str> {
         let state = self.run.as_ref().map(|r| r.run.state);
         let yes = |ok: bool, why| (!ok).then_some(why);
         match command {

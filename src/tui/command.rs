@@ -60,6 +60,10 @@ commands! {
     Resume "resume" "resume" "go on with a paused run";
     Abort "abort" "abort" "roll back what is in flight and end; asks first";
     Rollback "rollback" "roll back" "plan the way back of this run; asks nothing yet";
+    Retry "retry" "retry" "try again what failed, and its gate; asks first";
+    Skip "skip" "skip" "leave the selected node as it is; asks why";
+    RollBack "roll-back" "roll back" "take the selected node back; asks first";
+    Override "override" "override" "pass the gate that is waited for; asks why";
     OpenReport "open-report" "report" "the report of the run";
     Yes "yes" "yes" "yes";
     No "no" "no" "no";
@@ -76,6 +80,10 @@ impl Command {
                 | Command::Resume
                 | Command::Abort
                 | Command::Rollback
+                | Command::Retry
+                | Command::Skip
+                | Command::RollBack
+                | Command::Override
         )
     }
 }

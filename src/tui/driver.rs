@@ -244,7 +244,7 @@ impl Driver {
             Effect::Command(_, verb) => {
                 let run = self.run.clone();
                 self.errands.spawn(async move {
-                    let result = deliver(backend.as_ref(), run, verb).await;
+                    let result = deliver(backend.as_ref(), run, verb.clone()).await;
                     tell(&sender, Msg::Commanded(verb, result)).await;
                 });
             }

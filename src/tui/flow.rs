@@ -4,7 +4,7 @@ use super::app::{App, PlanView, RunView, Screen};
 use super::msg::{Begun, Effect, Msg};
 use super::outline;
 use crate::fleet::{Cluster, RunId, clean};
-use crate::journal::{Event, Outcome, Record, Run, RunState, Tone, Verb};
+use crate::journal::{Event, Outcome, Record, Run, RunState, Tone};
 use crate::plan::Plan;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
                 if let Some(view) = &mut app.run {
                     view.sent = None;
                 }
-                app.say(Tone::Alarm, format!("{} not delivered: {}", word(verb), clean(&why)));
+                app.say(Tone::Alarm, format!("{} not delivered: {}", verb.word(), clean(&why)));
             }
         }
     }
@@ -111,15 +111,6 @@ fn unfolded(plan: Arc<Plan>, height: usize) -> PlanView {
     view
 }
 
-/// A command as people say it.
-pub fn word(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Pause => "pause",
-        Verb::Resume => "resume",
-        Verb::Abort => "abort",
-    }
-}
-
 fn tick(app: &mut App, now: Timestamp) {
     app.now = now;
     if app.notice.as_ref().is_some_and(|n| n.until <= now) {
@@ -133,7 +124,16 @@ fn tick(app: &mut App, now: Timestamp) {
 
 fn attach(app: &mut App, begun: Begun) {
     let run = Run::new(begun.plan);
-    app.run = Some(RunView { id: begun.id, run, sent: None, lost: false, orphaned: false, back: 0, past: false });
+    app.run = Some(RunView {
+        id: begun.id,
+        run,
+        sent: None,
+        lost: false,
+        orphaned: false,
+        back: 0,
+        cursor: None,
+        past: false,
+    });
     app.over = None;
     app.screen = Screen::Run;
     app.touch();
@@ -153,7 +153,8 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
         view.back += view.run.log.len().saturating_sub(lines);
     }
     let state = view.run.state;
-    if state != was {
+    let taken = |r: &Record| matches!(&r.event, Event::Command { verb, .. } if Some(verb) == view.sent.as_ref());
+    if state != was || records.iter().any(taken) {
         view.sent = None;
     }
     app.touch();

@@ -24,6 +24,8 @@ pub enum Mode {
     Help,
     /// A question.
     Ask,
+    /// A question that takes a reason.
+    Reason,
 }
 
 impl Mode {
@@ -39,12 +41,13 @@ impl Mode {
             Mode::Report => "report",
             Mode::Help => "help",
             Mode::Ask => "question",
+            Mode::Reason => "reason",
         }
     }
 
     /// Whether the keys of [`Mode::Anywhere`] count too.
     fn open(self) -> bool {
-        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask)
+        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask | Mode::Reason)
     }
 }
 
@@ -81,6 +84,10 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Run, &["p"], Command::Pause),
     (Mode::Run, &["c", "R"], Command::Resume),
     (Mode::Run, &["A"], Command::Abort),
+    (Mode::Run, &["r"], Command::Retry),
+    (Mode::Run, &["s"], Command::Skip),
+    (Mode::Run, &["b"], Command::RollBack),
+    (Mode::Run, &["o"], Command::Override),
     (Mode::Run, &["enter"], Command::OpenReport),
     (Mode::Run, &["U"], Command::Rollback),
     (Mode::Run, &["tab"], Command::OpenMap),
@@ -93,6 +100,11 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Ask, &["y"], Command::Yes),
     (Mode::Ask, &["n", "esc"], Command::No),
     (Mode::Ask, &["ctrl-c"], Command::Quit),
+    (Mode::Reason, &["enter"], Command::Yes),
+    (Mode::Reason, &["esc"], Command::No),
+    (Mode::Reason, &["backspace"], Command::Erase),
+    (Mode::Reason, &["ctrl-u"], Command::EraseAll),
+    (Mode::Reason, &["ctrl-c"], Command::Quit),
 ];
 
 /// One line of the table.

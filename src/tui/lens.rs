@@ -23,6 +23,8 @@ pub enum Mark {
     New,
     /// Its swap rolled back: it serves on the old version.
     RolledBack,
+    /// It is left as it is, by decision.
+    Skipped,
     /// It is not Ready.
     NotReady,
     /// It does not answer over SSH.
@@ -33,12 +35,13 @@ pub enum Mark {
 
 impl Mark {
     /// In the order of the legend.
-    pub const ALL: [Mark; 9] = [
+    pub const ALL: [Mark; 10] = [
         Mark::Old,
         Mark::Busy,
         Mark::Mixed,
         Mark::New,
         Mark::RolledBack,
+        Mark::Skipped,
         Mark::NotReady,
         Mark::Unreachable,
         Mark::Failed,
@@ -54,6 +57,7 @@ impl Mark {
             Mark::Busy => '▶',
             Mark::New => '●',
             Mark::RolledBack => '↶',
+            Mark::Skipped => '⊘',
             Mark::NotReady => '!',
             Mark::Unreachable => '×',
             Mark::Failed => '✗',
@@ -69,6 +73,7 @@ impl Mark {
             Mark::Busy => "swapping",
             Mark::New => "new",
             Mark::RolledBack => "rolled back",
+            Mark::Skipped => "skipped",
             Mark::NotReady => "not ready",
             Mark::Unreachable => "no SSH",
             Mark::Failed => "failed",
@@ -82,7 +87,7 @@ impl Mark {
             Mark::Old => theme.old,
             Mark::New => theme.good,
             Mark::Busy => theme.busy,
-            Mark::Mixed | Mark::RolledBack => theme.notice,
+            Mark::Mixed | Mark::RolledBack | Mark::Skipped => theme.notice,
             Mark::NotReady | Mark::Unreachable | Mark::Failed => theme.alarm,
         }
     }
@@ -129,7 +134,11 @@ pub fn node_mark(node: &Node, view: Option<&RunView>, target: &Target<'_>) -> Ma
     match view {
         // What was seen after a run stands; only its exceptions are remembered, until they are mended.
         Some(view) if view.past => match run_mark(node, &view.run) {
-            Some(mark @ (Mark::Failed | Mark::RolledBack)) if seen == Mark::Old || seen == Mark::Mixed => mark,
+            Some(mark @ (Mark::Failed | Mark::RolledBack | Mark::Skipped))
+                if seen == Mark::Old || seen == Mark::Mixed =>
+            {
+                mark
+            }
             _ => seen,
         },
         Some(view) => run_mark(node, &view.run).unwrap_or(seen),
@@ -147,6 +156,8 @@ fn run_mark(node: &Node, run: &Run) -> Option<Mark> {
         Some(Mark::RolledBack)
     } else if states.iter().any(|s| s.open()) {
         Some(Mark::Busy)
+    } else if any(SwapState::Skipped) {
+        Some(Mark::Skipped)
     } else if run.ready.as_ref().is_some_and(|r| r.lost.contains(&node.name)) {
         Some(Mark::NotReady)
     } else if any(SwapState::Committed) {
@@ -190,6 +201,7 @@ pub fn component_mark<'a>(
             SwapState::Committed => return Some((Mark::New, to)),
             SwapState::Failed => return Some((Mark::Failed, &running.image)),
             SwapState::RolledBack => return Some((Mark::RolledBack, &running.image)),
+            SwapState::Skipped => return Some((Mark::Skipped, &running.image)),
             state if state.open() => return Some((Mark::Busy, &running.image)),
             _ => {}
         }

@@ -9,6 +9,7 @@
 mod app;
 mod backend;
 mod command;
+mod decide;
 mod draw;
 mod driver;
 mod flow;

@@ -74,11 +74,12 @@ impl Backend for Fake {
             tokio::time::sleep(Duration::from_millis(300)).await;
             eprintln!("{verb:?} was delivered");
         }
-        self.tell(Event::Command { verb, by: "satoru".into() });
+        self.tell(Event::Command { verb: verb.clone(), by: "satoru".into() });
         self.tell(match verb {
             Verb::Pause => Event::Paused { reason: PauseReason::Operator, why: "satoru paused it".into() },
             Verb::Resume => Event::Resumed,
             Verb::Abort => Event::RunEnded { outcome: Outcome::Aborted, why: "satoru aborted it".into() },
+            other => Event::Note { text: format!("{} was taken", other.word()) },
         });
         Ok(())
     }

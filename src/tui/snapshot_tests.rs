@@ -247,6 +247,94 @@ fn run_abort_question() {
     });
 }
 
+fn keys(app: &mut App, codes: &[KeyCode]) {
+    codes.iter().for_each(|code| drop(update(app, Msg::Key(KeyEvent::from(*code)))));
+}
+
+/// Paused by one node that rolled back; nothing is in flight.
+fn stands() -> Story {
+    let mut story = Story::midway();
+    for i in 1..=5 {
+        let swap = story.swap(6, 3, i);
+        story.commit_with(&swap, 0);
+    }
+    let why = "1 swap rolled back or failed (budget 1): rack2-cs2: kubelet did not answer";
+    story.tell(Event::Paused { reason: PauseReason::Budget, why: why.into() });
+    story
+}
+
+#[test]
+fn run_with_a_node_under_the_cursor() {
+    at_each_size("run-cursor", |size| {
+        let mut app = midway(size);
+        keys(&mut app, &[KeyCode::Up]);
+        app
+    });
+}
+
+#[test]
+fn run_retry_question() {
+    at_each_size("run-retry", |size| {
+        let mut app = fixtures::running(size, Options::default(), stands());
+        press(&mut app, "r");
+        assert_eq!(app.over, Some(Over::Ask(Question::Retry)));
+        app
+    });
+}
+
+#[test]
+fn run_skip_with_its_reason() {
+    at_each_size("run-skip", |size| {
+        let mut app = fixtures::running(size, Options::default(), stands());
+        press(&mut app, "sthe disk is broken, ticket OPS-1234; its owner was told and will mend it on Tuesday");
+        assert_eq!(app.over, Some(Over::Ask(Question::Skip)));
+        app
+    });
+}
+
+#[test]
+fn run_roll_back_question() {
+    at_each_size("run-roll-back", |size| {
+        let mut app = midway(size);
+        press(&mut app, "jjb");
+        assert_eq!(app.over, Some(Over::Ask(Question::RollBack)));
+        app
+    });
+}
+
+#[test]
+fn run_override_without_a_reason() {
+    at_each_size("run-override", |size| {
+        let mut story = Story::new();
+        story.prefetch();
+        story.through(6, 1);
+        let why = "NotReady: rack3-cs[4-5]".to_owned();
+        story.tell(Event::GateWaiting { gate: "nodes ready".into(), why, ms: None, limit_ms: None });
+        story.wait(90_000);
+        let mut app = fixtures::running(size, Options::default(), story);
+        press(&mut app, "o ");
+        keys(&mut app, &[KeyCode::Enter]);
+        assert_eq!(app.over, Some(Over::Ask(Question::Override)));
+        app
+    });
+}
+
+#[test]
+fn report_with_a_decision() {
+    at_each_size("report-skipped", |size| {
+        let mut story = stands();
+        let nodes = vec![fixtures::name("rack2-cs2")];
+        let verb = Verb::Skip { nodes, why: "the disk is broken, ticket OPS-1234".into() };
+        story.tell(Event::Command { verb, by: "satoru@bastion1".into() });
+        story.tell(Event::Resumed);
+        let why = "1 of 75 swaps skipped by decision: rack2-cs2".to_owned();
+        story.tell(Event::RunEnded { outcome: Outcome::Completed, why });
+        let mut app = fixtures::running(size, Options::default(), story);
+        keys(&mut app, &[KeyCode::Enter]);
+        app
+    });
+}
+
 #[test]
 fn report_of_an_aborted_run() {
     at_each_size("report", |size| {

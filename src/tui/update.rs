@@ -2,11 +2,13 @@
 
 use super::app::{App, ConfirmView, Over, Question, Screen};
 use super::command::Command;
+use super::decide;
 use super::flow;
+use super::keymap::Mode;
 use super::msg::{Back, Effect, Msg};
 use super::{lens, outline};
 use crate::fleet::clean;
-use crate::journal::{Tone, Verb};
+use crate::journal::{LONGEST_REASON, Tone, Verb};
 use crate::plan::{Bump, Scope, Stage, unfit};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -34,7 +36,7 @@ fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     match app.keymap.find(mode, key) {
         Some(command) => run(app, command),
         None => {
-            if let (Screen::Confirm, None, KeyCode::Char(c)) = (app.screen, app.over, key.code) {
+            if let KeyCode::Char(c) = key.code {
                 type_in(app, c, key.modifiers);
             }
             Vec::new()
@@ -43,12 +45,21 @@ fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
 }
 
 fn type_in(app: &mut App, c: char, modifiers: KeyModifiers) {
-    let plain = !modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-    if plain && !c.is_control() && app.confirm.typed.len() < TYPED && !app.confirm.starting {
-        app.confirm.typed.push(c);
-        app.confirm.wrong = None;
-        app.touch();
+    if modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) || c.is_control() {
+        return;
     }
+    match app.mode() {
+        Mode::Confirm if app.confirm.typed.len() < TYPED && !app.confirm.starting => {
+            app.confirm.typed.push(c);
+            app.confirm.wrong = None;
+        }
+        Mode::Reason if app.ask.typed.chars().count() < LONGEST_REASON => {
+            app.ask.typed.push(c);
+            app.ask.wrong = None;
+        }
+        _ => return,
+    }
+    app.touch();
 }
 
 /// Does a command, or says why it cannot be done.
@@ -94,6 +105,13 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
             app.screen = Screen::Confirm;
         }
         Command::Apply => return apply(app),
+        Command::Erase | Command::EraseAll if app.mode() == Mode::Reason => {
+            if command == Command::EraseAll {
+                app.ask.typed.clear();
+            }
+            app.ask.typed.pop();
+            app.ask.wrong = None;
+        }
         Command::Erase => {
             app.confirm.typed.pop();
             app.confirm.wrong = None;
@@ -103,6 +121,7 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Resume => return tell(app, Verb::Resume),
         Command::Abort => app.over = Some(Over::Ask(Question::Abort)),
         Command::Rollback => return roll_back(app),
+        Command::Retry | Command::Skip | Command::RollBack | Command::Override => decide::open(app, command),
         Command::OpenReport => {
             app.report_top = 0;
             app.notice = None;
@@ -136,6 +155,15 @@ fn quit(app: &mut App) -> Vec<Effect> {
 fn yes(app: &mut App) -> Vec<Effect> {
     match app.over.take() {
         Some(Over::Ask(Question::Abort)) => tell(app, Verb::Abort),
+        Some(Over::Ask(question)) if app.run.is_some() && decide::asks(question) => match decide::answer(app, question)
+        {
+            Ok(verb) => tell(app, verb),
+            Err(why) => {
+                app.ask.wrong = Some(why);
+                app.over = Some(Over::Ask(question));
+                Vec::new()
+            }
+        },
         Some(Over::Ask(Question::EndDemo)) => vec![Effect::Leave(None)],
         Some(Over::Ask(Question::Detach)) => {
             let word = app.live().map(|r| {
@@ -154,8 +182,8 @@ fn yes(app: &mut App) -> Vec<Effect> {
 /// Sends a command. The screen shows its effect when the journal tells of it, not now.
 fn tell(app: &mut App, verb: Verb) -> Vec<Effect> {
     let (Some(authority), Some(view)) = (app.authority(), app.run.as_mut()) else { return Vec::new() };
-    view.sent = Some(verb);
-    app.say(Tone::Calm, format!("{} sent; it shows here when the engine has taken it", flow::word(verb)));
+    view.sent = Some(verb.clone());
+    app.say(Tone::Calm, format!("{} sent; it shows here when the engine has taken it", verb.word()));
     vec![Effect::Command(authority, verb)]
 }
 
@@ -191,6 +219,10 @@ fn step(app: &mut App, by: isize) {
         }
         Screen::Confirm => {}
         Screen::Run => {
+            // One step chooses a node, where there is one to choose; a page goes through the log.
+            if by.unsigned_abs() == 1 && decide::walk(app, by) {
+                return;
+            }
             if let Some(view) = &mut app.run {
                 // Up goes into the past.
                 view.back = view.back.saturating_add_signed(by.saturating_neg()).min(view.run.log.len());
@@ -314,7 +346,7 @@ fn apply(app: &mut App) -> Vec<Effect> {
     let (Some(authority), Some(view)) = (app.authority(), app.plan.as_ref()) else { return Vec::new() };
     // The hindrances of the step before hold here too: a run may have begun, or the plan changed, since.
     if let Some(why) = app.hindrance(Command::OpenConfirm) {
-        app.confirm.wrong = Some(why.to_owned());
+        app.confirm.wrong = Some(why.into_owned());
         return Vec::new();
     }
     let name = view.plan.cluster.name.as_str();

@@ -1,6 +1,6 @@
 //! What keys and messages do, without a terminal.
 
-use super::app::{App, Over, Question, Screen};
+use super::app::{App, AskView, Over, Question, Screen};
 use super::backend::Options;
 use super::command::Command;
 use super::fixtures::{self, Story, app, running};
@@ -121,7 +121,7 @@ fn a_pause_is_shown_when_the_journal_says_so_and_not_before() {
     assert_eq!(state(&app), Some(RunState::Running));
     records(&mut app, [Event::Command { verb: Verb::Pause, by: "satoru".into() }]);
     assert_eq!(state(&app), Some(RunState::Pausing));
-    assert_eq!(app.run.as_ref().and_then(|v| v.sent), None);
+    assert_eq!(app.run.as_ref().and_then(|v| v.sent.clone()), None);
     let paused = Event::Paused { reason: PauseReason::Operator, why: "satoru paused it".into() };
     records(&mut app, [paused]);
     assert_eq!(state(&app), Some(RunState::Paused(PauseReason::Operator)));
@@ -136,7 +136,7 @@ fn a_command_that_is_not_delivered_is_said_aloud() {
     keys(&mut app, "p");
     update(&mut app, Msg::Commanded(Verb::Pause, Err("the engine does not answer".into())));
     assert!(app.notice.as_ref().is_some_and(|n| n.tone == Tone::Alarm && n.text.contains("does not answer")));
-    assert_eq!(app.run.as_ref().and_then(|v| v.sent), None);
+    assert_eq!(app.run.as_ref().and_then(|v| v.sent.clone()), None);
 }
 
 #[test]
@@ -182,6 +182,91 @@ fn app_with(options: Options) -> App {
     app(SIZE, options)
 }
 
+/// A question that could be answered at once.
+fn ask() -> AskView {
+    AskView { nodes: vec![fixtures::name("rack2-cs2")], typed: "because".into(), ..AskView::default() }
+}
+
+#[test]
+fn arrows_choose_a_node_and_pages_go_through_the_log() {
+    let mut app = midway(Options::default());
+    let at = |app: &App| app.run.as_ref().and_then(|v| v.cursor.as_ref().map(ToString::to_string)).unwrap_or_default();
+    let back = |app: &App| app.run.as_ref().map_or(0, |v| v.back);
+    assert_eq!(at(&app), "");
+    key(&mut app, KeyCode::Up);
+    assert_eq!((at(&app).as_str(), back(&app)), ("rack2-cs2", 0), "the last is the one in trouble");
+    keys(&mut app, "k");
+    assert_ne!(at(&app), "rack2-cs2");
+    keys(&mut app, "jjjj");
+    assert_eq!(at(&app), "rack2-cs2");
+    key(&mut app, KeyCode::PageUp);
+    assert_eq!((at(&app).as_str(), back(&app)), ("rack2-cs2", 10));
+    key(&mut app, KeyCode::End);
+    assert_eq!(back(&app), 0);
+    // Where there is no node to choose, the arrows go through the log.
+    let mut app = running(SIZE, Options::default(), Story::new());
+    key(&mut app, KeyCode::Up);
+    assert_eq!((at(&app).as_str(), back(&app)), ("", 1));
+}
+
+#[test]
+fn decisions_are_asked_about_the_chosen_node_and_sent_with_a_reason() {
+    let mut app = midway(Options::default());
+    // Several could be meant.
+    assert_eq!(keys(&mut app, "s"), []);
+    assert!(app.over.is_none() && app.notice.as_ref().is_some_and(|n| n.text.contains("choose a node")));
+    key(&mut app, KeyCode::Up);
+    keys(&mut app, "s");
+    assert_eq!((app.over, app.mode()), (Some(Over::Ask(Question::Skip)), Mode::Reason));
+    assert_eq!(key(&mut app, KeyCode::Enter), []);
+    assert!(app.ask.wrong.as_ref().is_some_and(|w| w.contains("reason")) && app.over.is_some());
+    assert_eq!(keys(&mut app, "yqn?xx"), [], "letters are letters");
+    key(&mut app, KeyCode::Backspace);
+    let nodes = vec![fixtures::name("rack2-cs2")];
+    let skip = Verb::Skip { nodes: nodes.clone(), why: "yqn?x".into() };
+    assert!(matches!(key(&mut app, KeyCode::Enter).as_slice(), [Effect::Command(_, verb)] if *verb == skip));
+    assert_eq!(app.over, None);
+    assert!(app.run.as_ref().is_some_and(|v| v.sent.as_ref() == Some(&skip)));
+    records(&mut app, [Event::Command { verb: skip, by: "satoru".into() }]);
+    assert!(app.run.as_ref().is_some_and(|v| v.sent.is_none()), "it is in the journal now");
+    // Skipped, it can be taken in again, and has nothing to take back.
+    assert_eq!(keys(&mut app, "b"), []);
+    assert!(app.over.is_none());
+    let effects = keys(&mut app, "ry");
+    let retry = Verb::Retry { nodes };
+    assert!(matches!(effects.as_slice(), [Effect::Command(_, verb)] if *verb == retry), "{effects:?}");
+}
+
+#[test]
+fn a_node_in_flight_is_rolled_back_only_after_a_yes() {
+    for (answer, sends) in [(KeyCode::Esc, false), (KeyCode::Enter, false), (KeyCode::Char('y'), true)] {
+        let mut app = midway(Options::default());
+        key(&mut app, KeyCode::Down);
+        let node = app.run.as_ref().and_then(|v| v.cursor.clone()).unwrap();
+        assert_eq!(keys(&mut app, "s"), []);
+        assert!(app.notice.as_ref().is_some_and(|n| n.text.contains("being swapped")), "{:?}", app.notice);
+        assert_eq!(keys(&mut app, "b"), []);
+        let effects = key(&mut app, answer);
+        let back = Verb::RollBack { nodes: vec![node] };
+        assert_eq!(matches!(effects.as_slice(), [Effect::Command(_, verb)] if *verb == back), sends, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_gate_is_overridden_only_while_it_is_waited_for_and_not_what_guards_a_swap() {
+    let mut app = midway(Options::default());
+    assert_eq!(keys(&mut app, "o"), []);
+    assert!(app.over.is_none());
+    let waits = |gate: &str| Event::GateWaiting { gate: gate.into(), why: "w9".into(), ms: None, limit_ms: None };
+    records(&mut app, [waits(crate::journal::ROOM)]);
+    assert_eq!(keys(&mut app, "o"), []);
+    assert!(app.over.is_none() && app.notice.as_ref().is_some_and(|n| n.text.contains("quorum")));
+    records(&mut app, [waits("nodes ready")]);
+    keys(&mut app, "oknown");
+    let verb = Verb::Override { gate: "nodes ready".into(), why: "known".into() };
+    assert!(matches!(key(&mut app, KeyCode::Enter).as_slice(), [Effect::Command(_, sent)] if *sent == verb));
+}
+
 #[test]
 fn a_read_only_cockpit_yields_no_effect_that_acts_whatever_is_pressed_or_run() {
     let acts = |e: &Effect| matches!(e, Effect::Start(..) | Effect::Command(..) | Effect::Rollback(..));
@@ -189,7 +274,10 @@ fn a_read_only_cockpit_yields_no_effect_that_acts_whatever_is_pressed_or_run() {
     let mut codes: Vec<KeyCode> = (' '..='~').map(KeyCode::Char).collect();
     codes.extend([KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::Backspace]);
     let screens = [Screen::Topology, Screen::Stage, Screen::Plan, Screen::Confirm, Screen::Run, Screen::Report];
-    let overs = [None, Some(Over::Ask(Question::Abort)), Some(Over::Ask(Question::Detach)), Some(Over::Help(0))];
+    let asks =
+        [Question::Abort, Question::Detach, Question::Retry, Question::Skip, Question::RollBack, Question::Override];
+    let overs: Vec<Option<Over>> =
+        [None, Some(Over::Help(0))].into_iter().chain(asks.map(|q| Some(Over::Ask(q)))).collect();
     let states = [
         Event::Note { text: "as it was".into() },
         Event::Paused { reason: PauseReason::Operator, why: "x".into() },
@@ -197,12 +285,13 @@ fn a_read_only_cockpit_yields_no_effect_that_acts_whatever_is_pressed_or_run() {
     ];
     for state in states {
         for screen in screens {
-            for over in overs {
+            for over in overs.iter().copied() {
                 let mut app = midway(options());
                 records(&mut app, [state.clone()]);
                 update(&mut app, Msg::Planned(Arc::new(fixtures::plan())));
                 app.confirm.typed = "tokyo0".into();
                 for code in &codes {
+                    app.ask = ask();
                     (app.screen, app.over) = (screen, over);
                     assert!(!key(&mut app, *code).iter().any(acts), "{screen:?} {over:?} {code:?}");
                 }
@@ -210,6 +299,7 @@ fn a_read_only_cockpit_yields_no_effect_that_acts_whatever_is_pressed_or_run() {
                 for command in Command::ALL {
                     (app.screen, app.over) = (screen, over);
                     app.confirm.typed = "tokyo0".into();
+                    app.ask = ask();
                     assert!(!run(&mut app, *command).iter().any(acts), "{screen:?} {over:?} {command:?}");
                 }
             }

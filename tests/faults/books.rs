@@ -3,7 +3,7 @@
 
 use sonoba::fleet::{NodeName, SwapId};
 use sonoba::journal::{Event, Record, Verb, Verdict};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a line says, as far as it binds the engine.
 #[derive(Debug, Clone)]
@@ -15,6 +15,11 @@ pub enum Fact {
     Paused,
     Resumed,
     Aborting,
+    Retry(Vec<NodeName>),
+    Skip(Vec<NodeName>),
+    RollBack(Vec<NodeName>),
+    /// The run waits for this gate, or for none any more.
+    Gate(Option<String>),
     RunEnded,
     Other,
 }
@@ -32,8 +37,19 @@ impl Fact {
     /// Reads a line; those that bind nobody are not looked at closely.
     pub fn of(line: &[u8]) -> Fact {
         let head = String::from_utf8_lossy(&line[..line.len().min(260)]);
-        let binding =
-            ["swap-p", "swap-i", "swap-v", "swap-c", "swap-r", "swap-f", "paused", "resumed", "command", "run-ended"];
+        let binding = [
+            "swap-p",
+            "swap-i",
+            "swap-v",
+            "swap-c",
+            "swap-r",
+            "swap-f",
+            "paused",
+            "resumed",
+            "command",
+            "gate",
+            "run-ended",
+        ];
         let Some((_, event)) = head.split_once("\"event\":\"") else { return Fact::Other };
         if !binding.iter().any(|word| event.starts_with(word)) {
             return Fact::Other;
@@ -49,7 +65,15 @@ impl Fact {
             Event::SwapFailed { swap, .. } => Fact::Ended(swap, Result::NeedsAPerson),
             Event::Paused { .. } => Fact::Paused,
             Event::Resumed => Fact::Resumed,
-            Event::Command { verb: Verb::Abort, .. } => Fact::Aborting,
+            Event::Command { verb, .. } => match verb {
+                Verb::Abort => Fact::Aborting,
+                Verb::Retry { nodes } => Fact::Retry(nodes),
+                Verb::Skip { nodes, .. } => Fact::Skip(nodes),
+                Verb::RollBack { nodes } => Fact::RollBack(nodes),
+                Verb::Pause | Verb::Resume | Verb::Override { .. } => Fact::Other,
+            },
+            Event::GateWaiting { gate, .. } => Fact::Gate(Some(gate)),
+            Event::GatePassed { .. } => Fact::Gate(None),
             Event::RunEnded { .. } => Fact::RunEnded,
             _ => Fact::Other,
         }
@@ -64,12 +88,18 @@ pub struct SwapFacts {
     pub tx: Option<String>,
     pub verdict: Option<Verdict>,
     pub result: Option<Result>,
+    /// Commanded back, and without a result since.
+    pub undo: bool,
 }
 
 /// What some prefix of the journal says.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     pub swaps: HashMap<SwapId, SwapFacts>,
+    /// Nodes that are left as they are by decision.
+    pub skipped: HashSet<NodeName>,
+    /// The gate that is waited for.
+    pub gate: Option<String>,
     pub paused: bool,
     pub aborting: bool,
     pub ended: bool,
@@ -84,10 +114,27 @@ impl Said {
             }),
             Fact::Intended(swap, tx) => edit(swap, &|s| (s.tx, s.verdict) = (Some(tx.clone()), None)),
             Fact::Verdict(swap, verdict) => edit(swap, &|s| s.verdict = Some(*verdict)),
-            Fact::Ended(swap, result) => edit(swap, &|s| (s.open, s.result) = (false, Some(*result))),
+            Fact::Ended(swap, result) => edit(swap, &|s| {
+                (s.open, s.result, s.undo) = (false, Some(*result), false);
+            }),
             Fact::Paused => self.paused = true,
             Fact::Resumed => self.paused = false,
             Fact::Aborting => self.aborting = true,
+            Fact::Retry(nodes) => {
+                self.skipped.retain(|node| !nodes.contains(node));
+                let named = |s: &SwapFacts| nodes.is_empty() || s.node.as_ref().is_some_and(|n| nodes.contains(n));
+                self.swaps.values_mut().filter(|s| !s.open && named(s)).for_each(|s| s.undo = false);
+            }
+            Fact::Gate(gate) => self.gate = gate.clone(),
+            Fact::Skip(nodes) => self.skipped.extend(nodes.iter().cloned()),
+            Fact::RollBack(nodes) => {
+                let back = |s: &SwapFacts| match s.open {
+                    true => s.verdict != Some(Verdict::Commit),
+                    false => matches!(s.result, Some(Result::Untouched | Result::NeedsAPerson)),
+                };
+                let of = |s: &SwapFacts| s.node.as_ref().is_some_and(|n| nodes.contains(n));
+                self.swaps.values_mut().filter(|s| of(s) && back(s)).for_each(|s| s.undo = true);
+            }
             Fact::RunEnded => self.ended = true,
             Fact::Other => {}
         }
@@ -137,7 +184,7 @@ impl Books {
 
     /// How many lines bind the engine.
     pub fn deeds(&self) -> usize {
-        self.lines.iter().filter(|(_, fact)| !matches!(fact, Fact::Other)).count()
+        self.lines.iter().filter(|(_, fact)| !matches!(fact, Fact::Other | Fact::Gate(_))).count()
     }
 
     /// The file was cut to `len` by a power cut; what is left is what there is.

@@ -5,12 +5,13 @@ use crate::chaos::{Chaos, Weather};
 use crate::node::Nodes;
 use crate::paper::Paper;
 use crate::stage::Stage;
+use crate::whims::{Whims, decides};
 use jiff::{SignedDuration, Timestamp};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use sonoba::engine::{About, Clock, EngineError, Outside, Ports, RunDir, carry_out_on, command};
 use sonoba::fleet::Component;
-use sonoba::journal::{Chain, Run, Verb, read_for, report};
+use sonoba::journal::{Chain, Outcome, Run, Verb, read_for, report};
 use sonoba::plan::{Budget, Bump, Limits, Plan, Settings, Stage as Staged, make};
 use sonoba::sim::{Fault as SimFault, FaultKind, Scenario, SimRelease, Span, Timings};
 use std::collections::HashSet;
@@ -49,7 +50,11 @@ pub fn play(seed: u64, folder: &Path, traced: bool) -> Came {
 async fn run(seed: u64, folder: &Path, traced: bool) -> Came {
     let mut chaos = Chaos::new(seed);
     let (scenario, sick) = scenario(seed, &mut chaos);
-    let staged = staged(&scenario, &mut chaos.rng);
+    let mut staged = staged(&scenario, &mut chaos.rng);
+    if decides(seed) {
+        // Long enough for somebody to lose his patience.
+        staged.limits.soak_ms *= 10;
+    }
     let stage = Stage::new(seed, &scenario, chaos, traced);
     let plan = make(&stage.scene().cluster(), &staged, &Settings::default(), Timestamp::UNIX_EPOCH);
     assert!(!plan.refused(), "seed {seed}: {:?}", plan.findings);
@@ -62,7 +67,7 @@ async fn run(seed: u64, folder: &Path, traced: bool) -> Came {
         let weather = scene.chaos.weather;
         scene.note(0, || format!("seed {seed}: {weather:?}, {nodes} nodes, {swaps} swaps, {:?}", scenario.faults));
     }
-    if timeout(LONGEST, direct(&stage, &dir)).await.is_err() {
+    if timeout(LONGEST, direct(&stage, &dir, seed)).await.is_err() {
         let now = stage.now();
         stage.scene().fail(now, "the run does not come to an end".into());
     }
@@ -85,7 +90,7 @@ async fn run(seed: u64, folder: &Path, traced: bool) -> Came {
 }
 
 /// The engine and its operator, until the run has ended.
-async fn direct(stage: &Stage, dir: &RunDir) {
+async fn direct(stage: &Stage, dir: &RunDir, seed: u64) {
     let world = tokio::spawn({
         let stage = stage.clone();
         async move {
@@ -95,7 +100,7 @@ async fn direct(stage: &Stage, dir: &RunDir) {
             }
         }
     });
-    let operator = tokio::spawn(operate(stage.clone(), dir.clone()));
+    let operator = tokio::spawn(operate(stage.clone(), dir.clone(), seed));
     loop {
         let generation = stage.scene().generation;
         let ports = Ports {
@@ -192,7 +197,8 @@ async fn between(stage: &Stage, dir: &RunDir) {
 }
 
 /// The operator: resumes what paused by itself, and now and then pauses or aborts.
-async fn operate(stage: Stage, dir: RunDir) {
+async fn operate(stage: Stage, dir: RunDir, seed: u64) {
+    let mut whims = Whims::new(seed);
     let mut moved = (0, 0);
     let (mut resumed, mut whim) = (0, {
         let mut scene = stage.scene();
@@ -219,8 +225,19 @@ async fn operate(stage: Stage, dir: RunDir) {
         if moved.1 != deeds {
             moved = (now, deeds);
         }
-        let verb = match whim {
-            Some((at, verb)) if now >= at => {
+        if let Some(verb) = whims.next(&stage) {
+            let answer = command(&dir, verb.clone(), "operator").await;
+            let mut scene = stage.scene();
+            scene.note(now, || format!("operator: {verb:?}: {answer:?}"));
+            if answer.is_ok() {
+                whims.taken();
+                scene.decided(&verb);
+            }
+            continue;
+        }
+        let verb = match &whim {
+            Some((at, verb)) if now >= *at => {
+                let verb = verb.clone();
                 whim = None;
                 Some(verb)
             }
@@ -232,7 +249,7 @@ async fn operate(stage: Stage, dir: RunDir) {
             _ => None,
         };
         if let Some(verb) = verb {
-            let answer = command(&dir, verb, "operator").await;
+            let answer = command(&dir, verb.clone(), "operator").await;
             stage.scene().note(now, || format!("operator: {verb:?}: {answer:?}"));
         }
     }
@@ -263,12 +280,18 @@ fn read_back(stage: &Stage, dir: &RunDir) -> bool {
     }
     let report = report(&run, journal.chain);
     let mut scene = stage.scene();
-    if report.swaps.committed + report.swaps.rolled_back + report.swaps.failed + report.swaps.not_started
-        != report.swaps.planned
-    {
-        scene.fail(now, format!("the report's swaps do not add up: {:?}", report.swaps));
+    let s = report.swaps;
+    if s.committed + s.rolled_back + s.failed + s.skipped + s.not_started != s.planned {
+        scene.fail(now, format!("the report's swaps do not add up: {s:?}"));
     }
-    report.outcome == "completed"
+    let completed = report.outcome == "completed";
+    if run.ended().is_some_and(|o| o != Outcome::Aborted) && completed != (s.committed + s.skipped == s.planned) {
+        scene.fail(now, format!("the run is {}, and its swaps are {s:?}", report.outcome));
+    }
+    if s.skipped > 0 && report.decisions.is_empty() {
+        scene.fail(now, "nodes are skipped, and nobody decided so".into());
+    }
+    completed
 }
 
 fn run_dir(folder: &Path, plan: &Plan, seed: u64) -> RunDir {

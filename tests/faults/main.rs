@@ -11,6 +11,7 @@ mod lab;
 mod node;
 mod paper;
 mod stage;
+mod whims;
 
 use lab::{Came, play};
 use std::collections::HashSet;

@@ -122,6 +122,12 @@ fn shown(line: &[u8]) -> String {
 fn check(scene: &mut Scene, now: i64, fact: &Fact) {
     match fact {
         Fact::Preparing(swap, node) => {
+            if scene.books.written.skipped.contains(node) {
+                scene.fail(now, format!("{swap} starts on {node}, which is skipped by decision"));
+            }
+            if scene.books.written.swaps.get(swap).is_some_and(|s| s.undo) {
+                scene.fail(now, format!("{swap} starts anew, and was commanded back"));
+            }
             if scene.books.written.paused {
                 scene.fail(now, format!("{swap} starts in a pause"));
             }
@@ -144,6 +150,9 @@ fn check(scene: &mut Scene, now: i64, fact: &Fact) {
             }
         }
         Fact::Verdict(swap, Verdict::Commit) => {
+            if scene.books.written.swaps.get(swap).is_some_and(|s| s.undo) {
+                scene.fail(now, format!("{swap} is to be committed, and was commanded back"));
+            }
             let found = scene.begun.iter().rev().find(|b| b.swap.id == *swap).cloned();
             let Some(begun) = found else {
                 return scene.fail(now, format!("{swap} is to be committed, and never began"));

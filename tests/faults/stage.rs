@@ -3,7 +3,7 @@
 use crate::books::{Books, Result as Came};
 use crate::chaos::{Chaos, Fault, Op, Weather};
 use sonoba::fleet::{Cluster, Component, ContainerProof, Leaders, Node, NodeName, PodProof, Running};
-use sonoba::journal::Step;
+use sonoba::journal::{Step, Verb};
 use sonoba::plan::Plan;
 use sonoba::remote::{TxEnd, TxId, TxState};
 use sonoba::sim::Scenario;
@@ -412,6 +412,14 @@ impl Scene {
     fn orphan(&mut self, at: usize, now: i64) {
         for b in self.begun.iter_mut().filter(|b| b.node == at && b.end.is_none()) {
             b.orphaned = self.world.machines()[at].tx_state(&b.tx, now).end.is_none();
+        }
+    }
+
+    /// An operator's decision may cost the swaps of its nodes.
+    pub fn decided(&mut self, verb: &Verb) {
+        let (Verb::Skip { nodes, .. } | Verb::RollBack { nodes }) = verb else { return };
+        for at in nodes.iter().filter_map(|n| self.place(n)).collect::<Vec<_>>() {
+            self.places[at].excused = true;
         }
     }
 

@@ -1,6 +1,7 @@
 //! A question over the screen.
 
 use super::super::app::{App, Question};
+use super::super::decide;
 use super::super::text;
 use super::super::widgets::{paint, popup};
 use ratatui::Frame;
@@ -27,19 +28,44 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect, question: Question) {
             let words = "The simulated cluster, and a run on it, end with the demo.".to_owned();
             ("End the demo?", words, "end it", "stay")
         }
+        Question::Retry => ("Try again?", decide::words(app, question), "try again", "leave it so"),
+        Question::Skip => ("Skip the node?", decide::words(app, question), "skip it", "leave it in the run"),
+        Question::RollBack => ("Roll the node back?", decide::words(app, question), "roll back", "go on as before"),
+        Question::Override => ("Override the gate?", decide::words(app, question), "pass it over", "wait on"),
     };
     let width = 64.min(area.width);
     let wrapped = text::wrap(&words, usize::from(width).saturating_sub(4));
-    let height = u16::try_from(wrapped.len() + 5).unwrap_or(10);
+    let typed =
+        if question.takes_a_reason() { reason_lines(app, usize::from(width).saturating_sub(4)) } else { vec![] };
+    let height = u16::try_from(wrapped.len() + typed.len() + 5).unwrap_or(10);
     let inner = popup(t, frame, area, title, width, height);
     let mut lines = vec![Line::default()];
     lines.extend(wrapped.into_iter().map(Line::from));
     lines.push(Line::default());
+    lines.extend(typed);
+    let (y, n) = if question.takes_a_reason() { ("enter", "esc") } else { ("y", "n") };
     lines.push(Line::from(vec![
-        Span::styled("y", t.key),
+        Span::styled(y, t.key),
         Span::raw(format!(" {yes}    ")),
-        Span::styled("n", t.key),
+        Span::styled(n, t.key),
         Span::raw(format!(" {no}")),
     ]));
     paint(frame, inner, lines, "");
+}
+
+/// The reason as far as it is typed: its end, where it is long.
+fn reason_lines(app: &App, width: usize) -> Vec<Line<'static>> {
+    let t = &app.theme;
+    let room = width.saturating_sub(6);
+    let mut shown = app.ask.typed.clone();
+    while text::width(&shown) > room {
+        shown = format!("…{}", shown.chars().skip(2).collect::<String>());
+    }
+    let mut lines = vec![Line::from(vec!["Why: ".into(), Span::styled(shown, t.head), Span::styled("▏", t.key)])];
+    let note = match &app.ask.wrong {
+        Some(why) => Line::styled(text::fit(&format!("✗ {why}"), width), t.alarm),
+        None => Line::styled("it is kept in the journal and stands in the report", t.dim),
+    };
+    lines.extend([note, Line::default()]);
+    lines
 }

@@ -47,10 +47,14 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
         lines.push(Line::from(format!("It took back what run {of} did: new is what ran before that.")));
     }
     let which = run.which();
+    let skipped = match number(SwapState::Skipped) {
+        0 => String::new(),
+        n => format!("{n} skipped, "),
+    };
     lines.push(Line::default());
     lines.push(heading(t, "RESULT", "", width));
     lines.push(Line::from(format!(
-        "swaps  {} planned: {} committed, {} rolled back, {} failed, {} without a result",
+        "swaps  {} planned: {} committed, {} rolled back, {} failed, {skipped}{} without a result",
         run.swaps.len(),
         number(SwapState::Committed),
         number(SwapState::RolledBack),
@@ -97,6 +101,15 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
     }
     if run.downtimes.is_empty() {
         lines.push(Line::styled("nothing was measured", t.dim));
+    }
+    if !run.decisions.is_empty() {
+        lines.push(Line::default());
+        lines.push(heading(t, "DECISIONS", &count(run.decisions.len(), "decision", "decisions"), width));
+        for d in &run.decisions {
+            let at = d.at.strftime("%H:%M:%S");
+            let words = format!("{at} UTC  {} of {} by {}: {}", d.what, d.of, d.by, d.why);
+            lines.extend(text::wrap(&words, width.into()).into_iter().map(Line::from));
+        }
     }
     if !run.pauses.is_empty() {
         lines.push(Line::default());

@@ -6,7 +6,7 @@ use super::super::keymap::Mode;
 use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
 use super::super::widgets::{flight, heading, log, paint, phases, progress, view_badge};
-use crate::fleet::fold_names;
+use crate::fleet::{NodeName, fold_names};
 use crate::journal::{PauseReason, Run, RunState, SwapState, Verb};
 use crate::plan::PhaseKind;
 use jiff::Timestamp;
@@ -51,8 +51,8 @@ fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     let now = app.run_now();
     let (badge, style) = view_badge(t, view);
     let mut first = vec![Span::styled(badge, style), Span::raw("  "), Span::raw(where_it_is(run))];
-    if let Some(verb) = view.sent {
-        first.push(Span::styled(format!("  ({} sent…)", super::super::flow::word(verb)), t.busy));
+    if let Some(verb) = &view.sent {
+        first.push(Span::styled(format!("  ({} sent…)", verb.word()), t.busy));
     }
     let mut lines = vec![Line::from(first)];
     lines.extend(explanation(app, view, width));
@@ -142,7 +142,8 @@ fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static>
     let percent = (done * 100).checked_div(total).unwrap_or(0);
     let mut words = format!(" {done}/{total} swaps  {percent}%");
     if run.ended().is_none() && !app.orphaned() {
-        words.push_str(&left_words(run, now, done + bad));
+        let skipped = run.count(|s| s == SwapState::Skipped);
+        words.push_str(&left_words(run, now, done + bad + skipped));
     }
     let elapsed = run.started.map_or(String::new(), |at| format!("  {} so far", span(flight::millis(at, now))));
     words.push_str(&elapsed);
@@ -233,8 +234,17 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let width = usize::from(area.width);
     let height = usize::from(area.height);
     let pulling = pulling(run);
-    let flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, app.run_now(), width) };
-    let failures = failure_lines(t, run, width);
+    let now = app.run_now();
+    let mut flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, now, width) };
+    let (nodes, mut failures): (Vec<_>, Vec<_>) = failures(t, run, width).into_iter().unzip();
+    let on = |node: &NodeName| view.cursor.as_ref() == Some(node);
+    let in_flight = match pulling {
+        true => None,
+        false => select(t, &mut flying, flight::swaps(run, now).iter().position(|s| on(&s.node))),
+    };
+    // A node that is in both is marked where it is in flight.
+    let place = nodes.iter().position(|n| n.as_ref().is_some_and(on)).filter(|_| in_flight.is_none());
+    let in_trouble = select(t, &mut failures, place);
     // A third of the room for failures at most; of the rest, two thirds where the log needs its share too.
     let fail_room = if failures.is_empty() { 0 } else { failures.len().min((height / 3).max(2)) + 1 };
     let rest = height.saturating_sub(fail_room + 1);
@@ -247,17 +257,33 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     if flying.is_empty() {
         lines.push(Line::styled("nothing", t.dim));
     } else {
-        lines.extend(text::fit_lines(flying, fly_room, "under way"));
+        lines.extend(around(t, flying, in_flight, fly_room, "under way"));
     }
     if fail_room > 0 {
         lines.push(heading(t, "TROUBLE", "worst first", area.width));
-        lines.extend(text::fit_lines(failures, fail_room - 1, "in the report"));
+        lines.extend(around(t, failures, in_trouble, fail_room - 1, "in the report"));
     }
     lines
 }
 
+/// Marks the line under the cursor; its place again.
+fn select(t: &Theme, lines: &mut [Line<'static>], place: Option<usize>) -> Option<usize> {
+    let line = lines.get_mut(place?)?;
+    *line = std::mem::take(line).style(t.selected);
+    line.spans.iter_mut().for_each(|span| span.style = t.selected);
+    place
+}
+
+/// Lines that fit; around the cursor where it is among them.
+fn around(t: &Theme, lines: Vec<Line<'static>>, at: Option<usize>, height: usize, more: &str) -> Vec<Line<'static>> {
+    match at {
+        Some(at) => text::excerpt(lines, at, height, t.dim),
+        None => text::fit_lines(lines, height, more),
+    }
+}
+
 fn log_lines(app: &App, view: &RunView, width: u16, height: u16) -> Vec<Line<'static>> {
-    let note = if view.back > 0 { "older; end: now" } else { "UTC; up: older" };
+    let note = if view.back > 0 { "older; end: now" } else { "UTC; pgup: older" };
     let mut lines = vec![heading(&app.theme, "LOG", note, width)];
     lines.extend(log::lines(&app.theme, view, width.into(), usize::from(height).saturating_sub(1)));
     lines
@@ -285,30 +311,53 @@ fn pull_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
         .collect()
 }
 
-/// What went wrong: nodes that need a person first, then disturbed pods, lost nodes, nodes that went back.
-pub fn failure_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
+/// What went wrong: nodes that need a person first, then disturbed pods, lost nodes, nodes that went back; at the end what was
+/// skipped by decision. With the node that a line is about, where that is one.
+fn failures(t: &Theme, run: &Run, width: usize) -> Vec<(Option<NodeName>, Line<'static>)> {
     let mut lines = Vec::new();
+    let mut add = |node: Option<&NodeName>, text: String, style| {
+        lines.push((node.cloned(), Line::styled(fit(&text, width), style)));
+    };
     let swaps = |state| run.swaps.iter().filter(move |s| s.state == state);
     for s in swaps(SwapState::Failed) {
-        lines.push(Line::styled(fit(&format!("✗ {} failed: {}", s.node, s.why), width), t.alarm));
+        add(Some(&s.node), format!("✗ {} failed: {}", s.node, s.why), t.alarm);
     }
     for (node, pod) in &run.pods.disturbed {
         let what = super::report::disturbance(&pod.kind);
-        lines.push(Line::styled(fit(&format!("✗ {node} pod {} {what}", pod.pod), width), t.alarm));
+        add(Some(node), format!("✗ {node} pod {} {what}", pod.pod), t.alarm);
     }
     if let Some(lost) = run.ready.as_ref().map(|r| &r.lost).filter(|l| !l.is_empty()) {
         let names = fold_names(lost.iter().map(|n| n.as_str()));
-        lines.push(Line::styled(fit(&format!("! NotReady: {names}"), width), t.alarm));
+        add(None, format!("! NotReady: {names}"), t.alarm);
     }
     for ((node, image), state) in &run.pulls {
         if let crate::journal::PullState::Failed(why) = state {
-            lines.push(Line::styled(fit(&format!("✗ {node} pull of {}: {why}", image.short()), width), t.alarm));
+            add(Some(node), format!("✗ {node} pull of {}: {why}", image.short()), t.alarm);
         }
     }
     for s in swaps(SwapState::RolledBack) {
-        lines.push(Line::styled(fit(&format!("↶ {} rolled back: {}", s.node, s.why), width), t.notice));
+        add(Some(&s.node), format!("↶ {} rolled back: {}", s.node, s.why), t.notice);
+    }
+    for s in swaps(SwapState::Skipped) {
+        add(Some(&s.node), format!("⊘ {} skipped: {}", s.node, s.why), t.notice);
     }
     lines
+}
+
+/// The same lines alone.
+pub fn failure_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
+    failures(t, run, width).into_iter().map(|(_, line)| line).collect()
+}
+
+/// The nodes that the cursor can stand on, in the order of the screen.
+pub fn stops(t: &Theme, run: &Run, now: Timestamp) -> Vec<NodeName> {
+    let flying: Vec<NodeName> = match pulling(run) {
+        true => Vec::new(),
+        false => flight::swaps(run, now).into_iter().map(|s| s.node.clone()).collect(),
+    };
+    let mut seen = std::collections::HashSet::new();
+    let all = flying.into_iter().chain(failures(t, run, 0).into_iter().filter_map(|(node, _)| node));
+    all.filter(|node| seen.insert(node.clone())).collect()
 }
 
 /// What an abort would do now, in words.
@@ -323,6 +372,6 @@ pub fn abort_words(run: &Run) -> String {
         count(flying, "swap in flight", "swaps in flight"),
         if rest == 1 { "1 swap will".into() } else { format!("{rest} swaps will") },
         if done == 1 { "1 committed swap stays".into() } else { format!("{done} committed swaps stay") },
-        super::super::flow::word(Verb::Pause),
+        Verb::Pause.word(),
     )
 }

@@ -8,9 +8,15 @@ use jiff::Timestamp;
 use ratatui::text::{Line, Span};
 
 /// The swaps in flight, the one nearest to its deadline first.
-pub fn lines(theme: &Theme, run: &Run, now: Timestamp, width: usize) -> Vec<Line<'static>> {
+pub fn swaps(run: &Run, now: Timestamp) -> Vec<&SwapView> {
     let mut swaps: Vec<&SwapView> = run.in_flight().collect();
     swaps.sort_by_key(|s| (left(s, now).unwrap_or(u64::MAX), s.begun));
+    swaps
+}
+
+/// The same, a line each.
+pub fn lines(theme: &Theme, run: &Run, now: Timestamp, width: usize) -> Vec<Line<'static>> {
+    let swaps = swaps(run, now);
     let names = swaps.iter().map(|s| columns(s.node.as_str())).max().unwrap_or(4).clamp(4, (width / 3).max(4));
     swaps.into_iter().map(|s| line(theme, s, now, names, width)).collect()
 }
@@ -65,6 +71,7 @@ pub fn word(swap: &SwapView) -> String {
         SwapState::Committed => "committed".into(),
         SwapState::RolledBack => "rolled back".into(),
         SwapState::Failed => "failed".into(),
+        SwapState::Skipped => "skipped".into(),
         SwapState::Ending(Verdict::Commit) => "committing".into(),
         SwapState::Ending(Verdict::Rollback) => match swap.step {
             Some((Step::Restored, of)) => step("restored", of),
