@@ -4,15 +4,15 @@
 //! workers before the API servers, the API servers before etcd. Three things are not simply turned round: the canaries are
 //! first again, whoever leads now is last again, and etcd does not go back over a minor that all its members have taken.
 
+use super::backwards::{canary_first, leaders_last, renumber, soak};
 use super::findings::Findings;
 use super::make::prefetch;
-use super::order::Ids;
 use super::preflight::{check_control_plane, check_limits, check_skew};
 use super::select::{broken, check_scope, fit};
 use super::skew::{BadStep, bad_step};
-use super::{Bump, Change, FORMAT, Gate, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave, WaveKind};
+use super::{Bump, Change, FORMAT, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave};
 use super::{estimate, hazards};
-use crate::fleet::{Cluster, Component, Image, Leaders, Node, NodeName, RackName, RunId, SwapId};
+use crate::fleet::{Cluster, Component, Image, Node, NodeName, RackName, RunId, SwapId};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -241,60 +241,6 @@ impl<'a> Way<'a> {
 /// What going back with etcd all the same would take, and why nothing else has to wait for it.
 const ETCD: &str = "kube-apiserver of either version works with it; etcd's own way back is a procedure of its own: \
                     https://etcd.io/docs/latest/downgrades/";
-
-/// The canaries of the plan are canaries again: their owners know. Where none of them goes back, the first of each wave in
-/// turn are.
-fn canary_first(waves: &mut Vec<Wave>, wanted: usize) {
-    if let Some(at) = waves.iter().position(|w| w.kind == WaveKind::Canary) {
-        waves[..=at].rotate_right(1);
-        return;
-    }
-    let Some(gates) = waves.first().map(|w| w.gates.clone()) else { return };
-    let mut swaps = Vec::new();
-    while swaps.len() < wanted && waves.iter().any(|w| !w.swaps.is_empty()) {
-        for wave in waves.iter_mut().filter(|w| !w.swaps.is_empty()).take(wanted - swaps.len()) {
-            swaps.push(wave.swaps.remove(0));
-        }
-    }
-    waves.retain(|w| !w.swaps.is_empty());
-    if !swaps.is_empty() {
-        let max_parallel = swaps.len();
-        waves.insert(0, Wave { kind: WaveKind::Canary, title: "canary".into(), max_parallel, swaps, gates });
-    }
-}
-
-/// Whoever leads now is last, whoever led when the plan was made.
-fn leaders_last(leaders: &Leaders, kind: PhaseKind, waves: &mut [Wave]) {
-    let last: Vec<&NodeName> = match kind {
-        PhaseKind::Etcd => leaders.etcd.iter().collect(),
-        PhaseKind::Controllers => leaders.scheduler.iter().chain(&leaders.controller_manager).collect(),
-        _ => return,
-    };
-    waves.sort_by_key(|w| w.swaps.iter().filter_map(|s| last.iter().rposition(|n| **n == s.node)).max().map(|i| i + 1));
-}
-
-/// Workers are watched after each wave, before anything else goes back: here they come before the masters, so that a soak
-/// has its use after their last wave too, unless nothing follows.
-fn soak(phases: &mut [Phase], ms: u64) {
-    let last = phases.len().saturating_sub(1);
-    for (p, phase) in phases.iter_mut().enumerate().filter(|(_, phase)| phase.kind == PhaseKind::Workers) {
-        let end = phase.waves.len().saturating_sub(1);
-        for (w, wave) in phase.waves.iter_mut().enumerate() {
-            wave.gates.retain(|g| !matches!(g, Gate::Soak { .. }));
-            if (p, w) != (last, end) && ms > 0 {
-                wave.gates.push(Gate::Soak { ms });
-            }
-        }
-    }
-}
-
-/// Ids in the order of this plan.
-fn renumber(phases: &mut [Phase]) {
-    let mut ids = Ids::default();
-    for swap in phases.iter_mut().flat_map(|p| &mut p.waves).flat_map(|w| &mut w.swaps) {
-        swap.id = ids.next();
-    }
-}
 
 /// Each change by itself. Down is what a rollback is for; over a minor that must not be skipped is as wrong as up.
 fn check_versions(phases: &[Phase], findings: &mut Findings) {

@@ -5,6 +5,7 @@
 //! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once. [`inverse`] makes
 //! the plan that takes back what a run did.
 
+mod backwards;
 mod estimate;
 mod findings;
 mod hazards;
