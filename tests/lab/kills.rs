@@ -20,9 +20,7 @@ fn an_engine_killed_ten_times_is_taken_up_each_time_and_each_node_moves_once() -
     let seed = seed();
     let lab = Lab::start()?;
     let _cluster = Cluster::start(&lab)?;
-    // On a slow machine, an engine is not to be too late for its nodes.
-    let wishes = profile::Wishes { kubelet_deadline_s: 60, ..Default::default() };
-    let sonoba = Sonoba::new(&lab, profile::write(&lab, wishes)?);
+    let sonoba = Sonoba::new(&lab, profile::write(&lab, profile::Wishes::default())?);
     let before = inspect_all(&lab)?;
     let writer = Writer::start(&lab.runtime, lab.etcd_members());
 
