@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Without a record for this long, the run hangs.
 const SILENCE: Duration = Duration::from_secs(120);
+/// A node that was alone for too long rolls itself back, and the run asks whether to go on. More than this is no chance.
+const PAUSES: usize = 5;
 /// How far a run is, in points: a swap through all its steps is worth so many, and of pulls it takes as many.
 const POINTS: u64 = 8;
 
@@ -27,6 +29,8 @@ pub struct Told {
     pub swaps_hit: usize,
     /// Of these, so many between the stop of the old and the commit.
     pub critical: usize,
+    /// Pauses that a spent budget brought, after a node had helped itself; resumed each time.
+    pub pauses: usize,
     /// How long it all took.
     pub took: Duration,
 }
@@ -42,7 +46,9 @@ pub fn seed() -> u64 {
 }
 
 /// A run that is followed from its folder.
-struct Followed {
+struct Followed<'a> {
+    resume: &'a dyn Fn(),
+    pauses: usize,
     follower: Follower,
     run: Run,
     /// Engines in turn.
@@ -50,7 +56,7 @@ struct Followed {
     heard: Instant,
 }
 
-impl Followed {
+impl Followed<'_> {
     fn drain(&mut self) {
         while let Some(record) = self.follower.try_next() {
             self.run.apply(&record);
@@ -61,7 +67,7 @@ impl Followed {
         }
     }
 
-    fn wait(&mut self, what: &str, holds: impl Fn(&Followed) -> bool) {
+    fn wait(&mut self, what: &str, holds: impl Fn(&Followed<'_>) -> bool) {
         loop {
             self.drain();
             if holds(self) {
@@ -70,7 +76,15 @@ impl Followed {
             let silent = self.heard.elapsed();
             let state = (self.run.state, &self.run.why, self.run.events);
             assert!(silent < SILENCE, "never {what}: nothing happened for {silent:?}; {state:?}");
-            assert!(!matches!(self.run.state, RunState::Paused(_)), "never {what}: {state:?}");
+            if matches!(self.run.state, RunState::Paused(_)) {
+                self.pauses += 1;
+                assert!(self.pauses <= PAUSES, "never {what}: {state:?}");
+                (self.resume)();
+                let paused = self.run.events;
+                while self.run.events == paused && self.heard.elapsed() < SILENCE {
+                    self.drain();
+                }
+            }
             std::thread::sleep(Duration::from_millis(3));
         }
     }
@@ -110,6 +124,8 @@ pub fn kill_at_random_moments(run_dir: &Path, kills: usize, seed: u64, resume: i
     let begun = Instant::now();
     let mut told = Told::default();
     let mut followed = Followed {
+        resume: &resume,
+        pauses: 0,
         follower: Follower::open(&run_dir.join("journal.jsonl")),
         run: Run::new(Arc::new(plan)),
         engines: Vec::new(),
@@ -132,6 +148,7 @@ pub fn kill_at_random_moments(run_dir: &Path, kills: usize, seed: u64, resume: i
         resume();
     }
     followed.wait("an end", |f| f.run.ended().is_some());
+    told.pauses = followed.pauses;
     told.took = begun.elapsed();
     told
 }

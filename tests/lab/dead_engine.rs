@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const DEADLINE_S: u32 = 8;
 
 /// What the patch swaps on a worker, in one visit.
-const SWAPPED: [&str; 2] = ["kube-proxy", "kubelet"];
+pub const SWAPPED: [&str; 2] = ["kube-proxy", "kubelet"];
 
 #[test]
 fn a_node_rolls_itself_back_when_the_engine_and_the_network_die_in_a_swap() -> Result<()> {
@@ -53,13 +53,7 @@ fn a_node_rolls_itself_back_when_the_engine_and_the_network_die_in_a_swap() -> R
     println!("lab: {cut} SSH sessions cut; all was back on the old containers after {:?}", cut_at.elapsed());
 
     // A new engine learns from the node how it ended; the budget of one failed swap is spent, so the run pauses.
-    let outcome = |wanted: &'static str| {
-        wait_for(&format!("the run is {wanted}"), Duration::from_secs(90), || {
-            let report = sonoba.report()?;
-            ensure!(report["outcome"] == wanted, "{report}");
-            Ok(report)
-        })
-    };
+    let outcome = |wanted: &'static str| sonoba.outcome(&[wanted], Duration::from_secs(90));
     sonoba.expect(0, &["resume", "latest"])?;
     let report = outcome("paused")?;
     assert_eq!(report["swaps"]["rolled_back"], 1, "{report}");
@@ -80,19 +74,20 @@ fn a_node_rolls_itself_back_when_the_engine_and_the_network_die_in_a_swap() -> R
     lab.end()
 }
 
-fn inspect(node: &Node) -> Result<Vec<Value>> {
+/// What Docker says of them.
+pub fn inspect(node: &Node) -> Result<Vec<Value>> {
     SWAPPED.iter().map(|name| node.inspect(name)).collect()
 }
 
 /// Whether the swap is between stop and commit.
-fn set_aside(node: &Node) -> Result<()> {
+pub fn set_aside(node: &Node) -> Result<()> {
     let names = node.containers()?;
     ensure!(names.iter().any(|name| name == "kubelet.sonoba-prev"), "no old kubelet is set aside: {names:?}");
     Ok(())
 }
 
 /// Whether the very containers of before run as they did, with nothing beside them, and are healthy.
-fn as_before(lab: &Lab, node: &Node, before: &[Value]) -> Result<()> {
+pub fn as_before(lab: &Lab, node: &Node, before: &[Value]) -> Result<()> {
     for (old, now) in before.iter().zip(inspect(node)?) {
         ensure!(old["Id"] == now["Id"], "{} is {}, not {}", now["Name"], now["Id"], old["Id"]);
         // Its restart policy and its name too.

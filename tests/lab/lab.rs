@@ -43,6 +43,8 @@ pub struct Lab {
     /// Runs what the test itself serves and asks.
     pub runtime: Runtime,
     daemons: Vec<Child>,
+    registry: Option<Child>,
+    registry_at: String,
     // Held while the lab lives, so that nobody takes it for a stale one.
     _owner: File,
     _turn: MutexGuard<'static, ()>,
@@ -64,19 +66,21 @@ impl Lab {
             user: ground.user,
             runtime,
             daemons: Vec::new(),
+            registry: None,
+            registry_at: registry.clone(),
             _owner: owner,
             _turn: turn,
         };
         // From here on an error drops, and so takes down, what was set up.
-        lab.set_up(&ground.net, &registry).wrap_err("setting the lab up")?;
+        lab.set_up(&ground.net).wrap_err("setting the lab up")?;
         Ok(lab)
     }
 
-    fn set_up(&mut self, net: &str, registry: &str) -> Result<()> {
+    fn set_up(&mut self, net: &str) -> Result<()> {
         let begun = Instant::now();
         let done = |what: &str| println!("lab: {what} after {:.1} s", begun.elapsed().as_secs_f32());
         run(command("ssh-keygen")?.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(self.dir.join("id")))?;
-        self.daemons.push(registry::start(&self.dir, registry)?);
+        self.start_registry()?;
         let containerd = self.start_containerd()?;
         let shared = Shared { dir: &self.dir, user: &self.user, containerd: &containerd };
         let layout = [
@@ -104,6 +108,21 @@ impl Lab {
         done("containers run");
         self.wait_healthy(Duration::from_secs(60))?;
         done("all is healthy");
+        Ok(())
+    }
+
+    /// Starts the registry that nodes pull from.
+    pub fn start_registry(&mut self) -> Result<()> {
+        self.registry = Some(registry::start(&self.dir, &self.registry_at)?);
+        Ok(())
+    }
+
+    /// Ends it: nobody listens there any more.
+    pub fn stop_registry(&mut self) -> Result<()> {
+        if let Some(mut registry) = self.registry.take() {
+            registry.kill()?;
+            registry.wait()?;
+        }
         Ok(())
     }
 
@@ -198,7 +217,12 @@ impl Lab {
             return Ok(());
         }
         // Ended children count as gone only once they are collected.
-        let daemons: Vec<Child> = self.daemons.drain(..).chain(self.nodes.iter_mut().flat_map(Node::daemons)).collect();
+        let daemons: Vec<Child> = self
+            .daemons
+            .drain(..)
+            .chain(self.registry.take())
+            .chain(self.nodes.iter_mut().flat_map(Node::daemons))
+            .collect();
         let collectors: Vec<_> =
             daemons.into_iter().map(|mut child| std::thread::spawn(move || child.wait())).collect();
         let reaped = reap::lab(&self.dir, &self.user);

@@ -5,16 +5,22 @@
 //! `SONOBA_LAB=require`. Everything lives below `$TMPDIR/sonoba-lab` and is taken down at the end, after a panic too;
 //! what a killed test leaves behind, the next one takes down first.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod cluster;
 mod components;
+mod daemons;
 mod dead_engine;
 mod downtime;
 mod harness;
 mod http;
 mod images;
 mod inspect;
+mod kills;
 mod lab;
 mod node;
+mod outage;
 mod parts;
 mod ports;
 mod process;

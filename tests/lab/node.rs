@@ -1,8 +1,9 @@
 //! One machine: a Docker daemon and an SSH server of its own.
 
-use crate::process::{command, daemon, descendants, run, signal, wait_for};
-use color_eyre::eyre::{Result, WrapErr, eyre};
+use crate::process::{command, command_line, daemon, descendants, run, signal, wait_for};
+use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 use rustix::process::Signal;
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,21 @@ pub struct Node {
     pub address: String,
     /// Its folder.
     pub dir: PathBuf,
+    /// The Docker daemon, and the SSH server.
     daemons: Vec<Child>,
+    /// How the Docker daemon is started.
+    dockerd: Vec<OsString>,
+}
+
+/// SSH servers that stand still; they go on when it is dropped.
+pub struct Frozen(Vec<i32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = signal(*pid, Signal::CONT);
+        }
+    }
 }
 
 /// What all nodes of a lab share.
@@ -56,7 +71,7 @@ impl Node {
         }
         run(command("chown")?.arg(format!("{0}:{0}", shared.user)).arg(dir.join("home")))?;
         run(command("ssh-keygen")?.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join("hostkey")))?;
-        Ok(Node { name, rack, kind, address, dir, daemons: Vec::new() })
+        Ok(Node { name, rack, kind, address, dir, daemons: Vec::new(), dockerd: Vec::new() })
     }
 
     /// Whether it carries the control plane.
@@ -88,8 +103,7 @@ impl Node {
     pub fn start(&mut self, shared: &Shared) -> Result<()> {
         self.start_docker(shared)?;
         self.start_sshd(shared)?;
-        wait_for("dockerd answers", Duration::from_secs(60), || run(self.docker().arg("version")).map(drop))
-            .wrap_err_with(|| self.log("dockerd.log"))?;
+        self.wait_for_docker()?;
         let place = (self.address.as_str(), SSH_PORT);
         wait_for("sshd listens", Duration::from_secs(20), || Ok(TcpStream::connect(place).map(drop)?))
             .wrap_err_with(|| self.log("sshd.log"))
@@ -113,7 +127,40 @@ impl Node {
             .args(["--containerd-plugins-namespace", &format!("{}-plugins", self.name)]);
         let child = daemon(&mut dockerd, &at("dockerd.log"))?;
         self.daemons.push(child);
+        self.dockerd = dockerd.get_args().map(Into::into).collect();
         Ok(())
+    }
+
+    fn wait_for_docker(&self) -> Result<()> {
+        wait_for("dockerd answers", Duration::from_secs(60), || run(self.docker().arg("version")).map(drop))
+            .wrap_err_with(|| self.log("dockerd.log"))
+    }
+
+    /// Restarts the Docker daemon as an update of it would: its containers end with it, and those with a restart policy come
+    /// back with it.
+    pub fn restart_docker(&mut self) -> Result<()> {
+        let dockerd = self.daemons.first_mut().ok_or_else(|| eyre!("{} has no dockerd", self.name))?;
+        signal(i32::try_from(dockerd.id())?, Signal::TERM)?;
+        dockerd.wait()?;
+        *dockerd = daemon(command("dockerd")?.args(&self.dockerd), &self.dir.join("dockerd-2.log"))?;
+        self.wait_for_docker()
+    }
+
+    /// The steps of the one transaction that it has, as its swap script wrote them, and how it ended.
+    pub fn transaction(&self) -> Result<(String, Option<String>)> {
+        let all: Vec<_> = fs::read_dir(self.dir.join("home/.sonoba/tx"))?.flatten().map(|entry| entry.path()).collect();
+        let [tx] = all.as_slice() else { bail!("{} has {} transactions", self.name, all.len()) };
+        Ok((fs::read_to_string(tx.join("steps"))?, fs::read_to_string(tx.join("end")).ok()))
+    }
+
+    /// Stops the SSH server and all its sessions with SIGSTOP: nothing answers, and no connection ends.
+    pub fn freeze_ssh(&self) -> Result<Frozen> {
+        let pid: i32 = fs::read_to_string(self.dir.join("sshd.pid"))?.trim().parse()?;
+        let mut all = vec![pid];
+        all.extend(descendants(pid).into_iter().filter(|p| command_line(*p).starts_with("sshd: ")));
+        let frozen = Frozen(all);
+        frozen.0.iter().try_for_each(|p| signal(*p, Signal::STOP))?;
+        Ok(frozen)
     }
 
     fn start_sshd(&mut self, shared: &Shared) -> Result<()> {
@@ -155,7 +202,7 @@ impl Node {
     pub fn cut_ssh(&self) -> Result<usize> {
         let pid: i32 = fs::read_to_string(self.dir.join("sshd.pid"))?.trim().parse()?;
         let sessions: Vec<i32> =
-            descendants(pid).into_iter().filter(|p| crate::process::command_line(*p).starts_with("sshd: ")).collect();
+            descendants(pid).into_iter().filter(|p| command_line(*p).starts_with("sshd: ")).collect();
         sessions.iter().try_for_each(|p| signal(*p, Signal::KILL))?;
         Ok(sessions.len())
     }

@@ -1,12 +1,13 @@
 //! The program under test, as an operator runs it.
 
 use crate::lab::Lab;
-use crate::process::lives;
+use crate::process::{lives, wait_for};
 use color_eyre::eyre::{Result, ensure, eyre};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 /// `sonoba` with a profile and a state folder of its own.
 pub struct Sonoba {
@@ -19,6 +20,8 @@ pub struct Sonoba {
 pub struct Started {
     /// Its engine's process.
     pub engine: i32,
+    /// Its folder.
+    pub dir: PathBuf,
 }
 
 impl Sonoba {
@@ -59,7 +62,17 @@ impl Sonoba {
         let engine = told["engine"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         let engine = engine.ok_or_else(|| eyre!("no engine in {told}"))?;
         ensure!(lives(engine), "the engine {engine} does not live");
-        Ok(Started { engine })
+        let dir = told["dir"].as_str().ok_or_else(|| eyre!("no folder in {told}"))?.into();
+        Ok(Started { engine, dir })
+    }
+
+    /// The report, once the run has come to one of these outcomes.
+    pub fn outcome(&self, wanted: &[&str], limit: Duration) -> Result<Value> {
+        wait_for(&format!("the run is {}", wanted.join(" or ")), limit, || {
+            let report = self.report()?;
+            ensure!(wanted.iter().any(|word| report["outcome"] == *word), "{report}");
+            Ok(report)
+        })
     }
 
     /// The report as JSON.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The longest that a client of etcd may have to wait for a write.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn every_component_goes_from_old_to_new_while_a_client_keeps_writing() -> Result<()> {
@@ -53,10 +53,11 @@ fn every_component_goes_from_old_to_new_while_a_client_keeps_writing() -> Result
     lab.end()
 }
 
-type Inspected = BTreeMap<(&'static str, &'static str), Value>;
+/// Containers by node and component.
+pub type Inspected = BTreeMap<(&'static str, &'static str), Value>;
 
 /// What Docker says of every component of every node.
-fn inspect_all(lab: &Lab) -> Result<Inspected> {
+pub fn inspect_all(lab: &Lab) -> Result<Inspected> {
     let mut all = BTreeMap::new();
     for node in &lab.nodes {
         for component in components::names(node.kind) {
@@ -66,7 +67,8 @@ fn inspect_all(lab: &Lab) -> Result<Inspected> {
     Ok(all)
 }
 
-fn the_report_says_so(lab: &Lab, report: &Value) -> Result<()> {
+/// The report tells of a whole cluster that is new, and of no pod that noticed.
+pub fn the_report_says_so(lab: &Lab, report: &Value) -> Result<()> {
     println!("lab: report {report}");
     assert_eq!(report["outcome"], "completed", "{report}");
     assert_eq!(report["nodes"]["total"], lab.nodes.len(), "{report}");
@@ -79,7 +81,8 @@ fn the_report_says_so(lab: &Lab, report: &Value) -> Result<()> {
     Ok(())
 }
 
-fn nothing_but_the_image_changed(lab: &Lab, before: &Inspected) -> Result<()> {
+/// Every container of every node is a new one, with nothing else changed and nothing left over.
+pub fn nothing_but_the_image_changed(lab: &Lab, before: &Inspected) -> Result<()> {
     for node in &lab.nodes {
         let mut expected: Vec<&str> = components::names(node.kind).to_vec();
         expected.sort_unstable();
