@@ -59,7 +59,7 @@ commands! {
     Pause "pause" "pause" "finish what is in flight, start nothing new";
     Resume "resume" "resume" "go on with a paused run";
     Abort "abort" "abort" "roll back what is in flight and end; asks first";
-    Rollback "rollback" "roll back" "plan the way back of this run; asks nothing yet";
+    Rollback "way-back" "way back" "plan the way back of this run; asks nothing yet";
     Retry "retry" "retry" "try again what failed, and its gate; asks first";
     Skip "skip" "skip" "leave the selected node as it is; asks why";
     RollBack "roll-back" "roll back" "take the selected node back; asks first";
