@@ -18,6 +18,7 @@ pub mod skew;
 mod stage;
 mod types;
 mod waves;
+mod way;
 
 #[cfg(test)]
 mod properties;

@@ -235,6 +235,9 @@ pub struct Estimate {
 pub struct Phase {
     /// Which.
     pub kind: PhaseKind,
+    /// The stop on the way that it belongs to, where the plan has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
     /// The images to pull; in the prefetch phase only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pulls: Vec<Pull>,
@@ -363,7 +366,7 @@ pub struct Change {
     pub container: ContainerName,
     /// The image that it runs.
     pub from: Image,
-    /// The container that was running when the plan was made.
+    /// The container that was running when the plan was made; empty where an earlier swap of this plan makes it.
     pub from_id: String,
     /// The image that it is to run.
     pub to: Image,
