@@ -246,6 +246,16 @@ pub struct Phase {
     pub waves: Vec<Wave>,
 }
 
+impl Phase {
+    /// How people read it: its kind, with the stop on the way where the plan has several.
+    pub fn title(&self) -> String {
+        match &self.hop {
+            Some(hop) => format!("{hop}: {}", self.kind.title()),
+            None => self.kind.title().to_owned(),
+        }
+    }
+}
+
 /// Which phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

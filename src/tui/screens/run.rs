@@ -66,7 +66,7 @@ fn where_it_is(run: &Run) -> String {
     let wave = run.wave.and_then(|w| phase.waves.get(w)).map_or(String::new(), |w| format!(" › {}", w.title));
     match run.ended() {
         Some(_) => id,
-        None => format!("phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.kind.title()),
+        None => format!("phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.title()),
     }
 }
 
