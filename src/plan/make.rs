@@ -5,7 +5,7 @@ use super::order::{Ids, control_plane};
 use super::preflight::{check_control_plane, check_limits, check_skew, check_steps};
 use super::select::select;
 use super::way::{Hop, hops};
-use super::{Bump, FORMAT, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, estimate, hazards, waves};
+use super::{Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, estimate, hazards, waves};
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +14,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 ///
 /// Never fails: what stands in the way is a finding, and a plan with errors is [refused](Plan::refused).
 pub fn make(cluster: &Cluster, stage: &Stage, settings: &Settings, now: Timestamp) -> Plan {
+    make_with(cluster, &Facts::default(), stage, settings, now)
+}
+
+/// [`make`], with all that was asked of the cluster beside what runs.
+pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Settings, now: Timestamp) -> Plan {
     let mut findings = Findings::default();
+    for question in &facts.unanswered {
+        findings.add(Severity::Info, "not-known", question.clone(), "");
+    }
     check_limits(&stage.limits, &mut findings);
     let bumps = bumps(stage, &mut findings);
     let targets: BTreeMap<Component, &Image> = bumps.iter().map(|b| (b.component, &b.to)).collect();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fleet::Node;
-use crate::plan::{Release, Severity};
 use crate::plan::samples::{cluster, stage};
+use crate::plan::{Release, Severity};
 use std::collections::BTreeSet;
 
 fn plan(cluster: &Cluster, stage: &Stage) -> Plan {

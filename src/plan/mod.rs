@@ -5,6 +5,7 @@
 //! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once.
 
 mod estimate;
+mod facts;
 mod findings;
 mod hazards;
 mod make;
@@ -25,7 +26,10 @@ mod properties;
 #[cfg(test)]
 mod samples;
 
-pub use make::make;
+pub use facts::{
+    ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
+};
+pub use make::{make, make_with};
 pub use moved::moved;
 pub use render::render;
 pub use settings::Settings;
