@@ -2,7 +2,7 @@
 
 use crate::fleet::{Cluster, Component, Image, Node, Running};
 use crate::journal::{Event, Record};
-use crate::plan::{self, Budget, Bump, Limits, Plan, Scope, Settings, Stage};
+use crate::plan::{self, Bump, Plan, Settings, Stage};
 use jiff::Timestamp;
 
 /// Two workers in one rack, on kubelet 1.35.6.
@@ -38,13 +38,7 @@ pub(super) fn cluster() -> Cluster {
 /// Their kubelets to 1.35.7: one swap each.
 pub(super) fn plan() -> Plan {
     let to: Image = "ghcr.io/cybozu/kubernetes:1.35.7.1".parse().unwrap();
-    let stage = Stage {
-        release: None,
-        bumps: vec![Bump { component: Component::Kubelet, to }],
-        scope: Scope::default(),
-        limits: Limits::default(),
-        budget: Budget::default(),
-    };
+    let stage = Stage { release: None, bumps: vec![Bump { component: Component::Kubelet, to }], ..Stage::default() };
     let plan = plan::make(&cluster(), &stage, &Settings::default(), Timestamp::UNIX_EPOCH);
     assert_eq!(plan.swaps().count(), 2);
     plan

@@ -44,6 +44,7 @@ pub(super) fn stage(args: &PlanArgs, profile: &Profile, cluster: &Cluster) -> Re
         scope: scope(args, cluster)?,
         limits,
         budget: profile.budget.clone(),
+        way: profile.releases.clone(),
     })
 }
 

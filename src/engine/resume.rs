@@ -26,6 +26,7 @@ pub(super) const BACK: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Intent {
     tx: String,
+    olds: BTreeMap<Component, String>,
     before: Vec<PodProof>,
     steps: usize,
     disturbed: BTreeSet<String>,
@@ -42,9 +43,10 @@ pub(super) struct Intents(HashMap<SwapId, Intent>);
 impl Intents {
     pub(super) fn apply(&mut self, record: &Record) {
         match &record.event {
-            Event::SwapIntended { swap, tx, pods, .. } => {
+            Event::SwapIntended { swap, tx, olds, pods, .. } => {
                 let intent = Intent {
                     tx: tx.clone(),
+                    olds: olds.clone(),
                     before: pods.clone(),
                     steps: 0,
                     disturbed: BTreeSet::new(),
@@ -148,7 +150,7 @@ pub(super) async fn call_off_the_rest(shared: &Shared) -> Result<(), JournalErro
     Ok(())
 }
 
-pub(super) async fn adopt(shared: Arc<Shared>, swap: Swap, intent: Option<Intent>) -> Result<End, JournalError> {
+pub(super) async fn adopt(shared: Arc<Shared>, mut swap: Swap, intent: Option<Intent>) -> Result<End, JournalError> {
     let (id, name) = (swap.id.clone(), swap.node.clone());
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node any more".into(), false).await;
@@ -160,6 +162,11 @@ pub(super) async fn adopt(shared: Arc<Shared>, swap: Swap, intent: Option<Intent
     let Ok(tx) = intent.tx.parse() else {
         return fail(&shared, &id, &name, "the journal's transaction id is not valid".into(), false).await;
     };
+    for change in &mut swap.changes {
+        if let Some(old) = intent.olds.get(&change.component) {
+            change.from_id.clone_from(old);
+        }
+    }
     let mut images = BTreeMap::new();
     for change in &swap.changes {
         // Without an answer the verdict goes by the image's name.

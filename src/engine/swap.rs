@@ -28,7 +28,7 @@ pub(super) enum Before {
 }
 
 /// Takes one node from old to new. An error means that the journal cannot be written; everything else is a result.
-pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalError> {
+pub(super) async fn run(shared: Arc<Shared>, mut swap: Swap) -> Result<End, JournalError> {
     let (id, name) = (swap.id.clone(), swap.node.clone());
     match reclaim(&shared, &swap).await? {
         Reclaimed::Nothing => {}
@@ -50,7 +50,7 @@ pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalE
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node".into(), true).await;
     };
-    let images = match prepare(&shared, &swap, port.as_ref()).await? {
+    let images = match prepare(&shared, &mut swap, port.as_ref()).await? {
         Ok(Some(images)) => images,
         Ok(None) => {
             let event = Event::SwapCommitted { swap: id, node: name, pods_checked: 0, pods_undisturbed: 0, ms: 0 };
@@ -74,7 +74,7 @@ pub(super) async fn run(shared: Arc<Shared>, swap: Swap) -> Result<End, JournalE
 /// Looks, fetches the images and creates the new containers. The new images' ids; none when the node is all new already.
 async fn prepare(
     shared: &Shared,
-    swap: &Swap,
+    swap: &mut Swap,
     port: &dyn NodePort,
 ) -> Result<Result<Option<BTreeMap<Component, String>>, String>, JournalError> {
     let names = containers(swap);
@@ -83,7 +83,7 @@ async fn prepare(
         Err(error) => return Ok(Err(error.to_string())),
     };
     match compare(swap, &seen) {
-        Before::Old => {}
+        Before::Old => name_the_old(swap, &seen),
         Before::New => return Ok(Ok(None)),
         Before::Other(why) => return Ok(Err(why)),
     }
@@ -125,7 +125,7 @@ pub(super) fn compare(swap: &Swap, seen: &Look) -> Before {
         } else if running.image != change.from {
             let (is, was) = (&running.image, &change.from);
             return Before::Other(format!("container {name} runs {is}, the plan says {was}; make a new plan"));
-        } else if running.id != change.from_id {
+        } else if !change.from_id.is_empty() && running.id != change.from_id {
             return Before::Other(format!(
                 "container {name} was made anew since the plan was; does something else (CKE) look after it?"
             ));
@@ -144,6 +144,15 @@ pub(super) fn compare(swap: &Swap, seen: &Look) -> Before {
         );
     }
     Before::Old
+}
+
+/// Old containers that an earlier swap of this plan made have no name in the plan: they get that of what runs.
+fn name_the_old(swap: &mut Swap, seen: &Look) {
+    for change in swap.changes.iter_mut().filter(|c| c.from_id.is_empty()) {
+        if let Some(running) = seen.running.iter().find(|r| r.container == change.container) {
+            change.from_id.clone_from(&running.id);
+        }
+    }
 }
 
 /// Why a swap is called off when an abort came before its node was touched.
@@ -202,6 +211,7 @@ async fn intend(
             node: node.name.clone(),
             tx: tx.to_string(),
             deadline_ms: swap.deadline_ms,
+            olds: swap.changes.iter().map(|c| (c.component, c.from_id.clone())).collect(),
             pods: before.clone(),
         })
         .await?;

@@ -39,6 +39,7 @@ fn plan(world: &World, components: &[Component]) -> Plan {
             ..Limits::default()
         },
         budget: Budget { failed_swaps: 1, not_ready_nodes: 1, disturbed_pods: 0 },
+        way: Vec::new(),
     };
     make(&world.cluster(), &stage, &Settings::default(), Timestamp::UNIX_EPOCH)
 }

@@ -4,6 +4,7 @@ use super::verb::Verb;
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, PodProof, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,6 +161,9 @@ pub enum Event {
         tx: String,
         /// The dead-man's switch. Milliseconds.
         deadline_ms: u64,
+        /// The containers that are being replaced, by component: their ids.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        olds: BTreeMap<Component, String>,
         /// The node's pods before.
         pods: Vec<PodProof>,
     },

@@ -51,7 +51,7 @@ impl Run {
                 self.phase = Some(*phase);
                 self.wave = None;
                 if let Some(p) = self.plan.phases.get(*phase) {
-                    let text = format!("phase: {}", p.kind.title());
+                    let text = format!("phase: {}", p.title());
                     self.say(at, Tone::Calm, None, text);
                 }
             }

@@ -121,7 +121,7 @@ impl<'a> Way<'a> {
         } else {
             leaders_last(&self.now.leaders, phase.kind, &mut waves);
         }
-        (!waves.is_empty()).then_some(Phase { kind: phase.kind, pulls: Vec::new(), waves })
+        (!waves.is_empty()).then_some(Phase { kind: phase.kind, hop: phase.hop.clone(), pulls: Vec::new(), waves })
     }
 
     /// A swap, turned round: whole, or not at all.
@@ -190,7 +190,8 @@ impl<'a> Way<'a> {
                 component,
                 container: change.container.clone(),
                 from: change.to.clone(),
-                from_id: running.id.clone(),
+                // Of several steps back only the first starts from the container that runs now.
+                from_id: if running.image == *image { running.id.clone() } else { String::new() },
                 to: change.from.clone(),
             });
         }

@@ -4,25 +4,30 @@ use super::findings::Findings;
 use super::order::{Ids, control_plane};
 use super::preflight::{check_control_plane, check_limits, check_skew, check_steps};
 use super::select::select;
-use super::{Bump, FORMAT, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, estimate, hazards, waves};
-use crate::fleet::{Cluster, Component, Image, NodeName};
+use super::way::{Hop, hops};
+use super::{Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, estimate, hazards, waves};
+use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Makes the plan that takes `cluster` to what is staged.
 ///
 /// Never fails: what stands in the way is a finding, and a plan with errors is [refused](Plan::refused).
 pub fn make(cluster: &Cluster, stage: &Stage, settings: &Settings, now: Timestamp) -> Plan {
+    make_with(cluster, &Facts::default(), stage, settings, now)
+}
+
+/// [`make`], with all that was asked of the cluster beside what runs.
+pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Settings, now: Timestamp) -> Plan {
     let mut findings = Findings::default();
+    for question in &facts.unanswered {
+        findings.add(Severity::Info, "not-known", question.clone(), "");
+    }
     check_limits(&stage.limits, &mut findings);
     let bumps = bumps(stage, &mut findings);
     let targets: BTreeMap<Component, &Image> = bumps.iter().map(|b| (b.component, &b.to)).collect();
-    let chosen = select(cluster, &targets, &stage.scope, &mut findings);
-    check_steps(&chosen, &mut findings);
-
-    let mut ids = Ids::default();
-    let mut phases = control_plane(cluster, &chosen, settings, &mut ids);
-    phases.extend(waves::workers(cluster, &chosen, &stage.limits, settings, &mut findings, &mut ids));
+    let hops = hops(cluster, &targets, &stage.way, stage.release.as_deref(), &mut findings);
+    let mut phases = phases(cluster, stage, settings, &hops, &mut findings);
     mark_no_return(cluster, &mut phases);
     check_control_plane(cluster, &phases, &mut findings);
     check_skew(cluster, &phases, &mut findings);
@@ -54,6 +59,69 @@ pub fn make(cluster: &Cluster, stage: &Stage, settings: &Settings, now: Timestam
         phases,
         cluster: cluster.clone(),
     }
+}
+
+/// The phases of every hop, one hop after the other. What a hop finds is what the one before left.
+fn phases(cluster: &Cluster, stage: &Stage, settings: &Settings, hops: &[Hop], findings: &mut Findings) -> Vec<Phase> {
+    let mut ids = Ids::default();
+    let mut all: Vec<Phase> = Vec::new();
+    let mut state = std::borrow::Cow::Borrowed(cluster);
+    for (i, hop) in hops.iter().enumerate() {
+        let targets: BTreeMap<Component, &Image> = hop.targets.iter().map(|(c, image)| (*c, image)).collect();
+        let moves = |node: &Node, component, running: &Running| hop.moves(node, component, running);
+        let chosen = select(&state, &targets, &stage.scope, &moves, findings);
+        check_steps(&chosen, findings);
+        let mut phases = control_plane(&state, &chosen, settings, &mut ids);
+        phases.extend(waves::workers(&state, &chosen, &stage.limits, settings, findings, &mut ids));
+        let named = (hops.len() > 1).then(|| hop.name.clone()).flatten();
+        phases.iter_mut().for_each(|phase| phase.hop.clone_from(&named));
+        if i + 1 < hops.len() {
+            walk(state.to_mut(), &phases);
+        }
+        all.extend(phases);
+    }
+    tell_hops(hops, &all, findings);
+    all
+}
+
+/// The cluster after these phases.
+fn walk(cluster: &mut Cluster, phases: &[Phase]) {
+    for swap in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps) {
+        let Some(node) = cluster.nodes.get_mut(&swap.node) else { continue };
+        for change in &swap.changes {
+            if let Some(running) = node.components.get_mut(&change.component) {
+                running.image = change.to.clone();
+                running.id = String::new();
+                running.image_id = String::new();
+            }
+        }
+    }
+}
+
+/// Says what the hops are, and what they spare.
+fn tell_hops(hops: &[Hop], phases: &[Phase], findings: &mut Findings) {
+    let stops = hops.iter().filter(|h| h.targets.contains_key(&Component::KubeApiserver)).count();
+    if stops < 2 {
+        return;
+    }
+    let names: Vec<&str> = hops.iter().filter_map(|h| h.name.as_deref()).collect();
+    let restarts = |component| {
+        let changes = phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps).flat_map(|s| &s.changes);
+        changes.filter(|c| c.component == component).count()
+    };
+    let kubelets: BTreeSet<&NodeName> = phases
+        .iter()
+        .flat_map(|p| &p.waves)
+        .flat_map(|w| &w.swaps)
+        .filter(|s| s.changes.iter().any(|c| c.component == Component::Kubelet))
+        .map(|s| &s.node)
+        .collect();
+    let (done, most) = (restarts(Component::Kubelet), kubelets.len() * stops);
+    let mut text = format!("the control plane goes over {}, minor by minor", names.join(" \u{2192} "));
+    if most > done {
+        text += &format!("; {} kubelets restart {done} times in all, not {most}", kubelets.len());
+    }
+    findings.add(Severity::Info, "hops", text, "");
 }
 
 /// The staged bumps in order, one a component.
@@ -113,7 +181,7 @@ pub(super) fn prefetch(phases: &[Phase]) -> Option<Phase> {
             }
         }
     }
-    (!pulls.is_empty()).then_some(Phase { kind: PhaseKind::Prefetch, pulls, waves: Vec::new() })
+    (!pulls.is_empty()).then_some(Phase { kind: PhaseKind::Prefetch, hop: None, pulls, waves: Vec::new() })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fleet::Node;
 use crate::plan::samples::{cluster, stage};
-use crate::plan::{Severity, unfit};
+use crate::plan::{Release, Severity, unfit};
 use std::collections::BTreeSet;
 
 fn plan(cluster: &Cluster, stage: &Stage) -> Plan {
@@ -149,7 +149,14 @@ fn versions_go_up_one_minor_at_a_time_and_in_line() {
     assert!(codes(&|c, _| kubernetes("1.34.3.1")(c)).contains("minor-skipped"));
     let three_behind =
         |c: &mut Cluster, _: &mut Stage| set(c, Component::Kubelet, "ghcr.io/cybozu/kubernetes:1.32.1.1");
-    assert_eq!(codes(&three_behind), BTreeSet::from(["skew".into()]), "1.36 apiservers leave 1.32 kubelets behind");
+    let left_behind = BTreeSet::from(["skew".into(), "hop-missing".into()]);
+    assert_eq!(codes(&three_behind), left_behind, "1.36 apiservers leave 1.32 kubelets behind");
+    let stops_on_the_way = |c: &mut Cluster, s: &mut Stage| {
+        three_behind(c, s);
+        let images = s.bumps.iter().map(|b| (b.component, b.to.with_tag("1.35.6.1").unwrap())).collect();
+        s.way = vec![Release { name: "1.35.6".into(), images }];
+    };
+    assert_eq!(codes(&stops_on_the_way), BTreeSet::new(), "they are taken along first");
     let workers_first = |_: &mut Cluster, s: &mut Stage| s.scope.racks = vec!["rack0".parse().unwrap()];
     assert_eq!(codes(&workers_first), BTreeSet::from(["skew".into()]));
     assert_eq!(
@@ -173,9 +180,13 @@ fn what_was_out_of_line_before_is_told_and_does_not_refuse() {
     stage.bumps.retain(|b| b.component == Component::Rivers || b.component == Component::Etcd);
     let plan = plan(&cluster, &stage);
     assert!(!plan.refused());
+    let texts: Vec<&str> = plan.findings.iter().map(|f| f.text.as_str()).collect();
     assert_eq!(
-        plan.findings[0].text,
-        "before anything moves: kubelet 1.31.9.1 is 4 minors older than kube-apiserver 1.35.6.1; 3 allowed"
+        texts[..2],
+        [
+            "before anything moves: kube-proxy 1.35.6.1 is 4 minors from kubelet 1.31.9.1 beside it; 3 allowed",
+            "before anything moves: kubelet 1.31.9.1 is 4 minors older than kube-apiserver 1.35.6.1; 3 allowed"
+        ]
     );
 }
 
@@ -272,4 +283,55 @@ fn a_gate_of_ones_own_follows_the_waves_that_it_names_and_comes_before_the_soak(
     let only = |name: &str| BTreeSet::from([vec![name.to_owned()]]);
     let wanted = [(After::ControlPlane, only("masters")), (After::Canary, only("first")), (After::Rack, only("racks"))];
     assert_eq!(kinds, BTreeMap::from(wanted));
+}
+
+#[test]
+fn several_minors_become_hops_and_kubelets_restart_once() {
+    let mut cluster = cluster(3, 30, 3);
+    let mut stage = stage();
+    let release = |minor: u32| {
+        let kubernetes = |c: &Component| {
+            format!("ghcr.io/cybozu/kubernetes:1.{minor}.2.1").parse().unwrap_or_else(|_| panic!("{c}"))
+        };
+        let images = stage.bumps.iter().map(|b| (b.component, kubernetes(&b.component)));
+        let images = images.filter(|(c, _)| c.as_str().starts_with("kube")).collect();
+        Release { name: format!("1.{minor}.2"), images }
+    };
+    stage.way = (34..=36).map(release).collect();
+    for component in Component::ALL.into_iter().filter(|c| c.as_str().starts_with("kube")) {
+        set(&mut cluster, component, "ghcr.io/cybozu/kubernetes:1.33.4.1");
+    }
+    let plan = plan(&cluster, &stage);
+    assert!(!plan.refused(), "{:?}", plan.findings);
+    let phases: Vec<_> = plan.phases.iter().map(|p| (p.hop.as_deref().unwrap_or("-"), p.kind)).collect();
+    use PhaseKind::{Controllers, Etcd, KubeApiserver, Masters, Prefetch, Rivers, Workers};
+    assert_eq!(
+        phases,
+        [
+            ("-", Prefetch),
+            ("1.34.2", KubeApiserver),
+            ("1.34.2", Controllers),
+            ("1.35.2", KubeApiserver),
+            ("1.35.2", Controllers),
+            ("1.36.2", Rivers),
+            ("1.36.2", Etcd),
+            ("1.36.2", KubeApiserver),
+            ("1.36.2", Controllers),
+            ("1.36.2", Masters),
+            ("1.36.2", Workers)
+        ]
+    );
+    let kubelets = plan.swaps().flat_map(|(_, _, s)| &s.changes).filter(|c| c.component == Component::Kubelet).count();
+    assert_eq!(kubelets, 33, "one restart each");
+    let second = plan.swaps().flat_map(|(_, _, s)| &s.changes).find(|c| c.to.short() == "1.35.2.1").unwrap();
+    assert_eq!((second.from.short(), second.from_id.as_str()), ("1.34.2.1", ""), "made by an earlier swap");
+    let said = plan.findings.iter().find(|f| f.code == "hops").unwrap();
+    assert!(said.text.ends_with("33 kubelets restart 33 times in all, not 99"), "{}", said.text);
+    stage.way.remove(1);
+    let refused = super::make(&cluster, &stage, &Settings::default(), Timestamp::UNIX_EPOCH);
+    assert!(
+        refused.findings.iter().any(|f| f.code == "hop-missing" && f.text.contains("1.35")),
+        "{:?}",
+        refused.findings
+    );
 }

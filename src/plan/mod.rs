@@ -7,6 +7,7 @@
 
 mod backwards;
 mod estimate;
+mod facts;
 mod findings;
 mod hazards;
 mod inverse;
@@ -22,14 +23,18 @@ pub mod skew;
 mod stage;
 mod types;
 mod waves;
+mod way;
 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod samples;
 
+pub use facts::{
+    ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
+};
 pub use inverse::inverse;
-pub use make::make;
+pub use make::{make, make_with};
 pub use moved::moved;
 pub use own_gate::{After, Bound, GateRule, HttpUrl, OwnGate, Question, Target};
 pub use render::render;

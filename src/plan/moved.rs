@@ -34,7 +34,9 @@ pub fn moved(plan: &Plan, now: &Cluster) -> Vec<String> {
         if node.reachable == Some(false) {
             continue;
         }
-        for change in planned {
+        let mut first: BTreeSet<Component> = BTreeSet::new();
+        // Of several changes of one container only the first is about what runs now.
+        for change in planned.iter().filter(|c| first.insert(c.component)) {
             same_container(change, node, &mut reasons);
         }
         if then.master {

@@ -1,7 +1,8 @@
 //! The order of the control plane: one master at a time, leaders last, neighbours in time from different racks.
 
 use super::select::Chosen;
-use super::{Gate, Phase, PhaseKind, Swap, Wave, WaveKind};
+use super::skew::beside;
+use super::{Change, Gate, Phase, PhaseKind, Swap, Wave, WaveKind};
 use crate::fleet::{Cluster, Component, Node, NodeName, RackName, SwapId, natural};
 use crate::plan::Settings;
 use std::collections::BTreeMap;
@@ -20,9 +21,21 @@ impl Ids {
 
 /// One visit to a node for some of its changes; `None` when none of these components changes there.
 pub(super) fn visit(chosen: &Chosen<'_>, components: &[Component], settings: &Settings, ids: &mut Ids) -> Option<Swap> {
-    let changes = chosen.changes_of(components);
+    let mut changes = chosen.changes_of(components);
+    kubelet_first(&mut changes);
     let deadline_ms = changes.iter().map(|c| settings.of(c.component).deadline_ms).min()?;
     Some(Swap { id: ids.next(), node: chosen.node.name.clone(), changes, deadline_ms, no_return: None })
+}
+
+/// The kubelet comes last in a visit, since it has least time; but a kube-proxy must not run ahead of one that was left far
+/// behind.
+fn kubelet_first(changes: &mut [Change]) {
+    let at = |component| changes.iter().position(|c: &Change| c.component == component);
+    let (Some(proxy), Some(kubelet)) = (at(Component::KubeProxy), at(Component::Kubelet)) else { return };
+    let (Some(ahead), Some(behind)) = (changes[proxy].to.version(), changes[kubelet].from.version()) else { return };
+    if proxy < kubelet && beside(&ahead, &behind).is_some() {
+        changes.swap(proxy, kubelet);
+    }
 }
 
 /// A phase of the control plane, as the table in [`control_plane`] writes it.
@@ -96,7 +109,7 @@ pub(super) fn control_plane(
             }));
         }
         if !waves.is_empty() {
-            phases.push(Phase { kind: step.kind, pulls: Vec::new(), waves });
+            phases.push(Phase { kind: step.kind, hop: None, pulls: Vec::new(), waves });
         }
     }
     phases

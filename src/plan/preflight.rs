@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use super::select::{Chosen, not_whole};
-use super::skew::{BadStep, State, bad_step};
+use super::skew::{BadStep, Rule, State, bad_step};
 use super::{Limits, Phase, PhaseKind, Severity};
 use crate::fleet::{Cluster, Component, NodeName};
 use std::collections::{BTreeSet, HashMap};
@@ -94,11 +94,11 @@ pub(super) fn check_control_plane(cluster: &Cluster, phases: &[Phase], findings:
 /// plan did not cause it; what is broken anew, or more than before, is an error.
 pub(super) fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
     let mut state = State::of(cluster);
-    let mut before: HashMap<(NodeName, Component), i64> = HashMap::new();
+    let mut before: HashMap<(NodeName, Component, Rule), i64> = HashMap::new();
     for (node, breach) in state.breaches() {
         let text = format!("before anything moves: {breach}").replace("would be", "is").replace("would run", "runs");
         findings.on(&node, Severity::Warning, "skew-now", text, "a plan that brings it back into line mends it");
-        before.insert((node, breach.component), breach.minors);
+        before.insert((node, breach.component, breach.rule.plain()), breach.minors);
     }
     let bound = |c: Component| c.as_str().starts_with("kube");
     if phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps).flat_map(|s| &s.changes).any(|c| bound(c.component))
@@ -110,7 +110,9 @@ pub(super) fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Fin
         for change in &swap.changes {
             state.set(change.component, &swap.node, change.to.version());
             for (node, breach) in state.breaches_after(change.component, &swap.node) {
-                let known = before.get(&(node.clone(), breach.component)).is_some_and(|&was| breach.minors <= was);
+                let known = before
+                    .get(&(node.clone(), breach.component, breach.rule.plain()))
+                    .is_some_and(|&was| breach.minors <= was);
                 let text = breach.to_string();
                 if !known && told.insert((node.clone(), text.clone())) {
                     let mend = "stage what keeps them in line, or widen the scope to the nodes named here";

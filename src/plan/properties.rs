@@ -2,7 +2,7 @@
 //! rules, not how it follows them.
 
 use super::samples::{image, node, running};
-use super::{Budget, Bump, Limits, PhaseKind, Plan, Scope, Settings, Stage, WaveKind, make, moved, render, unfit};
+use super::{Bump, Limits, PhaseKind, Plan, Scope, Settings, Stage, WaveKind, make, moved, render, unfit};
 use crate::fleet::{Cluster, Component, Leaders, Node, NodeName, RackName};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -96,7 +96,7 @@ prop_compose! {
             bumps: bumps.map(|(c, _)| Bump { component: c, to: image(c, 1).parse().unwrap() }).collect(),
             scope: Scope { racks, ..Scope::default() },
             limits: Limits { canary, max_parallel, max_unavailable, soak_ms: 1_000, max_pulls, ..Limits::default() },
-            budget: Budget::default(),
+            ..Stage::default()
         }
     }
 }

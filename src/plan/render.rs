@@ -42,7 +42,7 @@ fn changes(plan: &Plan, page: &mut Page) {
 }
 
 fn write_phase(number: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
-    let title = phase.kind.title();
+    let title = phase.title();
     if !phase.pulls.is_empty() {
         let images: usize = phase.pulls.iter().map(|p| p.images.len()).sum();
         page.head(&format!("Phase {number}: {title}"));

@@ -33,11 +33,12 @@ fn unreachable(node: &Node) -> bool {
     }
 }
 
-/// The nodes that take part in taking `targets` to where `scope` reaches.
+/// The nodes that take part in taking `targets` to where `scope` reaches, as far as `moves` lets them.
 pub(super) fn select<'a>(
     cluster: &'a Cluster,
     targets: &BTreeMap<Component, &Image>,
     scope: &Scope,
+    moves: &dyn Fn(&Node, Component, &Running) -> bool,
     findings: &mut Findings,
 ) -> Vec<Chosen<'a>> {
     check_scope(cluster, scope, findings);
@@ -51,7 +52,7 @@ pub(super) fn select<'a>(
                 continue;
             }
             match node.components.get(&component) {
-                Some(running) if running.image == *to => {}
+                Some(running) if running.image == *to || !moves(node, component, running) => {}
                 Some(running) if running.running => {
                     same_version(component, node, running, to, findings);
                     let (container, from_id) = (running.container.clone(), running.id.clone());

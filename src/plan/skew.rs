@@ -1,7 +1,8 @@
 //! Kubernetes' version-skew policy, asked of single steps and of whole states of a cluster.
 //!
 //! Source: <https://kubernetes.io/releases/version-skew-policy/>. The rule between kubelet and kube-proxy of one node (three
-//! minors either way) needs no check of its own: it follows from each one's rule against kube-apiserver.
+//! minors either way) follows from each one's rule against kube-apiserver where both are kept; it is asked all the same, for
+//! nodes that were out of line before.
 
 use crate::fleet::{Cluster, Component, NodeName, Version};
 use std::collections::BTreeMap;
@@ -9,6 +10,9 @@ use std::fmt;
 
 /// The first kube-apiserver that tolerates kubelets and kube-proxies three minors older; before, it was two.
 const WIDE_SKEW_SINCE: (u32, u32) = (1, 28);
+
+/// The first kube-proxy that may be three minors from the kubelet beside it; before, it was two.
+const PROXY_WIDE_SINCE: (u32, u32) = (1, 25);
 
 /// How a state breaks the policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,12 +25,12 @@ pub struct Breach {
     pub minors: i64,
     /// Its version, for people.
     pub own: String,
-    /// The kube-apiserver's that it is out of line with.
-    pub apiserver: String,
+    /// The version that it is out of line with: a kube-apiserver's, or the kubelet's beside it.
+    pub other: String,
 }
 
 /// A rule of the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// Never newer than any kube-apiserver.
     NotNewer,
@@ -34,19 +38,38 @@ pub enum Rule {
     NotOlderThan(i64),
     /// kube-apiservers within one minor of each other.
     Together,
+    /// kube-proxy at most this many minors from the kubelet beside it.
+    Beside(i64),
+}
+
+impl Rule {
+    /// The rule itself, whatever number it allows: to tell an old breach from a new one.
+    pub fn plain(self) -> Rule {
+        match self {
+            Rule::NotOlderThan(_) => Rule::NotOlderThan(0),
+            Rule::Beside(_) => Rule::Beside(0),
+            rule => rule,
+        }
+    }
 }
 
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Breach { component, minors, own, apiserver, .. } = self;
+        let Breach { component, minors, own, other, .. } = self;
         match self.rule {
-            Rule::NotNewer => write!(f, "{component} {own} would be newer than kube-apiserver {apiserver}"),
+            Rule::NotNewer => write!(f, "{component} {own} would be newer than kube-apiserver {other}"),
             Rule::NotOlderThan(allowed) => write!(
                 f,
-                "{component} {own} would be {minors} minors older than kube-apiserver {apiserver}; {allowed} allowed"
+                "{component} {own} would be {minors} minors older than kube-apiserver {other}; {allowed} allowed"
             ),
             Rule::Together => {
-                write!(f, "kube-apiserver {own} would run beside {apiserver}; they must stay within one minor")
+                write!(f, "kube-apiserver {own} would run beside {other}; they must stay within one minor")
+            }
+            Rule::Beside(allowed) => {
+                write!(
+                    f,
+                    "{component} {own} would be {minors} minors from kubelet {other} beside it; {allowed} allowed"
+                )
             }
         }
     }
@@ -71,14 +94,18 @@ pub fn bad_step(component: Component, from: &Version, to: &Version) -> Option<Ba
     (component.master_only() && minors(from, to) > 1).then_some(BadStep::SkipsMinor)
 }
 
+/// How many minors a kubelet or kube-proxy may be older than a kube-apiserver of this minor.
+pub fn minors_allowed(apiserver: (u32, u32)) -> i64 {
+    if apiserver >= WIDE_SKEW_SINCE { 3 } else { 2 }
+}
+
 /// Whether `own` may run beside kube-apiservers from `oldest` to `newest`.
 pub fn breach(component: Component, own: &Version, oldest: &Version, newest: &Version) -> Option<Breach> {
-    let broken = |rule, minors, apiserver: &Version| {
-        Some(Breach { component, rule, minors, own: own.to_string(), apiserver: apiserver.to_string() })
+    let broken = |rule, minors, other: &Version| {
+        Some(Breach { component, rule, minors, own: own.to_string(), other: other.to_string() })
     };
     let allowed = match component {
-        Component::Kubelet | Component::KubeProxy if newest.minor_of() >= WIDE_SKEW_SINCE => 3,
-        Component::Kubelet | Component::KubeProxy => 2,
+        Component::Kubelet | Component::KubeProxy => minors_allowed(newest.minor_of()),
         Component::KubeControllerManager | Component::KubeScheduler => 1,
         Component::KubeApiserver => {
             let apart = minors(own, newest);
@@ -92,6 +119,15 @@ pub fn breach(component: Component, own: &Version, oldest: &Version, newest: &Ve
     }
     let older = minors(own, newest);
     if older > allowed { broken(Rule::NotOlderThan(allowed), older, newest) } else { None }
+}
+
+/// Whether a kube-proxy may run beside a kubelet on one node.
+pub fn beside(proxy: &Version, kubelet: &Version) -> Option<Breach> {
+    let allowed = if proxy.minor_of() < PROXY_WIDE_SINCE { 2 } else { 3 };
+    let minors = minors(kubelet, proxy).abs();
+    let (own, other) = (proxy.to_string(), kubelet.to_string());
+    let component = Component::KubeProxy;
+    (minors > allowed).then_some(Breach { component, rule: Rule::Beside(allowed), minors, own, other })
 }
 
 /// Minors from `from` to `to`; another major is further away than any minor.
@@ -135,7 +171,16 @@ impl State {
     pub fn breaches(&self) -> Vec<(NodeName, Breach)> {
         let Some((oldest, newest)) = self.apiservers() else { return Vec::new() };
         let all = self.0.iter().flat_map(|(&component, nodes)| nodes.iter().map(move |(n, v)| (component, n, v)));
-        all.filter_map(|(component, node, own)| Some((node.clone(), breach(component, own, oldest, newest)?))).collect()
+        let mut found: Vec<_> = all
+            .filter_map(|(component, node, own)| Some((node.clone(), breach(component, own, oldest, newest)?)))
+            .collect();
+        let kubelets = self.0.get(&Component::Kubelet);
+        found.extend(kubelets.into_iter().flatten().filter_map(|(node, _)| Some((node.clone(), self.beside(node)?))));
+        found
+    }
+
+    fn beside(&self, node: &NodeName) -> Option<Breach> {
+        beside(self.version(Component::KubeProxy, node)?, self.version(Component::Kubelet, node)?)
     }
 
     /// The breaches that a change of `component` on `node` can have caused.
@@ -143,11 +188,13 @@ impl State {
         if component == Component::KubeApiserver {
             return self.breaches();
         }
+        let neighbours =
+            matches!(component, Component::Kubelet | Component::KubeProxy).then(|| self.beside(node)).flatten();
         let found = self.apiservers().and_then(|(oldest, newest)| {
             let own = self.version(component, node)?;
             Some((node.clone(), breach(component, own, oldest, newest)?))
         });
-        found.into_iter().collect()
+        found.into_iter().chain(neighbours.map(|breach| (node.clone(), breach))).collect()
     }
 
     fn apiservers(&self) -> Option<(&Version, &Version)> {

@@ -23,7 +23,7 @@ impl Release {
 }
 
 /// Bumps with scope and strategy: all that the planner needs to know besides the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// The release that was staged, where one was.
@@ -38,13 +38,16 @@ pub struct Stage {
     pub limits: Limits,
     /// How much may go wrong.
     pub budget: Budget,
+    /// Releases whose images may be stopped at on the way; the profile's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub way: Vec<Release>,
 }
 
 impl Stage {
     /// The whole of a release, everywhere.
     pub fn of(release: &Release, limits: Limits, budget: Budget) -> Stage {
         let name = Some(release.name.clone());
-        Stage { release: name, bumps: release.bumps(), scope: Scope::default(), limits, budget }
+        Stage { release: name, bumps: release.bumps(), limits, budget, ..Stage::default() }
     }
 }
 

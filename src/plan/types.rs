@@ -250,12 +250,25 @@ pub struct Estimate {
 pub struct Phase {
     /// Which.
     pub kind: PhaseKind,
+    /// The stop on the way that it belongs to, where the plan has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
     /// The images to pull; in the prefetch phase only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pulls: Vec<Pull>,
     /// The swaps; waves run one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Wave>,
+}
+
+impl Phase {
+    /// How people read it: its kind, with the stop on the way where the plan has several.
+    pub fn title(&self) -> String {
+        match &self.hop {
+            Some(hop) => format!("{hop}: {}", self.kind.title()),
+            None => self.kind.title().to_owned(),
+        }
+    }
 }
 
 /// Which phase.
@@ -388,7 +401,7 @@ pub struct Change {
     pub container: ContainerName,
     /// The image that it runs.
     pub from: Image,
-    /// The container that was running when the plan was made.
+    /// The container that was running when the plan was made; empty where an earlier swap of this plan makes it.
     pub from_id: String,
     /// The image that it is to run.
     pub to: Image,

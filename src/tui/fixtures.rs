@@ -125,6 +125,7 @@ pub fn plan() -> Plan {
     let masters: Vec<&Node> = cluster.masters().collect();
     let mut phases = vec![Phase {
         kind: PhaseKind::Prefetch,
+        hop: None,
         pulls: cluster
             .nodes
             .values()
@@ -155,7 +156,7 @@ pub fn plan() -> Plan {
         }
         let title = "masters".into();
         let wave = Wave { kind: WaveKind::ControlPlane, title, max_parallel: 1, swaps, gates: vec![gate] };
-        phases.push(Phase { kind, pulls: Vec::new(), waves: vec![wave] });
+        phases.push(Phase { kind, hop: None, pulls: Vec::new(), waves: vec![wave] });
     }
     let three = [Component::Rivers, Component::KubeProxy, Component::Kubelet];
     let gates = vec![Gate::NodesReady, Gate::Soak { ms: 60_000 }];
@@ -173,7 +174,7 @@ pub fn plan() -> Plan {
         let title = rack.to_string();
         waves.push(Wave { kind: WaveKind::Rack, title, max_parallel: 5, swaps, gates: gates.clone() });
     }
-    phases.push(Phase { kind: PhaseKind::Workers, pulls: Vec::new(), waves });
+    phases.push(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), waves });
     Plan {
         format: FORMAT,
         created: start(),
@@ -264,7 +265,8 @@ impl Story {
         let (id, node) = (swap.id.clone(), swap.node.clone());
         self.tell(Event::SwapPreparing { swap: id.clone(), node: node.clone() });
         let tx = format!("tx-{id}");
-        self.tell(Event::SwapIntended { swap: id.clone(), node: node.clone(), tx, deadline_ms: 30_000, pods: vec![] });
+        let (olds, pods) = Default::default();
+        self.tell(Event::SwapIntended { swap: id.clone(), node: node.clone(), tx, deadline_ms: 30_000, olds, pods });
         for step in [Step::Begun, Step::Stopping, Step::Stopped, Step::Started, Step::Waiting] {
             let component = (step != Step::Begun && step != Step::Waiting).then(|| swap.changes[0].component);
             self.tell(Event::SwapStep { swap: id.clone(), node: node.clone(), component, step, uptime_ms: 0 });

@@ -314,6 +314,7 @@ fn make_plan(app: &mut App) -> Vec<Effect> {
         scope,
         limits: app.stage.limits.clone(),
         budget: app.budget.clone(),
+        way: app.releases.clone(),
     };
     app.stage.planning = true;
     vec![Effect::Plan(cluster, Box::new(stage))]

@@ -139,7 +139,7 @@ fn phase_line(t: &Theme, view: &PlanView, p: usize, phase: &Phase) -> Line<'stat
     };
     let mut spans = vec![
         Span::raw(format!("{} {}. ", knob(view.open.contains(&(p, None))), p + 1)),
-        Span::styled(pad(phase.kind.title(), 31), t.head),
+        Span::styled(pad(&phase.title(), 31), t.head),
         Span::raw(format!(" {size}")),
     ];
     if swaps.iter().any(|s| s.no_return.is_some()) {
@@ -252,7 +252,7 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
                 .filter_map(|s| s.no_return.as_ref().map(|why| format!("⚑ {}: {why}", s.node)))
                 .map(|words| (words, t.notice))
                 .collect();
-            let kind = plan.phases.get(p).map_or("", |p| p.kind.title());
+            let kind = plan.phases.get(p).map_or(String::new(), |p| p.title());
             parts.push((format!("phase {} of {}: {kind}", p + 1, plan.phases.len()), t.text));
             parts.extend(flags);
         }

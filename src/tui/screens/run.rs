@@ -70,9 +70,9 @@ fn where_it_is(run: &Run) -> String {
         (Some(_), Some(of)) => format!("{id}, rollback of {of}"),
         (Some(_), None) => id,
         (None, Some(_)) => {
-            format!("way back, phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.kind.title())
+            format!("way back, phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.title())
         }
-        (None, None) => format!("phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.kind.title()),
+        (None, None) => format!("phase {} of {}: {}{wave}", p + 1, run.plan.phases.len(), phase.title()),
     }
 }
 
