@@ -93,6 +93,7 @@ pub fn case(seed: u64, small: bool) -> Case {
         max_unavailable: rng.random_range(1..=3),
         soak_ms: 1_000,
         max_pulls: 4,
+        ..Limits::default()
     };
     let stage = Stage { release: Some(target.name), bumps, limits, way, ..Stage::default() };
     Case { cluster: Cluster { name: "tokyo0".parse().expect("a name"), nodes, leaders }, stage }
