@@ -217,6 +217,7 @@ pub fn refused() -> Plan {
 }
 
 /// A journal under construction.
+#[derive(Clone)]
 pub struct Story {
     pub plan: Arc<Plan>,
     pub records: Vec<Record>,
