@@ -70,8 +70,10 @@ impl Ledger {
             }
             Event::SwapFailed { swap, node, why, untouched } => {
                 // A node that is commanded back and still does not answer was counted when it was lost.
-                let known = self.commanded.remove(node) && self.failed.iter().any(|f| f.node == *node);
-                self.failed.push(Failure { node: node.clone(), why: why.clone(), known });
+                let counted = self.failed.iter().any(|f| f.node == *node);
+                if !(self.commanded.remove(node) && counted) {
+                    self.failed.push(Failure { node: node.clone(), why: why.clone(), known: false });
+                }
                 self.stop_at(swap, node, why);
                 if !untouched {
                     self.broken.insert(node.clone());

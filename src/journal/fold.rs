@@ -196,6 +196,13 @@ impl Run {
     }
 
     fn end(&mut self, id: &SwapId, state: SwapState, why: &str) {
+        let fresh = self.swap(id).is_some_and(|s| match state {
+            SwapState::RolledBack => s.undo.is_none(),
+            // Commanded back, and still away: that was counted when it was lost.
+            SwapState::Failed => s.undo.is_none() || s.state != SwapState::Failed,
+            _ => false,
+        });
+        self.failures += usize::from(fresh);
         if let Some(s) = self.find(id) {
             s.undo = None;
             match (&s.skip, state) {

@@ -45,6 +45,9 @@ pub struct Run {
     pub gate: Option<GateView>,
     /// Every swap, in the plan's order.
     pub swaps: Vec<SwapView>,
+    /// How often a swap rolled back or failed so far, what was retried or skipped since included; what was commanded back
+    /// is no failure.
+    pub failures: usize,
     /// Pulls by node and image.
     pub pulls: BTreeMap<(NodeName, Image), PullState>,
     /// The proof so far.
@@ -302,6 +305,7 @@ impl Run {
             gate: None,
             asked_again: 0,
             swaps,
+            failures: 0,
             pulls: BTreeMap::new(),
             pods: Pods::default(),
             downtimes: BTreeMap::new(),

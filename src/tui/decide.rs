@@ -4,9 +4,12 @@
 use super::app::{App, AskView, Over, Question};
 use super::command::Command;
 use super::screens::run::stops;
-use super::text::count;
+use super::text::{count, fit};
 use crate::fleet::{NodeName, fold_names};
 use crate::journal::{Run, RunState, SwapState, Verb};
+
+/// Of a swap's reason, a question shows this much. Columns.
+const WHY: usize = 160;
 
 /// The question that a command asks, where it is one of these.
 pub fn question(command: Command) -> Option<Question> {
@@ -130,7 +133,7 @@ pub fn words(app: &App, question: Question) -> String {
             standing(run, nodes)
         ),
         Question::Override => {
-            let waits = run.gate.as_ref().map(|g| g.why.as_str()).unwrap_or_default();
+            let waits = run.gate.as_ref().map(|g| fit(&g.why, WHY)).unwrap_or_default();
             format!(
                 "The run goes on past gate {} although it does not hold: {waits}. It is passed over for this wave only; the \
                  report says so, with your reason.",
@@ -147,7 +150,7 @@ fn standing(run: &Run, nodes: &[NodeName]) -> String {
     let mut said: Vec<String> = swaps
         .map(|s| match s.why.as_str() {
             "" => super::widgets::flight::word(s),
-            why => format!("{} ({why})", super::widgets::flight::word(s)),
+            why => format!("{} ({})", super::widgets::flight::word(s), fit(why, WHY)),
         })
         .collect();
     said.dedup();

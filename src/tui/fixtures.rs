@@ -220,6 +220,7 @@ pub fn refused() -> Plan {
 }
 
 /// A journal under construction.
+#[derive(Clone)]
 pub struct Story {
     pub plan: Arc<Plan>,
     pub records: Vec<Record>,

@@ -293,6 +293,23 @@ fn run_skip_with_its_reason() {
 }
 
 #[test]
+fn a_question_with_much_to_say_still_shows_its_answer() {
+    let mut story = stands();
+    let swap = story.swap(6, 4, 0);
+    story.roll_back(&swap, &"the node said very much of it ".repeat(60));
+    let names: Vec<_> = story.plan.swaps().map(|(_, _, s)| s.node.clone()).collect();
+    let why = format!("NotReady: {}", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+    story.tell(Event::GateWaiting { gate: "nodes ready".into(), why, ms: None });
+    for keys in ["jjs", "o"] {
+        let mut app = fixtures::running((80, 24), Options::default(), story.clone());
+        press(&mut app, keys);
+        press(&mut app, "because");
+        let shown = picture(&app);
+        assert!(shown.contains("Why: because") && shown.contains("enter "), "{shown}");
+    }
+}
+
+#[test]
 fn run_roll_back_question() {
     at_each_size("run-roll-back", |size| {
         let mut app = midway(size);

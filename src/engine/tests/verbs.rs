@@ -397,3 +397,21 @@ async fn a_master_that_is_ill_is_waited_for_whatever_an_operator_says() {
     lab.world.lock().not_ready.clear();
     assert_eq!(ended(engine).await, Outcome::Completed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_command_is_taken_that_the_end_would_forget() {
+    let world = upgraded_masters();
+    let mut plan = plan(&world, &NODES);
+    plan.budget.failed_swaps = 9;
+    world.edit("w05", |n| n.faults.cut_at_begin = Some(Duration::from_secs(100_000)));
+    let lab = Lab::new(world, &plan);
+    let engine = lab.engine();
+    // The node that was lost is looked for once more before the run ends: that takes a while.
+    lab.until("the walk's end", |r| r.phases_done.len() == plan.phases.len() && r.ended().is_none()).await;
+    for verb in [retry(&[]), skip(&["w05"]), Verb::Pause, Verb::Abort] {
+        assert!(command(&lab.run, verb, "tester").await.is_err());
+    }
+    assert_eq!(ended(engine).await, Outcome::Failed);
+    assert_eq!(lab.report().swaps.failed, 1);
+    assert!(!lab.records().iter().any(|r| matches!(r.event, Event::Command { .. })));
+}

@@ -37,10 +37,13 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect, question: Question) {
     let wrapped = text::wrap(&words, usize::from(width).saturating_sub(4));
     let typed =
         if question.takes_a_reason() { reason_lines(app, usize::from(width).saturating_sub(4)) } else { vec![] };
+    // The answer has its place however much there is to say.
+    let room = usize::from(area.height).saturating_sub(typed.len() + 5);
+    let wrapped = text::fit_lines(wrapped.into_iter().map(Line::from).collect(), room, "lines");
     let height = u16::try_from(wrapped.len() + typed.len() + 5).unwrap_or(10);
     let inner = popup(t, frame, area, title, width, height);
     let mut lines = vec![Line::default()];
-    lines.extend(wrapped.into_iter().map(Line::from));
+    lines.extend(wrapped);
     lines.push(Line::default());
     lines.extend(typed);
     let (y, n) = if question.takes_a_reason() { ("enter", "esc") } else { ("y", "n") };
