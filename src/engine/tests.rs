@@ -509,6 +509,35 @@ async fn a_run_deep_in_the_file_system_can_still_be_commanded_and_hears_no_nonse
     std::fs::remove_dir(socket.parent().unwrap()).unwrap();
 }
 
+/// In real time: a silent peer may keep its place for seconds.
+#[tokio::test]
+async fn neither_silent_peers_nor_a_flood_of_commands_lock_the_operator_out() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let lab = Lab::new(world, &plan);
+    let engine = lab.engine();
+    lab.until("a run", |r| r.state == RunState::Running).await;
+    let mut silent = Vec::new();
+    for _ in 0..48 {
+        silent.push(tokio::net::UnixStream::connect(lab.run.socket_path()).await.unwrap());
+    }
+    assert_eq!(ping(&lab.run).await.unwrap(), std::process::id());
+    let mut refused = 0;
+    for _ in 0..200 {
+        match command(&lab.run, Verb::Pause, "tester\u{1b}[2J").await {
+            Ok(()) => {}
+            Err(EngineError::Refused(why)) if why.contains("too many commands") => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 50, "{refused}");
+    assert_eq!(ping(&lab.run).await.unwrap(), std::process::id(), "a question is no command");
+    let journal = std::fs::read_to_string(lab.run.journal()).unwrap();
+    let uid = rustix::process::geteuid().as_raw();
+    assert!(journal.contains(&format!("\"by\":\"tester[2J (uid {uid})\"")), "{journal}");
+    engine.abort();
+}
+
 #[test]
 fn runs_are_found_by_word_id_and_folder() {
     let world = upgraded_masters();

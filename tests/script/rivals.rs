@@ -11,6 +11,8 @@ pub fn a_held_container_is_refused(shell: &str) {
     let Some(node) = Node::new(shell) else { return };
     ok(node.begin(FAR));
     node.until("waiting", waits);
+    // The old ones lose their policy a moment later.
+    node.wait_for("calm", || node.containers().iter().filter(|c| c[2] == "no").count() == NAMES.len());
     let before = node.containers();
     for names in [&["kubelet"][..], &["etcd", "rivers"]] {
         let out = node.ask(&begin("t2", FAR, names));
