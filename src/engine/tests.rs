@@ -525,7 +525,7 @@ async fn neither_silent_peers_nor_a_flood_of_commands_lock_the_operator_out() {
     let mut refused = 0;
     for _ in 0..200 {
         match command(&lab.run, Verb::Pause, "tester\u{1b}[2J").await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(EngineError::Refused(why)) if why.contains("too many commands") => refused += 1,
             Err(error) => panic!("{error}"),
         }

@@ -124,8 +124,10 @@ proptest! {
     }
 }
 
-/// What may happen to the file under a writer and its followers, and what the error says of it.
-const HARMS: [(fn(&Path), &str); 4] = [
+/// What may happen to the file under a writer and its followers, and a word of what the error says of it.
+type Harm = (fn(&Path), &'static str);
+
+const HARMS: [Harm; 4] = [
     (|path| std::fs::remove_file(path).unwrap(), "deleted"),
     (|path| std::fs::rename(path, path.with_extension("away")).unwrap(), "moved away"),
     (replace, "another file"),

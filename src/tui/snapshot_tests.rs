@@ -299,7 +299,7 @@ fn a_question_with_much_to_say_still_shows_its_answer() {
     story.roll_back(&swap, &"the node said very much of it ".repeat(60));
     let names: Vec<_> = story.plan.swaps().map(|(_, _, s)| s.node.clone()).collect();
     let why = format!("NotReady: {}", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
-    story.tell(Event::GateWaiting { gate: "nodes ready".into(), why, ms: None });
+    story.tell(Event::GateWaiting { gate: "nodes ready".into(), why, ms: None, limit_ms: None });
     for keys in ["jjs", "o"] {
         let mut app = fixtures::running((80, 24), Options::default(), story.clone());
         press(&mut app, keys);

@@ -166,11 +166,10 @@ impl Mount {
     fn fill(&self) -> PathBuf {
         let path = self.0.join("ballast");
         let mut file = std::fs::File::create(&path).unwrap();
+        // In pieces of a page, so that none is left.
         let full = loop {
-            // In small pieces to the last: what is written in halves leaves room.
-            match file.write(&[0; 4096]) {
-                Ok(_) => {}
-                Err(error) => break error,
+            if let Err(error) = file.write_all(&[0; 4096]) {
+                break error;
             }
         };
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
