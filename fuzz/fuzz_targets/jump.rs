@@ -1,5 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = sonoba::fuzzing::jump(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sonoba_fuzz::knock(sonoba::fuzzing::jump, bytes));

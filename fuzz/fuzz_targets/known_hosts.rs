@@ -1,5 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = sonoba::fuzzing::known_hosts(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sonoba_fuzz::knock(sonoba::fuzzing::known_hosts, bytes));
