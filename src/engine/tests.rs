@@ -31,6 +31,7 @@ fn plan(world: &World, components: &[Component]) -> Plan {
         limits: Limits { canary: 2, max_parallel: 4, max_unavailable: 2, soak_ms: 5_000, max_pulls: 4 },
         budget: Budget { failed_swaps: 1, not_ready_nodes: 1, disturbed_pods: 0 },
         way: Vec::new(),
+        ..Stage::default()
     };
     make(&world.cluster(), &stage, &Settings::default(), Timestamp::UNIX_EPOCH)
 }

@@ -4,9 +4,13 @@
 //! the way obey the version-skew policy ([`skew`], asked by `preflight`), and how long will it take (`estimate`). What stands in the way becomes a
 //! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once.
 
+mod args;
+pub mod catalogue;
+mod changed_args;
 mod estimate;
 mod facts;
 mod findings;
+mod flags;
 mod hazards;
 mod make;
 mod moved;
@@ -26,9 +30,12 @@ mod properties;
 #[cfg(test)]
 mod samples;
 
+pub use args::{ArgEdit, arg_diff};
+pub use changed_args::ArgsWalk;
 pub use facts::{
     ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
 };
+pub use flags::{FlagName, GateName};
 pub use make::{make, make_with};
 pub use moved::moved;
 pub use render::render;

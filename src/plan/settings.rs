@@ -1,5 +1,6 @@
 //! How components are checked and how long they may take, with the defaults of a cluster that CKE made.
 
+use super::catalogue::Entry;
 use super::{Budget, Check, ComponentSettings, Limits, Scheme};
 use crate::fleet::{Component, ContainerName};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ const STOP_TIMEOUT_S: u32 = 10;
 pub struct Settings {
     /// All eight components.
     pub components: BTreeMap<Component, ComponentSettings>,
+    /// The operator's own entries of what breaks in place; one with a built-in entry's id takes its place.
+    #[serde(skip)]
+    pub catalogue: Vec<Entry>,
 }
 
 impl Settings {
@@ -37,7 +41,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { components: Component::ALL.into_iter().map(|c| (c, default_of(c))).collect() }
+        Settings { components: Component::ALL.into_iter().map(|c| (c, default_of(c))).collect(), catalogue: Vec::new() }
     }
 }
 

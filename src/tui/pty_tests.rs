@@ -54,7 +54,7 @@ impl Backend for Fake {
     }
 
     fn defaults(&self) -> (Limits, Budget, Settings) {
-        (fixtures::limits(), fixtures::budget(), Settings { components: Default::default() })
+        (fixtures::limits(), fixtures::budget(), Settings { components: Default::default(), catalogue: Vec::new() })
     }
 
     fn plan(&self, _: &Cluster, _: &Stage) -> Plan {
