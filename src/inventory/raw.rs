@@ -28,6 +28,8 @@ pub(super) struct Raw {
     pub budget: RawBudget,
     #[serde(default)]
     pub component: BTreeMap<Component, Spanned<RawComponent>>,
+    #[serde(default)]
+    pub catalogue: Vec<Spanned<String>>,
 }
 
 /// `[inventory]`.
