@@ -190,7 +190,7 @@ fn an_etcd_minor_that_all_members_have_taken_has_no_way_back() {
         )
     };
     let text =
-        release("1.35.6", "1.35.6.1", "3.5.21.1", "1.35.0") + &release("1.36.2", "1.36.2.1", "3.6.11.1", "1.36.0");
+        release("1.35.6", "1.35.6.1", "3.5.33.1", "1.35.0") + &release("1.36.2", "1.36.2.1", "3.6.11.1", "1.36.0");
     std::fs::write(&scenario, text).unwrap();
     let size = ["--nodes", "4", "--racks", "2", "--speed", "20", "--scenario", scenario.to_str().unwrap()];
     let lab = Lab::start(&size);
@@ -237,4 +237,84 @@ fn a_node_that_is_down_is_left_out_by_decision_only() {
     let text = lab.done(&["plan", "--release", "1.36.2", "--exclude-unreachable"]);
     assert!(text.contains("excluded: left out by decision") && text.contains("1 node: rack1-cs1"), "{text}");
     assert_eq!(lab.sonoba(&["plan", "--release", "1.36.2", "--exclude", "rack9-cs1"]).status.code(), Some(2));
+}
+
+const BREAKS: &str = r#"
+[[container]]
+node = "masters"
+component = "kube-apiserver"
+args = ["--runtime-config=autoscaling/v2beta1=true,autoscaling/v2=true"]
+[[container]]
+node = "rack0"
+component = "kubelet"
+args = ["--feature-gates", "CSIMigrationPortworx=true,NodeSwap=true"]
+[[container]]
+node = "masters"
+component = "kube-scheduler"
+args = ["--feature-gates=VolumeAttributesClass=false"]
+[[container]]
+node = "masters"
+component = "kube-controller-manager"
+args = ["--feature-gates=HonorPVReclaimPolicy=true,VolumeAttributesClass=true"]
+[[container]]
+node = "worker:0%"
+component = "kube-proxy"
+args = ["--feature_gates=DisableNodeKubeProxyVersion=false"]
+"#;
+
+#[test]
+fn what_breaks_in_place_is_found_before_and_mended_when_the_operator_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = dir.path().join("breaks.toml");
+    std::fs::write(&scenario, BREAKS).unwrap();
+    let lab = Lab::start(&[&SMALL[..], &["--scenario", scenario.to_str().unwrap()]].concat());
+    let seeded = [
+        "gate-csi-migration-portworx",
+        "gate-disable-node-kube-proxy-version-locked",
+        "gate-honor-pv-reclaim-policy",
+        "gate-volume-attributes-class-locked",
+        "kube-apiserver-runtime-config-autoscaling-v2beta1",
+    ];
+    let found = |args: &[&str], severity: &str| -> (Option<i32>, Vec<String>) {
+        let output = lab.sonoba(&[&["plan", "--release", "1.36.2", "--json"], args].concat());
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let known: Vec<&str> =
+            sonoba::plan::catalogue::built_in().unwrap().iter().map(|entry| entry.id.as_str()).collect();
+        let all = plan["findings"].as_array().unwrap().iter();
+        let mut codes: Vec<String> = all
+            .filter(|f| known.contains(&f["code"].as_str().unwrap()))
+            .map(|f| {
+                assert_eq!(f["severity"], severity, "{f:#}");
+                f["code"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        codes.sort();
+        (output.status.code(), codes)
+    };
+    let seeded: Vec<String> = seeded.map(str::to_owned).to_vec();
+    assert_eq!(found(&[], "error"), (Some(3), seeded.clone()));
+    assert_eq!(found(&["--accept", "all"], "info"), (Some(0), seeded.clone()));
+    assert_eq!(found(&["--acknowledge", &seeded.join(",")], "warning"), (Some(0), seeded));
+
+    let preview = lab.done(&["plan", "--release", "1.36.2", "--accept", "all", "-o", "plan.json"]);
+    let difference =
+        "      - --feature-gates CSIMigrationPortworx=true,NodeSwap=true\n      + --feature-gates NodeSwap=true\n";
+    assert!(preview.contains(difference), "{preview}");
+    lab.done(&["apply", "plan.json", "--yes"]);
+    let plan: Value = serde_json::from_str(&lab.done(&["plan", "--release", "1.36.2", "--json"])).unwrap();
+    let args = |node: &str, component: &str| -> String {
+        let args = plan["cluster"]["nodes"][node]["components"][component]["args"].as_array().unwrap().iter();
+        args.map(|a| a.as_str().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    assert!(
+        args("rack0-cs1", "kubelet").ends_with(" --feature-gates NodeSwap=true"),
+        "{}",
+        args("rack0-cs1", "kubelet")
+    );
+    assert!(!args("rack1-cs1", "kubelet").contains("--feature-gates"));
+    assert!(!args("rack0-cs1", "kube-proxy").contains("feature"), "{}", args("rack0-cs1", "kube-proxy"));
+    assert!(args("rack0-m1", "kube-apiserver").ends_with(" --runtime-config=autoscaling/v2=true"));
+    assert!(!args("rack0-m1", "kube-scheduler").contains("feature"));
+    assert!(args("rack0-m1", "kube-controller-manager").ends_with(" --feature-gates=VolumeAttributesClass=true"));
+    assert_eq!(plan["findings"].as_array().unwrap().iter().filter(|f| f["severity"] == "error").count(), 0);
 }

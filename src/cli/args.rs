@@ -104,6 +104,12 @@ pub(super) struct PlanArgs {
     /// Nodes of a rack that may be away at once [default: the profile's]
     #[arg(long, value_name = "N")]
     pub max_unavailable: Option<usize>,
+    /// Let the plan mend this finding by the change of arguments that it offers; `all` takes every offer
+    #[arg(long, value_name = "FINDING", value_delimiter = ',')]
+    pub accept: Vec<String>,
+    /// Take this error as it is, where that is possible: it becomes a warning
+    #[arg(long, value_name = "FINDING", value_delimiter = ',')]
+    pub acknowledge: Vec<String>,
     /// Write the plan here, for `sonoba apply`
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

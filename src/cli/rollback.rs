@@ -78,6 +78,9 @@ async fn inverse(setup: &Setup, args: &RollbackArgs, folded: &Run, chain: Chain)
             severity: Severity::Warning,
             text: format!("the journal of run {id} was changed at line {line}: what it says was done may not be all"),
             mend: "compare the nodes below with what they run".into(),
+            link: String::new(),
+            offer: String::new(),
+            acknowledgeable: false,
             nodes: Vec::new(),
         });
     }

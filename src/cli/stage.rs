@@ -45,6 +45,8 @@ pub(super) fn stage(args: &PlanArgs, profile: &Profile, cluster: &Cluster) -> Re
         limits,
         budget: profile.budget.clone(),
         way: profile.releases.clone(),
+        accept: args.accept.clone(),
+        acknowledged: args.acknowledge.clone(),
     })
 }
 

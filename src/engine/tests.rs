@@ -40,6 +40,7 @@ fn plan(world: &World, components: &[Component]) -> Plan {
         },
         budget: Budget { failed_swaps: 1, not_ready_nodes: 1, disturbed_pods: 0 },
         way: Vec::new(),
+        ..Stage::default()
     };
     make(&world.cluster(), &stage, &Settings::default(), Timestamp::UNIX_EPOCH)
 }

@@ -3,6 +3,7 @@
 //! This floor reads files and nothing else. What neither file says (racks and roles as Kubernetes labels, versions) is filled
 //! in when the cluster is observed.
 
+mod catalogue;
 mod cke;
 mod entry;
 mod error;

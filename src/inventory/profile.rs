@@ -1,5 +1,6 @@
 //! A cluster's profile: `clusters/NAME.toml` in the configuration folder.
 
+use super::catalogue;
 use super::cke::{self, Reading};
 use super::entry::{NodeEntry, twice};
 use super::error::ProfileError;
@@ -42,6 +43,8 @@ pub struct Profile {
     /// Likewise for its role.
     pub role_label: Vec<String>,
     nodes: Nodes,
+    /// Files with more of what breaks in place; read into [`Settings::catalogue`].
+    catalogue: Vec<PathBuf>,
     /// The file as it was read, for [`Profile::to_toml`].
     document: toml::Table,
 }
@@ -63,7 +66,9 @@ impl Profile {
         let file = std::path::absolute(path).map_err(|e| ProfileError::new(path, None, e.to_string()))?;
         let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
         let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned());
-        parse(&text, &Place { file, home, user })
+        let mut profile = parse(&text, &Place { file, home, user })?;
+        profile.settings.catalogue = catalogue::read(&profile.catalogue)?;
+        Ok(profile)
     }
 
     /// The nodes that the inventory lists.
@@ -85,6 +90,8 @@ impl Profile {
     /// absolute, the cluster's name and the SSH user are stated.
     pub fn to_toml(&self) -> String {
         let mut document = self.document.clone();
+        // Read where plans are made; a run must not fail because such a file has moved since.
+        document.remove("catalogue");
         let text = |path: &Path| toml::Value::String(path.to_string_lossy().into_owned());
         document.insert("name".into(), toml::Value::String(self.name.to_string()));
         document.insert("kubeconfig".into(), text(&self.kubeconfig));
@@ -136,7 +143,7 @@ impl Place {
     }
 }
 
-fn read_file(path: &Path) -> Result<String, ProfileError> {
+pub(super) fn read_file(path: &Path) -> Result<String, ProfileError> {
     let err = |what: String| ProfileError::new(path, None, what);
     let file = std::fs::File::open(path).map_err(|e| err(format!("cannot be read: {e}")))?;
     let mut text = String::new();
@@ -214,6 +221,7 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
     if let Some(zero) = raw.rollout.gate_timeout.as_ref().filter(|t| t.get_ref().ms == 0) {
         return Err(err(Some(zero.span()), "gate_timeout must be longer than 0s: every gate would pause the run"));
     }
+    let catalogue = raw.catalogue.iter().map(|written| path(Some(written), "")).collect::<Result<_, _>>()?;
     Ok(Profile {
         name,
         kubeconfig,
@@ -230,6 +238,7 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
         role_label: role_label.map_or_else(|| vec!["cke.cybozu.com/role".into()], Into::into),
         ssh,
         nodes,
+        catalogue,
         document,
     })
 }

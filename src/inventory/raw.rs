@@ -30,6 +30,8 @@ pub(super) struct Raw {
     pub component: BTreeMap<Component, Spanned<RawComponent>>,
     #[serde(default)]
     pub gate: Vec<Spanned<RawGate>>,
+    #[serde(default)]
+    pub catalogue: Vec<Spanned<String>>,
 }
 
 /// `[inventory]`.

@@ -23,6 +23,7 @@ fn run() -> Run {
             from: "r.example/k:1.35.6".parse().unwrap(),
             from_id: "x".into(),
             to: "r.example/k:1.36.2".parse().unwrap(),
+            args: Vec::new(),
         }],
         deadline_ms: 1,
         no_return: None,
@@ -47,6 +48,7 @@ fn run() -> Run {
         budget: Default::default(),
         components: Default::default(),
         findings: Vec::new(),
+        notes: Vec::new(),
         estimate: Default::default(),
         phases: vec![
             phase(PhaseKind::KubeApiserver, vec![wave("m", vec![swap("s1", "m1", Component::KubeApiserver)])]),

@@ -229,6 +229,7 @@ fn percentiles_are_by_nearest_rank() {
         budget: crate::plan::Budget::default(),
         components: Default::default(),
         findings: Vec::new(),
+        notes: Vec::new(),
         estimate: Default::default(),
         phases: Vec::new(),
         cluster: crate::fleet::Cluster {

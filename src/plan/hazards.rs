@@ -1,11 +1,13 @@
 //! What upstream is known to break in an in-place upgrade. Told before, so that nobody learns it from a pager.
 
-use super::findings::Findings;
+use super::findings::{Findings, Told};
 use super::{Phase, Severity};
 use crate::fleet::Component;
 
-/// The kubelet that computes container hashes anew: <https://github.com/kubernetes/kubernetes/issues/129385>.
-const NEW_HASHES: (u32, u32) = (1, 31);
+/// Kubelets that compute container hashes anew, and where that was found out. Either side of such a minor takes the other's
+/// containers for changed.
+const NEW_HASHES: [((u32, u32), u32); 6] =
+    [((1, 2), 23_104), ((1, 3), 23_104), ((1, 8), 59_906), ((1, 12), 72_296), ((1, 14), 84_443), ((1, 31), 129_385)];
 
 /// The first kubelet that keeps pods Ready over its own restart (KEP-4781).
 const KEEPS_READY: (u32, u32) = (1, 35);
@@ -15,16 +17,17 @@ pub(super) fn hazards(phases: &[Phase], findings: &mut Findings) {
     for swap in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps) {
         for change in swap.changes.iter().filter(|c| c.component == Component::Kubelet) {
             let (Some(from), Some(to)) = (change.from.version(), change.to.version()) else { continue };
-            // Either computes hashes that the other's containers do not carry.
-            if (from.minor_of() < NEW_HASHES) != (to.minor_of() < NEW_HASHES) {
-                findings.on(
-                    &swap.node,
-                    Severity::Warning,
-                    "restarts-containers",
-                    "a kubelet from 1.31 on restarts every container that an older kubelet started, and the other way \
-                     round (kubernetes#129385)",
-                    "expect the canary to stop the run; upgrade these nodes one by one with their owners' consent",
+            let crossed = |at: (u32, u32)| (from.minor_of() < at) != (to.minor_of() < at);
+            if let Some(((major, minor), issue)) = NEW_HASHES.into_iter().rfind(|(at, _)| crossed(*at)) {
+                let text = format!(
+                    "a kubelet from {major}.{minor} on restarts every container that an older kubelet started, and the other \
+                     way round (kubernetes#{issue})"
                 );
+                let mend =
+                    "expect the canary to stop the run; upgrade these nodes one by one with their owners' consent";
+                let told = Told::new(Severity::Error, "restarts-containers", text).mend(mend).acknowledgeable();
+                let link = format!("https://github.com/kubernetes/kubernetes/issues/{issue}");
+                findings.tell(told.link(link), Some(&swap.node));
             }
             if to.minor_of() < KEEPS_READY {
                 findings.on(

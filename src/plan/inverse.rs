@@ -5,23 +5,26 @@
 //! first again, whoever leads now is last again, and etcd does not go back over a minor that all its members have taken.
 
 use super::backwards::{canary_first, leaders_last, renumber, soak};
-use super::findings::Findings;
+use super::findings::{Findings, NOTHING};
 use super::make::prefetch;
 use super::preflight::{check_control_plane, check_limits, check_skew};
 use super::select::{broken, check_scope, fit};
 use super::skew::{BadStep, bad_step};
-use super::{Bump, Change, FORMAT, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave};
+use super::{ArgEdit, Bump, Change, FORMAT, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave};
 use super::{estimate, hazards};
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, RackName, RunId, SwapId};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Makes the plan that takes back what `run` did: of `plan`, the swaps that are `done`, as far as `scope` reaches and the
 /// cluster as it is `now` still has them. Limits, budget and gates are those of `plan`.
 ///
 /// Never fails: what cannot go back is a finding, as in [`make`](super::make).
 pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope, now: &Cluster, at: Timestamp) -> Plan {
-    let mut findings = Findings::default();
+    // What was taken as it is on the way there is taken so on the way back.
+    let taken = plan.findings.iter().filter(|f| f.acknowledgeable && f.severity == Severity::Warning);
+    let codes: BTreeSet<String> = taken.map(|f| f.code.clone()).collect();
+    let mut findings = Findings::acknowledging(&codes.into_iter().collect::<Vec<_>>());
     check_limits(&plan.limits, &mut findings);
     check_scope(now, scope, &mut findings);
     let mut way = Way::new(plan, done, scope, now, &mut findings);
@@ -48,7 +51,8 @@ pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope,
         limits: plan.limits.clone(),
         budget: plan.budget.clone(),
         components: plan.components.clone(),
-        findings: findings.finish(),
+        findings: findings.finish().into_iter().filter(|f| f.code != NOTHING).collect(),
+        notes: Vec::new(),
         estimate: estimate::estimate(&phases, &plan.limits),
         phases,
         cluster: now.clone(),
@@ -67,6 +71,8 @@ struct Way<'a> {
     runs: BTreeMap<(&'a NodeName, Component), Image>,
     /// What stays as it is: an earlier hop of it stays too.
     stays: BTreeSet<(&'a NodeName, Component)>,
+    /// What takes a swap's changes of arguments back, by swap and component.
+    args: HashMap<(&'a SwapId, Component), Vec<ArgEdit>>,
     /// The minors that etcd's cluster version was raised to.
     etcd_raised: BTreeSet<(u32, u32)>,
 }
@@ -102,7 +108,7 @@ impl<'a> Way<'a> {
         let raising = swaps().filter(|s| s.no_return.is_some()).flat_map(|s| &s.changes);
         let etcd_raised = raising.filter(|c| c.component == Component::Etcd).filter_map(|c| c.to.version());
         let etcd_raised = etcd_raised.map(|v| v.minor_of()).collect();
-        Way { plan, now, nodes, room, runs, stays: BTreeSet::new(), etcd_raised }
+        Way { plan, now, nodes, room, runs, stays: BTreeSet::new(), args: args_back(plan), etcd_raised }
     }
 
     /// A phase, turned round; none where nothing of it goes back.
@@ -193,6 +199,7 @@ impl<'a> Way<'a> {
                 // Of several steps back only the first starts from the container that runs now.
                 from_id: if running.image == *image { running.id.clone() } else { String::new() },
                 to: change.from.clone(),
+                args: self.args.get(&(&swap.id, component)).cloned().unwrap_or_default(),
             });
         }
         Ok(changes)
@@ -237,6 +244,23 @@ impl<'a> Way<'a> {
             wave.max_parallel = most.min(tight.unwrap_or(usize::MAX));
         }
     }
+}
+
+/// What takes the plan's changes of arguments back: each swap's, from the arguments that it began with.
+fn args_back(plan: &Plan) -> HashMap<(&SwapId, Component), Vec<ArgEdit>> {
+    let mut back = HashMap::new();
+    let mut edited: HashMap<(&NodeName, Component), Vec<String>> = HashMap::new();
+    for (_, _, swap) in plan.swaps() {
+        for change in swap.changes.iter().filter(|c| !c.args.is_empty()) {
+            let running = plan.cluster.nodes.get(&swap.node).and_then(|n| n.components.get(&change.component));
+            let args = edited
+                .entry((&swap.node, change.component))
+                .or_insert_with(|| running.map(|r| r.args.clone()).unwrap_or_default());
+            back.insert((&swap.id, change.component), ArgEdit::undo(&change.args, args));
+            *args = ArgEdit::apply_all(&change.args, args);
+        }
+    }
+    back
 }
 
 /// What going back with etcd all the same would take, and why nothing else has to wait for it.

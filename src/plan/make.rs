@@ -5,7 +5,9 @@ use super::order::{Ids, control_plane};
 use super::preflight::{check_control_plane, check_limits, check_skew, check_steps};
 use super::select::select;
 use super::way::{Hop, hops};
-use super::{Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, estimate, hazards, waves};
+use super::{
+    Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate, hazards, waves,
+};
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,7 +21,7 @@ pub fn make(cluster: &Cluster, stage: &Stage, settings: &Settings, now: Timestam
 
 /// [`make`], with all that was asked of the cluster beside what runs.
 pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Settings, now: Timestamp) -> Plan {
-    let mut findings = Findings::default();
+    let mut findings = Findings::acknowledging(&stage.acknowledged);
     for question in &facts.unanswered {
         findings.add(Severity::Info, "not-known", question.clone(), "");
     }
@@ -32,6 +34,8 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
     check_control_plane(cluster, &phases, &mut findings);
     check_skew(cluster, &phases, &mut findings);
     hazards::hazards(&phases, &mut findings);
+    let own = &settings.catalogue;
+    let notes = catalogue::check(cluster, facts, own, &stage.accept, &mut phases, &mut findings);
     if let Some(prefetch) = prefetch(&phases) {
         phases.insert(0, prefetch);
     } else {
@@ -56,6 +60,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         budget: stage.budget.clone(),
         components: settings.complete(),
         findings: findings.finish(),
+        notes,
         phases,
         cluster: cluster.clone(),
     }

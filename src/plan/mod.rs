@@ -5,10 +5,14 @@
 //! [`Finding`], never an error: an operator wants to see the whole plan and all that is wrong with it at once. [`inverse`] makes
 //! the plan that takes back what a run did.
 
+mod args;
 mod backwards;
+pub mod catalogue;
+mod changed_args;
 mod estimate;
 mod facts;
 mod findings;
+mod flags;
 mod hazards;
 mod inverse;
 mod make;
@@ -30,9 +34,12 @@ mod properties;
 #[cfg(test)]
 mod samples;
 
+pub use args::{ArgEdit, arg_diff};
+pub use changed_args::ArgsWalk;
 pub use facts::{
     ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
 };
+pub use flags::{FlagName, GateName};
 pub use inverse::inverse;
 pub use make::{make, make_with};
 pub use moved::moved;

@@ -1,6 +1,6 @@
 //! A plan as text to read before anything moves. No colours; at most [`WIDTH`] columns.
 
-use super::{Change, Finding, Gate, OwnGate, Phase, Plan, Severity, Wave, WaveKind};
+use super::{ArgsWalk, Change, Finding, Gate, OwnGate, Phase, Plan, Severity, Wave, WaveKind};
 use crate::fleet::{Component, GateName, NodeName, clean, fold_names};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,15 @@ pub fn render(plan: &Plan) -> String {
     let back = plan.rollback_of.as_ref().map_or(String::new(), |run| format!(", rollback of run {run}"));
     page.line(0, &format!("Cluster {}{release}{back}, planned at {:.0}", plan.cluster.name, plan.created));
     changes(plan, &mut page);
+    let mut args = ArgsWalk::new(plan);
     for (i, phase) in plan.phases.iter().enumerate() {
         write_phase(i + 1, phase, plan, &mut page);
+        write_args(phase, &mut args, &mut page);
     }
     own_gates(plan, &mut page);
     limits(plan, &mut page);
     findings(plan, &mut page);
+    notes(plan, &mut page);
     page.gap();
     summary(plan, &mut page);
     page.0
@@ -97,6 +100,26 @@ fn write_wave(wave: &Wave, visits_told: bool, page: &mut Page) {
         let all = nodes.len() == total;
         let on = if all { String::new() } else { format!("{}: ", fold_names(nodes.iter().map(|n| n.as_str()))) };
         page.line(4, &format!("{on}~ {visit}"));
+    }
+}
+
+/// What becomes of the containers' arguments in a phase, one difference for all nodes that share it.
+fn write_args<'a>(phase: &'a Phase, walk: &mut ArgsWalk<'a>, page: &mut Page) {
+    let mut diffs: BTreeMap<(Component, Vec<String>), BTreeSet<&NodeName>> = BTreeMap::new();
+    for swap in phase.waves.iter().flat_map(|w| &w.swaps) {
+        for change in &swap.changes {
+            let lines = walk.step(&swap.node, change);
+            if !lines.is_empty() {
+                diffs.entry((change.component, lines)).or_default().insert(&swap.node);
+            }
+        }
+    }
+    for ((component, lines), nodes) in diffs {
+        let names = fold_names(nodes.iter().map(|n| n.as_str()));
+        page.line(2, &format!("~ arguments of {component} on {}: {names}", count(nodes.len(), "node")));
+        for line in lines {
+            page.line(6, &line);
+        }
     }
 }
 
@@ -196,6 +219,31 @@ fn findings(plan: &Plan, page: &mut Page) {
             if !finding.mend.is_empty() {
                 page.line(4, &format!("-> {}", finding.mend));
             }
+            if !finding.offer.is_empty() {
+                page.line(4, &format!("-> the plan does it with --accept {}: {}", finding.code, finding.offer));
+            }
+            if finding.acknowledgeable && finding.severity == Severity::Error {
+                page.line(4, &format!("-> or take it as it is: --acknowledge {}", finding.code));
+            }
+            if !finding.link.is_empty() {
+                page.line(4, &format!("see {}", finding.link));
+            }
+        }
+    }
+}
+
+fn notes(plan: &Plan, page: &mut Page) {
+    if plan.notes.is_empty() {
+        return;
+    }
+    page.head("New for everybody on the way");
+    for note in &plan.notes {
+        page.line(2, &format!("{}: {}", note.code, note.text));
+        if !note.mend.is_empty() {
+            page.line(4, &format!("-> {}", note.mend));
+        }
+        if !note.link.is_empty() {
+            page.line(4, &format!("see {}", note.link));
         }
     }
 }
@@ -305,7 +353,7 @@ mod tests {
         let mut cluster = cluster(3, 12, 3);
         cluster.nodes.get_mut(&"rack1-cs2".parse::<NodeName>().unwrap()).unwrap().ready = false;
         for node in cluster.nodes.values_mut().filter(|n| n.master) {
-            node.components.get_mut(&Component::Etcd).unwrap().image = "ghcr.io/cybozu/etcd:3.5.21.1".parse().unwrap();
+            node.components.get_mut(&Component::Etcd).unwrap().image = "ghcr.io/cybozu/etcd:3.5.33.1".parse().unwrap();
         }
         let now = "2026-11-23T09:30:00Z".parse().unwrap();
         let question = Question::Command { argv: ["ceph-health", "--quiet"].map(String::from).to_vec(), exit: 0 };
@@ -315,6 +363,43 @@ mod tests {
         let mut stage = stage();
         stage.scope.exclude = unfit(&cluster, &stage.scope);
         insta::assert_snapshot!(render(&make(&cluster, &stage, &settings, now)));
+    }
+
+    #[test]
+    fn findings_say_what_can_be_done_and_arguments_read_as_a_difference() {
+        let mut cluster = cluster(3, 4, 2);
+        for node in cluster.nodes.values_mut().filter(|n| !n.master) {
+            let kubelet = node.components.get_mut(&Component::Kubelet).unwrap();
+            kubelet.image = "ghcr.io/cybozu/kubernetes:1.35.6.1".parse().unwrap();
+            let own = format!("--hostname-override={}", node.name);
+            let gates = "--feature-gates=CSIMigrationPortworx=true,KubeletTracing=true".to_owned();
+            kubelet.args = vec!["kubelet".into(), own, gates, "--v".into(), "2".into()];
+        }
+        let runtime = |_| crate::plan::NodeFacts { runtime: Some("containerd://1.7.22".into()), ..Default::default() };
+        let facts = crate::plan::Facts {
+            nodes: cluster
+                .nodes
+                .keys()
+                .filter(|n| n.as_str() == "rack0-cs1")
+                .map(|n| (n.clone(), runtime(n)))
+                .collect(),
+            ..Default::default()
+        };
+        let now = "2026-11-23T09:30:00Z".parse().unwrap();
+        let mut stage = stage();
+        stage.scope.racks = vec!["rack0".parse().unwrap()];
+        stage.bumps.retain(|b| b.component == Component::Kubelet);
+        let kubelets = "ghcr.io/cybozu/kubernetes:1.36.2.1";
+        for node in cluster.nodes.values_mut().filter(|n| n.master) {
+            node.components.get_mut(&Component::KubeApiserver).unwrap().image = kubelets.parse().unwrap();
+        }
+        let tail = |stage: &crate::plan::Stage| {
+            let text = render(&crate::plan::make_with(&cluster, &facts, stage, &Settings::default(), now));
+            text[text.find("Phase 2").unwrap()..].to_owned()
+        };
+        let refused = tail(&stage);
+        stage.accept = vec!["all".into()];
+        insta::assert_snapshot!([refused, tail(&stage)].join("\n=== accepted\n"));
     }
 
     #[test]

@@ -56,7 +56,14 @@ pub(super) fn select<'a>(
                 Some(running) if running.running => {
                     same_version(component, node, running, to, findings);
                     let (container, from_id) = (running.container.clone(), running.id.clone());
-                    let change = Change { component, container, from: running.image.clone(), from_id, to: to.clone() };
+                    let change = Change {
+                        component,
+                        container,
+                        from: running.image.clone(),
+                        from_id,
+                        to: to.clone(),
+                        args: Vec::new(),
+                    };
                     changes.insert(component, change);
                 }
                 Some(_) => findings.on(

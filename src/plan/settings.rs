@@ -1,5 +1,6 @@
 //! How components are checked and how long they may take, with the defaults of a cluster that CKE made.
 
+use super::catalogue::Entry;
 use super::types::half_an_hour;
 use super::{After, Budget, Check, ComponentSettings, Gate, GateRule, Limits, Scheme, WaveKind};
 use crate::fleet::{Component, ContainerName};
@@ -19,6 +20,9 @@ pub struct Settings {
     /// The operator's own gates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateRule>,
+    /// The operator's own entries of what breaks in place; one with a built-in entry's id takes its place.
+    #[serde(skip)]
+    pub catalogue: Vec<Entry>,
 }
 
 impl Settings {
@@ -48,7 +52,7 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let components = Component::ALL.into_iter().map(|c| (c, default_of(c))).collect();
-        Settings { components, gates: Vec::new() }
+        Settings { components, gates: Vec::new(), catalogue: Vec::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use super::OwnGate;
+use super::{ArgEdit, OwnGate};
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ pub struct Plan {
     /// What the planner found; errors refuse the plan.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// What the versions on the way change for everybody, whether it concerns this cluster or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Finding>,
     /// How long it should take.
     pub estimate: Estimate,
     /// What happens, in order.
@@ -215,6 +218,15 @@ pub struct Finding {
     /// What mends it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mend: String,
+    /// Where more is to be read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub link: String,
+    /// How the plan would mend it by itself, once this finding's code is in [`Stage::accept`](super::Stage::accept).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub offer: String,
+    /// As an error it refuses the plan unless its code is in [`Stage::acknowledged`](super::Stage::acknowledged).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledgeable: bool,
     /// The nodes that it concerns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeName>,
@@ -391,7 +403,7 @@ impl Swap {
     }
 }
 
-/// One container, from one image to another; all else stays.
+/// One container, from one image to another; all else stays, but for the arguments that are to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
@@ -405,6 +417,9 @@ pub struct Change {
     pub from_id: String,
     /// The image that it is to run.
     pub to: Image,
+    /// What becomes of its arguments, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<ArgEdit>,
 }
 
 impl Plan {

@@ -90,7 +90,7 @@ async fn prepare_one(engine: &Engine, change: &Change) -> Result<(), NodeError> 
         .image(image_id)
         .await?
         .ok_or_else(|| failed(format!("its own image {image_id} is gone; pull {} again", change.from)))?;
-    let wanted = successor(&old, &image, &change.to).map_err(&failed)?;
+    let wanted = successor(&old, &image, &change.to, &change.args).map_err(&failed)?;
     remove(engine, &name.next()).await?;
     let path = format!("/containers/create?name={}", name.next());
     let created = engine.json(Method::POST, &path, Some(&wanted.body)).await?.ok_or_else(|| {

@@ -20,7 +20,7 @@ pub trait NodePort: Send + Sync {
     async fn pull(&self, image: &Image, progress: &(dyn Fn(PullProgress) + Send + Sync)) -> Result<Pulled, NodeError>;
 
     /// Creates `NAME.sonoba-next` for each change from the running container's whole configuration with only the image
-    /// changed. A left-over `NAME.sonoba-next` is removed first.
+    /// changed, and the arguments as the change says. A left-over `NAME.sonoba-next` is removed first.
     async fn prepare(&self, changes: &[Change]) -> Result<(), NodeError>;
 
     /// Removes prepared containers that were never started.

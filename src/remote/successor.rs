@@ -5,6 +5,7 @@
 //! arguments would have it. All else is passed on as raw JSON, fields that we have never heard of included.
 
 use crate::fleet::Image;
+use crate::plan::ArgEdit;
 use serde_json::{Map, Value, json};
 
 /// What to ask Docker for.
@@ -21,13 +22,14 @@ pub(super) struct Successor {
 const FROM_IMAGE: [&str; 8] =
     ["WorkingDir", "User", "StopSignal", "Healthcheck", "Shell", "OnBuild", "ArgsEscaped", "StopTimeout"];
 
-/// The successor of `old` (its inspection) on the image `to`. `image` is the inspection of the image that `old` runs.
+/// The successor of `old` (its inspection) on the image `to`, with `edits` made to its arguments. `image` is the inspection of
+/// the image that `old` runs.
 ///
 /// Its restart policy is harmless while it waits: Docker does not start by itself what has never run.
 ///
 /// # Errors
 /// When the container cannot have a successor, and why.
-pub(super) fn successor(old: &Value, image: &Value, to: &Image) -> Result<Successor, String> {
+pub(super) fn successor(old: &Value, image: &Value, to: &Image, edits: &[ArgEdit]) -> Result<Successor, String> {
     let object = |key: &str| old[key].as_object().cloned().ok_or_else(|| format!("docker does not state its {key}"));
     let mut config = object("Config")?;
     let mut host = object("HostConfig")?;
@@ -36,7 +38,9 @@ pub(super) fn successor(old: &Value, image: &Value, to: &Image) -> Result<Succes
     }
     let network = host.get("NetworkMode").and_then(Value::as_str).unwrap_or("default").to_owned();
 
+    let arguments = edited(&config, edits)?;
     without_defaults(&mut config, &image["Config"]);
+    config.extend(arguments);
     config.insert("Image".into(), json!(to.as_str()));
     let id = old["Id"].as_str().unwrap_or("");
     let host_name = config.get("Hostname").and_then(Value::as_str).unwrap_or("");
@@ -89,6 +93,37 @@ fn without_defaults(config: &mut Map<String, Value>, image: &Value) {
         config.insert("Entrypoint".into(), json!([""]));
     }
     // With an entry point of the container's own, the image's Cmd never applied: what stands there was asked for.
+}
+
+/// Entry point and command after these edits, as far as they differ from what the old container has. What is edited is asked
+/// for in words, even where the image brought it along: it is what the operator has seen.
+fn edited(config: &Map<String, Value>, edits: &[ArgEdit]) -> Result<Map<String, Value>, String> {
+    let words = |key: &str| -> Result<Vec<String>, String> {
+        let all = config.get(key).and_then(Value::as_array).into_iter().flatten();
+        let word = |v: &Value| v.as_str().map(str::to_owned).ok_or(format!("docker states a {key} that is no text"));
+        all.map(word).collect()
+    };
+    let mut changed = Map::new();
+    if edits.is_empty() {
+        return Ok(changed);
+    }
+    let (entry, command) = (words("Entrypoint")?, words("Cmd")?);
+    let before = [entry.as_slice(), command.as_slice()].concat();
+    let after = ArgEdit::apply_all(edits, &before);
+    if after == before {
+        return Ok(changed);
+    }
+    // An empty command would be taken for one that was not asked for: the new image's own would come in.
+    match after.strip_prefix(entry.as_slice()).filter(|rest| !rest.is_empty()) {
+        Some(rest) => {
+            changed.insert("Cmd".into(), json!(rest));
+        }
+        None => {
+            changed.insert("Entrypoint".into(), json!(after));
+            changed.insert("Cmd".into(), Value::Array(Vec::new()));
+        }
+    }
+    Ok(changed)
 }
 
 /// Mounts the very same volumes, those without a name too: Docker would make new, empty ones of them.

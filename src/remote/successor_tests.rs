@@ -36,7 +36,7 @@ fn kubelet() -> (Value, Value) {
 #[test]
 fn a_kubelet_keeps_all_that_was_asked_and_leaves_what_the_image_brought() {
     let (old, image) = kubelet();
-    let next = successor(&old, &image, &to()).unwrap();
+    let next = successor(&old, &image, &to(), &[]).unwrap();
     let body = &next.body;
     assert_eq!(body["Image"], "reg:5000/new:2");
     assert_eq!(body["Cmd"], old["Config"]["Cmd"]);
@@ -63,13 +63,13 @@ fn volumes_with_and_without_a_name_are_carried_over() {
         volume("etcd-cke", "/var/lib/etcd", true), volume("f00", "/data", true), volume("f01", "/more", false),
         volume("f02", "/m", true), {"Type": "tmpfs", "Destination": "/tmp"}
     ]);
-    let body = successor(&old, &image, &to()).unwrap().body;
+    let body = successor(&old, &image, &to(), &[]).unwrap().body;
     assert_eq!(body["HostConfig"]["Binds"], json!(["etcd-cke:/var/lib/etcd", "f00:/data", "f01:/more:ro"]));
     assert_eq!(body["HostConfig"]["Mounts"], json!([{"Type": "volume", "Target": "/m", "Source": "f02"}]));
     assert_eq!(body["Volumes"], json!({"/more": {}}));
     old["HostConfig"].as_object_mut().unwrap().remove("Binds");
     old["Mounts"] = json!([volume("f00", "/data", true)]);
-    assert_eq!(successor(&old, &image, &to()).unwrap().body["HostConfig"]["Binds"], json!(["f00:/data"]));
+    assert_eq!(successor(&old, &image, &to(), &[]).unwrap().body["HostConfig"]["Binds"], json!(["f00:/data"]));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn entry_point_and_command_follow_docker_rules() {
         inspect["Config"]["Cmd"] = image.1;
         old["Config"]["Entrypoint"] = container.0;
         old["Config"]["Cmd"] = container.1;
-        let body = successor(&old, &inspect, &to()).unwrap().body;
+        let body = successor(&old, &inspect, &to(), &[]).unwrap().body;
         (body.get("Entrypoint").cloned(), body.get("Cmd").cloned())
     };
     let (e, c, x) = (json!(["/e"]), json!(["c"]), json!(["x"]));
@@ -95,6 +95,41 @@ fn entry_point_and_command_follow_docker_rules() {
 }
 
 #[test]
+fn edited_arguments_are_asked_for_and_nothing_else_changes() {
+    let edits = [ArgEdit::Drop { flag: "--bad".parse().unwrap() }];
+    let case = |image: (Value, Value), container: (Value, Value)| {
+        let (mut old, mut inspect) = kubelet();
+        (inspect["Config"]["Entrypoint"], inspect["Config"]["Cmd"]) = image;
+        (old["Config"]["Entrypoint"], old["Config"]["Cmd"]) = container;
+        let body = successor(&old, &inspect, &to(), &edits).unwrap().body;
+        (body.get("Entrypoint").cloned(), body.get("Cmd").cloned())
+    };
+    let none = json!(null);
+    let (e, bad, good) = (json!(["/e"]), json!(["--bad", "x", "--a=1"]), json!(["--a=1"]));
+    // CKE's way: the whole command line is the container's own, and the image has no entry point.
+    let cke = json!(["kubelet", "--bad=x", "--a=1"]);
+    assert_eq!(case((none.clone(), json!(["bash"])), (none.clone(), cke)), (None, Some(json!(["kubelet", "--a=1"]))));
+    // The entry point stays the image's.
+    assert_eq!(case((e.clone(), none.clone()), (e.clone(), bad.clone())), (None, Some(good.clone())));
+    // The arguments were the image's: they are asked for now.
+    assert_eq!(case((e.clone(), bad.clone()), (e.clone(), bad.clone())), (None, Some(good.clone())));
+    // The entry point was taken away, and still is.
+    assert_eq!(case((e.clone(), none.clone()), (none.clone(), bad.clone())), (Some(json!([""])), Some(good.clone())));
+    // The flag stands in the entry point, or was all that there was.
+    let entry = json!(["/e", "--bad"]);
+    assert_eq!(
+        case((e.clone(), none.clone()), (entry, json!(["y", "--a=1"]))),
+        (Some(json!(["/e", "--a=1"])), Some(json!([])))
+    );
+    assert_eq!(case((e.clone(), none.clone()), (e.clone(), json!(["--bad"]))), (Some(e.clone()), Some(json!([]))));
+    // It is not there: nothing is asked for that was not.
+    assert_eq!(case((e.clone(), good.clone()), (e.clone(), good.clone())), (None, None));
+    let (old, image) = kubelet();
+    let plain = successor(&old, &image, &to(), &[]).unwrap();
+    assert_eq!(successor(&old, &image, &to(), &edits).unwrap(), plain);
+}
+
+#[test]
 fn networks_keep_aliases_and_addresses() {
     let (mut old, image) = kubelet();
     old["HostConfig"]["NetworkMode"] = json!("blue");
@@ -104,7 +139,7 @@ fn networks_keep_aliases_and_addresses() {
         "blue": {"Aliases": ["db", "0123456789ab"], "IPAMConfig": {"IPv4Address": "10.9.0.9"}, "IPAddress": "10.9.0.9", "MacAddress": "02:00"},
         "red": {"Aliases": null, "IPAMConfig": {}}
     });
-    let next = successor(&old, &image, &to()).unwrap();
+    let next = successor(&old, &image, &to(), &[]).unwrap();
     assert_eq!(
         next.body["NetworkingConfig"],
         json!({"EndpointsConfig": {"blue": {"Aliases": ["db"], "IPAMConfig": {"IPv4Address": "10.9.0.9"}}}})
@@ -117,14 +152,14 @@ fn networks_keep_aliases_and_addresses() {
 fn a_container_that_removes_itself_is_refused() {
     let (mut old, image) = kubelet();
     old["HostConfig"]["AutoRemove"] = json!(true);
-    assert!(successor(&old, &image, &to()).unwrap_err().contains("--rm"));
-    assert!(successor(&json!({}), &image, &to()).is_err());
+    assert!(successor(&old, &image, &to(), &[]).unwrap_err().contains("--rm"));
+    assert!(successor(&json!({}), &image, &to(), &[]).is_err());
 }
 
 #[test]
 fn a_difference_is_found_and_an_empty_one_is_none() {
     let (old, image) = kubelet();
-    let body = successor(&old, &image, &to()).unwrap().body;
+    let body = successor(&old, &image, &to(), &[]).unwrap().body;
     let mut new = json!({"Config": body.clone(), "HostConfig": body["HostConfig"].clone()});
     new["Config"]["Env"] = json!(["PATH=/new", "A=b", "GODEBUG=mine"]);
     new["Config"]["Labels"]["of.the.new.image"] = json!("2");
@@ -146,7 +181,7 @@ proptest::proptest! {
         let (mut old, image) = kubelet();
         old["HostConfig"]["Binds"] = json!(binds);
         old["Mounts"] = json!([{"Type": "volume", "Name": "v", "Destination": place}]);
-        if let Ok(next) = successor(&old, &image, &to()) {
+        if let Ok(next) = successor(&old, &image, &to(), &[]) {
             let kept = next.body["HostConfig"]["Binds"].as_array().cloned().unwrap_or_default();
             for bind in &binds {
                 proptest::prop_assert!(kept.contains(&json!(bind)));

@@ -17,7 +17,7 @@ pub mod scenario;
 mod shared;
 mod ssh;
 
-pub use scenario::{Fault, FaultKind, Rollout, Scenario, ScenarioError, SimRelease, Span, Timings};
+pub use scenario::{Extra, Fault, FaultKind, Rollout, Scenario, ScenarioError, SimRelease, Span, Timings};
 
 use clock::Clock;
 use model::{NodeSpec, World};

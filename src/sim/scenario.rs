@@ -29,6 +29,9 @@ pub struct Scenario {
     /// The releases in the profile; the cluster runs the first. Default: 1.35.6 and 1.36.2.
     #[serde(rename = "release")]
     pub releases: Vec<SimRelease>,
+    /// What single containers have beyond what all have.
+    #[serde(rename = "container")]
+    pub containers: Vec<Extra>,
     /// How long things take.
     pub timings: Timings,
     /// How the profile limits the roll-out.
@@ -115,6 +118,23 @@ pub struct Rollout {
     pub not_ready_nodes: usize,
     /// Disturbed pods until the run pauses. Default: 0, which tolerates none.
     pub disturbed_pods: usize,
+}
+
+/// What the containers of a component have on some nodes, beyond what all have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extra {
+    /// Where; as a fault's. Default: `all`.
+    #[serde(default = "everywhere")]
+    pub node: String,
+    /// Whose containers.
+    pub component: Component,
+    /// Arguments that come behind the others.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The text of the file that `--config` names.
+    #[serde(default)]
+    pub config: Option<String>,
 }
 
 /// Something that goes wrong. Faults of a container strike only images that the cluster did not begin with.
@@ -304,6 +324,7 @@ impl Default for Scenario {
                 release("1.35.6", "1.35.6.1", "3.6.8.1", "1.35.0"),
                 release("1.36.2", "1.36.2.1", "3.6.11.1", "1.36.0"),
             ],
+            containers: Vec::new(),
             timings: Timings::default(),
             rollout: Rollout::default(),
             faults: Vec::new(),

@@ -113,6 +113,7 @@ pub fn plan() -> Plan {
             from: image(*c, false),
             from_id: node.components[c].id.clone(),
             to: image(*c, true),
+            args: Vec::new(),
         };
         Swap {
             id: format!("s{number:04}").parse::<SwapId>().unwrap(),
@@ -191,6 +192,9 @@ pub fn plan() -> Plan {
                 severity: Severity::Warning,
                 text: "before 1.35 a kubelet restart shows pods with readiness probes as NotReady for a moment".into(),
                 mend: "watch the canary wave before you go on".into(),
+                link: String::new(),
+                offer: String::new(),
+                acknowledgeable: false,
                 nodes: vec![name("rack0-cs1"), name("rack0-cs2"), name("rack0-cs3")],
             },
             Finding {
@@ -198,9 +202,13 @@ pub fn plan() -> Plan {
                 severity: Severity::Info,
                 text: "no CKE server was seen".into(),
                 mend: String::new(),
+                link: String::new(),
+                offer: String::new(),
+                acknowledgeable: false,
                 nodes: Vec::new(),
             },
         ],
+        notes: Vec::new(),
         estimate: Estimate { prefetch_ms: 95_000, work_ms: 240_000, soak_ms: 420_000 },
         phases,
         cluster,
@@ -214,6 +222,9 @@ pub fn refused() -> Plan {
         severity: Severity::Error,
         text: "rack3-cs4 is NotReady".into(),
         mend: "bring the node back, or leave it out with --nodes".into(),
+        link: String::new(),
+        offer: String::new(),
+        acknowledgeable: false,
         nodes: vec![name("rack3-cs4")],
     });
     plan

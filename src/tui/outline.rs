@@ -8,6 +8,8 @@ use crate::plan::{Plan, Severity};
 pub enum Row {
     /// A finding.
     Finding(usize),
+    /// What a version on the way changes for everybody.
+    Note(usize),
     /// A phase.
     Phase(usize),
     /// A wave of a phase.
@@ -18,12 +20,13 @@ pub enum Row {
     Pull(usize, usize),
 }
 
-/// The lines that are visible with what is unfolded: findings, the worst first, then the phases.
+/// The lines that are visible with what is unfolded: findings, the worst first, what is new on the way, then the phases.
 pub fn rows(view: &PlanView) -> Vec<Row> {
     let plan = &view.plan;
     let mut findings: Vec<usize> = (0..plan.findings.len()).collect();
     findings.sort_by_key(|&i| plan.findings[i].severity);
     let mut rows: Vec<Row> = findings.into_iter().map(Row::Finding).collect();
+    rows.extend((0..plan.notes.len()).map(Row::Note));
     for (p, phase) in plan.phases.iter().enumerate() {
         rows.push(Row::Phase(p));
         if !view.open.contains(&(p, None)) {
@@ -43,7 +46,7 @@ pub fn rows(view: &PlanView) -> Vec<Row> {
 /// What folding `row` folds; a swap or pull folds what it lies in.
 pub fn fold_key(row: Row) -> Option<(usize, Option<usize>)> {
     match row {
-        Row::Finding(_) => None,
+        Row::Finding(_) | Row::Note(_) => None,
         Row::Phase(p) | Row::Pull(p, _) => Some((p, None)),
         Row::Wave(p, w) | Row::Swap(p, w, _) => Some((p, Some(w))),
     }

@@ -54,7 +54,7 @@ impl Backend for Fake {
     }
 
     fn defaults(&self) -> (Limits, Budget, Settings) {
-        (fixtures::limits(), fixtures::budget(), Settings { components: Default::default(), gates: Vec::new() })
+        (fixtures::limits(), fixtures::budget(), Settings { components: Default::default(), ..Settings::default() })
     }
 
     fn plan(&self, _: &Cluster, _: &Stage) -> Plan {

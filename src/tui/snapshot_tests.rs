@@ -101,6 +101,38 @@ fn plan() {
 }
 
 #[test]
+fn plan_with_changed_arguments() {
+    let mut plan = fixtures::plan();
+    let node = fixtures::name("rack0-boot");
+    let args = ["kubelet", "--log_dir", "/var/log", "--v=2"].map(str::to_owned).to_vec();
+    let kubelet = crate::fleet::Component::Kubelet;
+    plan.cluster.nodes.get_mut(&node).unwrap().components.get_mut(&kubelet).unwrap().args = args;
+    let drop = crate::plan::ArgEdit::Drop { flag: "--log-dir".parse().unwrap() };
+    for swap in plan.phases.iter_mut().flat_map(|p| &mut p.waves).flat_map(|w| &mut w.swaps).filter(|s| s.node == node)
+    {
+        swap.changes.iter_mut().filter(|c| c.component == kubelet).for_each(|c| c.args = vec![drop.clone()]);
+    }
+    let mut finding = plan.findings[0].clone();
+    finding.code = "kube-apiserver-strict-ip-cidr".into();
+    finding.text = "new or changed objects may no longer hold IPs with leading zeros".into();
+    finding.link = "https://github.com/kubernetes/kubernetes/pull/137053".into();
+    finding.nodes.clear();
+    plan.notes = vec![finding];
+    let mut app = planned((120, 36), plan);
+    insta::assert_snapshot!("plan-notes-120x36", picture(&app));
+    press(&mut app, "fjjjjjjj");
+    while !picture(&app).contains("arguments of kubelet") {
+        assert!(app.plan.as_ref().unwrap().cursor < 200);
+        press(&mut app, "j");
+        let view = app.plan.as_ref().unwrap();
+        if matches!(super::outline::rows(view).get(view.cursor), Some(super::outline::Row::Wave(..))) {
+            update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        }
+    }
+    insta::assert_snapshot!("plan-arguments-120x36", picture(&app));
+}
+
+#[test]
 fn plan_refused() {
     at_each_size("plan-refused", |size| {
         let mut app = planned(size, fixtures::refused());

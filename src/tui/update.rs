@@ -315,6 +315,7 @@ fn make_plan(app: &mut App) -> Vec<Effect> {
         limits: app.stage.limits.clone(),
         budget: app.budget.clone(),
         way: app.releases.clone(),
+        ..Stage::default()
     };
     app.stage.planning = true;
     vec![Effect::Plan(cluster, Box::new(stage))]

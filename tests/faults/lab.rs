@@ -389,5 +389,6 @@ fn staged(scenario: &Scenario, rng: &mut StdRng) -> Staged {
         },
         budget: Budget { failed_swaps: rng.random_range(1..=3), not_ready_nodes: 1, disturbed_pods: 0 },
         way: Vec::new(),
+        ..Staged::default()
     }
 }

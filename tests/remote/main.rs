@@ -318,6 +318,7 @@ async fn a_container_is_swapped_and_nothing_of_it_is_lost() {
         from: one.clone(),
         from_id: old["Id"].as_str().unwrap().into(),
         to: two.clone(),
+        args: Vec::new(),
     };
     let swap = |deadline_ms| Swap {
         id: "s1".parse().unwrap(),

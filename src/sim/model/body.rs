@@ -4,15 +4,21 @@ use super::NodeSpec;
 use crate::fleet::{Component, Image};
 use serde_json::{Value, json};
 
-/// The whole body of the container's creation.
-pub(crate) fn body(component: Component, image: &Image, node: &NodeSpec, masters: &[&NodeSpec]) -> Value {
-    let command = command(component, node, masters);
+/// The whole body of the container's creation, with `extra` arguments behind CKE's own.
+pub(crate) fn body(
+    component: Component,
+    image: &Image,
+    node: &NodeSpec,
+    masters: &[&NodeSpec],
+    extra: &[String],
+) -> Value {
+    let mut command = command(component, node, masters);
     let binds = binds(component);
-    let built_in: Vec<&String> = command.iter().skip(1).collect();
     let label = json!({
-        "builtin_params": {"extra_args": built_in, "extra_binds": null, "extra_env": null},
-        "extra_params": {"extra_args": null, "extra_binds": null, "extra_env": null},
+        "builtin_params": {"extra_args": command[1..], "extra_binds": null, "extra_env": null},
+        "extra_params": {"extra_args": (!extra.is_empty()).then_some(extra), "extra_binds": null, "extra_env": null},
     });
+    command.extend_from_slice(extra);
     let kubelet = component == Component::Kubelet;
     let mut host = json!({
         "Binds": binds,
@@ -140,7 +146,7 @@ fn command(component: Component, node: &NodeSpec, masters: &[&NodeSpec]) -> Vec<
             "--tls-private-key-file=/etc/kubernetes/apiserver/pki/apiserver.key".into(),
             "--authorization-mode=Node,RBAC".into(),
             "--service-cluster-ip-range=10.68.0.0/16".into(),
-            "--audit-log-path=/var/log/kubernetes/apiserver/audit.log".into(),
+            "--audit-log-path=-".into(),
         ],
         Component::KubeControllerManager => vec![
             "kube-controller-manager".into(),
@@ -158,7 +164,6 @@ fn command(component: Component, node: &NodeSpec, masters: &[&NodeSpec]) -> Vec<
             "--config=/etc/kubernetes/kubelet/config.yml".into(),
             "--kubeconfig=/etc/kubernetes/kubelet/kubeconfig".into(),
             format!("--hostname-override={}", node.name),
-            "--pod-infra-container-image=ghcr.io/cybozu/pause:3.10.1".into(),
             "--container-runtime-endpoint=unix:///run/containerd/containerd.sock".into(),
         ],
         Component::KubeProxy => vec![

@@ -27,7 +27,7 @@ impl Faults {
     pub(crate) fn place(scenario: &Scenario, nodes: &[NodeSpec]) -> Result<Faults, String> {
         let mut faults = Vec::with_capacity(scenario.faults.len());
         for (number, fault) in scenario.faults.iter().enumerate() {
-            let chosen = choose(&fault.node, scenario.seed ^ number as u64, nodes)?;
+            let chosen = choose("fault", &fault.node, scenario.seed ^ number as u64, nodes)?;
             faults.push(Placed { fault: fault.clone(), nodes: chosen, left: fault.times });
         }
         Ok(Faults { faults })
@@ -72,12 +72,13 @@ impl Placed {
     }
 }
 
-fn choose(place: &str, seed: u64, nodes: &[NodeSpec]) -> Result<Vec<bool>, String> {
+/// The nodes at a place that a scenario names, for `what`.
+pub(super) fn choose(what: &str, place: &str, seed: u64, nodes: &[NodeSpec]) -> Result<Vec<bool>, String> {
     let shown = crate::fleet::clean(place);
     let mut chosen = vec![false; nodes.len()];
     let workers: Vec<usize> = (0..nodes.len()).filter(|&i| !nodes[i].master).collect();
     if let Some(count) = place.strip_prefix("random:") {
-        let count: usize = count.parse().map_err(|_| format!("fault at {shown:?}: write random:N, N a number"))?;
+        let count: usize = count.parse().map_err(|_| format!("{what} at {shown:?}: write random:N, N a number"))?;
         let mut rng = source(seed, "faults");
         let mut left = workers;
         for _ in 0..count.min(left.len()) {
@@ -89,7 +90,7 @@ fn choose(place: &str, seed: u64, nodes: &[NodeSpec]) -> Result<Vec<bool>, Strin
             .strip_suffix('%')
             .and_then(|s| s.parse().ok())
             .filter(|s| (0.0..=100.0).contains(s))
-            .ok_or_else(|| format!("fault at {shown:?}: write worker:P%, P from 0 to 100"))?;
+            .ok_or_else(|| format!("{what} at {shown:?}: write worker:P%, P from 0 to 100"))?;
         let at = (workers.len() as f64 * share / 100.0) as usize;
         if let Some(&i) = workers.get(at.min(workers.len().saturating_sub(1))) {
             chosen[i] = true;
@@ -104,7 +105,7 @@ fn choose(place: &str, seed: u64, nodes: &[NodeSpec]) -> Result<Vec<bool>, Strin
             };
         }
         if !chosen.contains(&true) && !["workers", "masters"].contains(&place) {
-            return Err(format!("fault at {shown:?}: no node and no rack has that name"));
+            return Err(format!("{what} at {shown:?}: no node and no rack has that name"));
         }
     }
     Ok(chosen)

@@ -5,6 +5,7 @@ mod body;
 mod container;
 mod control;
 mod draw;
+mod extras;
 mod fault;
 mod machine;
 mod nodes;
@@ -23,6 +24,7 @@ pub use swap::Reply;
 use super::scenario::{FaultKind, Scenario};
 use crate::fleet::Component;
 use control::Control;
+use extras::Extras;
 use fault::Faults;
 use std::collections::BTreeSet;
 
@@ -32,6 +34,7 @@ pub struct World {
     scenario: Scenario,
     machines: Vec<Machine>,
     faults: Faults,
+    extras: Extras,
     old_images: BTreeSet<String>,
     disturbed: Vec<(usize, usize)>,
     control: Control,
@@ -48,6 +51,7 @@ impl World {
         let specs = nodes::specs(scenario)?;
         let faults = Faults::place(scenario, &specs)?;
         let masters: Vec<&NodeSpec> = specs.iter().filter(|s| s.master).collect();
+        let extras = extras::place(scenario, &specs)?;
         let mut machines = Vec::with_capacity(specs.len());
         for (index, spec) in specs.iter().enumerate() {
             let mut machine = Machine::new(index, spec.clone(), scenario);
@@ -57,13 +61,16 @@ impl World {
                 }
                 let image = release.image(component);
                 machine.add_image(image.as_str());
-                machine.furnish(component, body::body(component, image, spec, &masters)).map_err(|e| e.message)?;
+                machine
+                    .furnish(component, body::body(component, image, spec, &masters, &extras.args(index, component)))
+                    .map_err(|e| e.message)?;
             }
             machines.push(machine);
         }
         let old_images = Component::ALL.into_iter().map(|c| release.image(c).to_string()).collect();
         let control = Control::new(scenario, &machines);
-        Ok(World { scenario: scenario.clone(), machines, faults, old_images, disturbed: Vec::new(), control })
+        let disturbed = Vec::new();
+        Ok(World { scenario: scenario.clone(), machines, faults, extras, old_images, disturbed, control })
     }
 
     /// The scenario that it plays.
@@ -74,6 +81,11 @@ impl World {
     /// Every machine, masters first.
     pub fn machines(&self) -> &[Machine] {
         &self.machines
+    }
+
+    /// The text of the configuration file that a component has on a node, where the scenario states one.
+    pub fn config(&self, node: usize, component: Component) -> Option<&str> {
+        self.extras.config(node, component)
     }
 
     /// One machine with what it needs of the world, after time has passed for it.

@@ -7,7 +7,7 @@ use super::super::text::{self, count, fit, pad, span};
 use super::super::theme::Theme;
 use super::super::widgets::{heading, paint};
 use crate::fleet::{Component, Image};
-use crate::plan::{Gate, Phase, Plan, Severity, Swap, Wave};
+use crate::plan::{ArgsWalk, Gate, Phase, Plan, Severity, Swap, Wave};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -114,6 +114,9 @@ fn row_line(t: &Theme, view: &PlanView, row: Row, width: usize) -> Line<'static>
             let (glyph, style) = severity(t, f.severity);
             Line::styled(format!("{glyph} {}", fit(&f.text, width.saturating_sub(2))), style)
         }),
+        Row::Note(i) => plan.notes.get(i).map_or_else(Line::default, |note| {
+            Line::styled(format!("i {}", fit(&format!("new: {}", note.text), width.saturating_sub(2))), t.dim)
+        }),
         Row::Phase(p) => plan.phases.get(p).map_or_else(Line::default, |phase| phase_line(t, view, p, phase)),
         Row::Wave(p, w) => wave(plan, p, w).map_or_else(Line::default, |found| wave_line(t, view, (p, w), found)),
         Row::Swap(p, w, s) => {
@@ -168,6 +171,9 @@ fn swap_line(t: &Theme, swap: &Swap, width: usize) -> Line<'static> {
     if swap.no_return.is_some() {
         spans.push(Span::styled(" ⚑", t.notice));
     }
+    if swap.changes.iter().any(|c| !c.args.is_empty()) {
+        spans.push(Span::styled(" ±", t.notice));
+    }
     let used: usize = spans.iter().map(Span::width).sum();
     spans.push(Span::raw(fit(&format!(" {}", changes(swap, Names::fitting(width))), width.saturating_sub(used))));
     Line::from(spans)
@@ -216,12 +222,21 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
     let row = outline::rows(view).get(view.cursor).copied();
     let mut parts: Vec<(String, Style)> = Vec::new();
     match row {
-        Some(Row::Finding(i)) => {
-            if let Some(f) = plan.findings.get(i) {
+        Some(row @ (Row::Finding(i) | Row::Note(i))) => {
+            let all = if matches!(row, Row::Note(_)) { &plan.notes } else { &plan.findings };
+            if let Some(f) = all.get(i) {
                 let style = severity(t, f.severity).1;
                 parts.push((format!("{}: {}", f.code, f.text), style));
                 if !f.mend.is_empty() {
                     parts.push((format!("mend: {}", f.mend), t.text));
+                }
+                if !f.offer.is_empty() {
+                    parts.push((format!("sonoba plan --accept {} does it: {}", f.code, f.offer), t.text));
+                } else if f.acknowledgeable && f.severity == Severity::Error {
+                    parts.push((format!("sonoba plan --acknowledge {} takes it as it is", f.code), t.text));
+                }
+                if !f.link.is_empty() {
+                    parts.push((format!("see {}", f.link), t.dim));
                 }
                 if !f.nodes.is_empty() {
                     let names = crate::fleet::fold_names(f.nodes.iter().map(|n| n.as_str()));
@@ -234,6 +249,9 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
                 parts.push((format!("swap {} on {}: {}", swap.id, swap.node, changes(swap, Names::Full)), t.text));
                 let back = format!("restores itself {} after the first stop without a verdict", span(swap.deadline_ms));
                 parts.push((back, t.dim));
+                for (component, lines) in ArgsWalk::of(plan, swap) {
+                    parts.push((format!("arguments of {component}: {}", lines.join("  ")), t.notice));
+                }
                 parts.extend(swap.no_return.iter().map(|why| (format!("⚑ no way back after this: {why}"), t.notice)));
             }
         }

@@ -1,0 +1,319 @@
+use super::*;
+use crate::fleet::{Cluster, Component, Version};
+use crate::plan::samples::{cluster, image, stage};
+use crate::plan::{ArgEdit, Facts, Finding, NodeFacts, Plan, Settings, Severity, Stage, make_with};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+#[test]
+fn every_entry_is_detected_by_its_samples_and_has_its_source() {
+    let entries = built_in().unwrap();
+    let mut ids = BTreeSet::new();
+    for entry in entries {
+        entry.prove().unwrap_or_else(|why| panic!("{}: {why}", entry.id));
+        assert!(ids.insert(&entry.id), "{} is there twice", entry.id);
+        assert!(entry.source.starts_with("https://"), "{}", entry.id);
+        let sampled = !entry.hit.is_empty() && !entry.miss.is_empty();
+        assert_eq!(sampled, entry.detect != Detect::Always, "{} has its samples", entry.id);
+        // By version: met on the way over it, not before and not after.
+        let (major, minor, patch) = entry.since.upstream();
+        let below = entry.only.from_below.clone().unwrap_or_else(|| version("0.0.1"));
+        let before = version(&format!("{major}.{}.0", minor - 1)).min(below);
+        let at = version(&format!("{major}.{minor}.{patch}"));
+        assert!(entry.crossed(&before, &at) || entry.only.from_below.is_some(), "{}", entry.id);
+        assert!(!entry.crossed(&at, &version(&format!("{major}.{}.0", minor + 1))), "{}", entry.id);
+        assert!(!entry.crossed(&version("0.1.0"), &before), "{}", entry.id);
+        if let Some(until) = &entry.until {
+            assert!(entry.since < *until && !entry.crossed(&before, until), "{}", entry.id);
+        }
+    }
+}
+
+#[test]
+fn each_component_has_its_entries_from_1_24_on() {
+    let entries = built_in().unwrap();
+    let mut count: BTreeMap<Component, usize> = BTreeMap::new();
+    for component in entries.iter().filter(|e| e.since >= version("1.24.0")).flat_map(|e| &e.components) {
+        *count.entry(*component).or_default() += 1;
+    }
+    for component in Component::ALL.into_iter().filter(|c| c.as_str().starts_with("kube")) {
+        assert!(count[&component] >= 60, "{component}: {}", count[&component]);
+    }
+    // etcd counts its own versions; several flags share an entry.
+    assert!(entries.iter().filter(|e| e.components.contains(&Component::Etcd)).count() >= 20);
+}
+
+#[test]
+fn what_a_change_of_arguments_mends_is_mended_by_it() {
+    for entry in built_in().unwrap().iter().filter(|e| !e.change.is_empty() && !matches!(e.detect, Detect::Cgroup(_))) {
+        let sample = [vec!["program".to_owned()], entry.hit.clone()].concat();
+        let mended = ArgEdit::apply_all(&entry.change, &sample);
+        assert_ne!(mended, sample, "{}", entry.id);
+        let after = Entry { hit: Vec::new(), miss: mended[1..].to_vec(), ..entry.clone() };
+        after.prove().unwrap_or_else(|why| panic!("{}: after its change, {why}", entry.id));
+    }
+}
+
+#[test]
+fn an_error_names_the_entry_and_the_field() {
+    const GOOD: &str = "[[entry]]\nid = \"mine\"\ncomponent = \"kubelet\"\nsince = \"1.36.0\"\nkind = \"flag-removed\"\n\
+        severity = \"error\"\ntext = \"t\"\nmend = \"m\"\nsource = \"https://example.com\"\n[entry.detect]\nflag = \"--mine\"\n";
+    assert_eq!(parse(GOOD).unwrap().len(), 1);
+    let wrong = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        parse(&GOOD.replacen(from, to, 1)).unwrap_err()
+    };
+    for (from, to, field, word) in [
+        ("\"kubelet\"", "\"kublet\"", "component", "kube-apiserver"),
+        ("\"1.36.0\"", "\"1.36\"", "since", "MAJOR.MINOR.PATCH"),
+        ("\"flag-removed\"", "\"gone\"", "kind", "gate-locked"),
+        ("\"error\"", "\"bad\"", "severity", "warning"),
+        ("\"https://example.com\"", "\"a friend\"", "source", "https"),
+        ("flag = \"--mine\"", "flag = \"mine\"", "detect.flag", "--name"),
+        ("flag = \"--mine\"", "flag = \"--mine\"\nalways = true", "detect", "exactly one"),
+        ("flag = \"--mine\"", "", "detect", "exactly one"),
+        ("flag = \"--mine\"", "flag = []", "detect", "empty"),
+        ("flag = \"--mine\"", "cgroup = \"v3\"", "detect.cgroup", "v1 or v2"),
+        ("flag = \"--mine\"", "gate = \"A\"\nvalues = [\"x\"]", "detect.values", "flag or config_field"),
+        ("flag = \"--mine\"", "flag = \"--mine\"\n[entry.change]\nset = \"--mine\"", "change.set", "--flag=value"),
+        ("flag = \"--mine\"", "always = true\n[entry.change]\ndrop = true", "change.drop", "flag"),
+        ("[entry.detect]", "colour = \"red\"\n[entry.detect]", "colour", "unknown field"),
+        ("mend = \"m\"\n", "", "mend", "missing"),
+        ("\"mine\"", "\"Mine\"", "id", "lower-case"),
+    ] {
+        let error = wrong(from, to);
+        let text = error.to_string();
+        assert!(text.starts_with("entry ") && text.contains(field) && text.contains(word), "{to}: {text}");
+        assert!(text.contains("ine") && !text.contains('\n') && error.line == Some(1), "{text}");
+    }
+    assert!(parse("[[entry]\n").unwrap_err().line.is_some());
+    assert!(parse(&format!("{GOOD}{GOOD}")).unwrap_err().to_string().contains("another entry"));
+}
+
+/// The sample cluster with these arguments of one component on one node, over `from` to `to`.
+struct Case {
+    cluster: Cluster,
+    facts: Facts,
+    stage: Stage,
+    settings: Settings,
+}
+
+impl Case {
+    fn new(from: &str, to: &str) -> Case {
+        let mut cluster = cluster(3, 4, 2);
+        let mut stage = stage();
+        for component in Component::ALL.into_iter().filter(|c| c.as_str().starts_with("kube")) {
+            let kubernetes = |tag: &str| format!("ghcr.io/cybozu/kubernetes:{tag}.1").parse().unwrap();
+            for running in cluster.nodes.values_mut().filter_map(|n| n.components.get_mut(&component)) {
+                running.image = kubernetes(from);
+            }
+            stage.bumps.iter_mut().filter(|b| b.component == component).for_each(|b| b.to = kubernetes(to));
+        }
+        stage.bumps.retain(|b| b.component.as_str().starts_with("kube"));
+        Case { cluster, facts: Facts::default(), stage, settings: Settings::default() }
+    }
+
+    fn args(&mut self, node: &str, component: Component, args: &str) {
+        let node = self.cluster.nodes.get_mut(&node.parse::<crate::fleet::NodeName>().unwrap()).unwrap();
+        node.components.get_mut(&component).unwrap().args = args.split(' ').map(str::to_owned).collect();
+    }
+
+    fn node(&mut self, node: &str) -> &mut NodeFacts {
+        self.facts.nodes.entry(node.parse().unwrap()).or_default()
+    }
+
+    fn config(&mut self, node: &str, component: Component, text: &str) {
+        self.node(node).components.entry(component).or_default().config = Some(text.into());
+    }
+
+    fn plan(&self) -> Plan {
+        make_with(&self.cluster, &self.facts, &self.stage, &self.settings, Timestamp::UNIX_EPOCH)
+    }
+
+    /// What the catalogue found.
+    fn found(&self) -> Vec<Finding> {
+        let known: BTreeSet<&str> =
+            built_in().unwrap().iter().chain(&self.settings.catalogue).map(|e| e.id.as_str()).collect();
+        let all = self.plan().findings.into_iter();
+        all.filter(|f| known.contains(f.code.as_str()) || f.code == "config-unreadable").collect()
+    }
+
+    fn codes(&self) -> Vec<(Severity, String, usize)> {
+        self.found().into_iter().map(|f| (f.severity, f.code, f.nodes.len())).collect()
+    }
+}
+
+fn edits(plan: &Plan, component: Component) -> Vec<ArgEdit> {
+    let changes = plan.swaps().flat_map(|(_, _, s)| &s.changes).filter(|c| c.component == component);
+    changes.flat_map(|c| c.args.clone()).collect()
+}
+
+#[test]
+fn one_finding_an_entry_with_all_its_nodes_and_an_offer_that_the_operator_takes() {
+    let mut case = Case::new("1.31.4", "1.32.2");
+    for node in ["rack0-cs1", "rack1-cs1"] {
+        case.args(node, Component::Kubelet, "kubelet --runonce=false --v=2");
+    }
+    let found = case.found();
+    let codes: Vec<&str> = found.iter().map(|f| f.code.as_str()).collect();
+    assert_eq!(codes, ["kubelet-flag-runonce"]);
+    let one = &found[0];
+    assert_eq!((one.severity, one.nodes.len(), one.acknowledgeable), (Severity::Error, 2, true));
+    assert_eq!(one.offer, "drop --runonce");
+    assert!(one.link.starts_with("https://") && case.plan().refused());
+    assert_eq!(edits(&case.plan(), Component::Kubelet), []);
+
+    case.stage.accept = vec!["kubelet-flag-runonce".into()];
+    let plan = case.plan();
+    assert!(!plan.refused(), "{:?}", plan.findings);
+    let one = plan.findings.iter().find(|f| f.code == "kubelet-flag-runonce").unwrap();
+    assert_eq!(one.severity, Severity::Info);
+    assert!(one.text.ends_with("; mended by: drop --runonce"), "{}", one.text);
+    assert_eq!(edits(&plan, Component::Kubelet).len(), 2);
+    assert_eq!(edits(&plan, Component::KubeProxy), []);
+
+    case.stage.accept = Vec::new();
+    case.stage.acknowledged = vec!["kubelet-flag-runonce".into()];
+    let plan = case.plan();
+    assert!(!plan.refused() && edits(&plan, Component::Kubelet).is_empty());
+}
+
+#[test]
+fn an_unknown_name_is_told() {
+    let mut case = Case::new("1.35.6", "1.36.2");
+    case.stage.accept = vec!["all".into(), "kubelet-flag-runnonce".into()];
+    case.stage.acknowledged = vec!["skew".into()];
+    let codes: Vec<String> = case.plan().findings.into_iter().map(|f| f.code).collect();
+    assert_eq!(codes, ["accepted-nothing", "acknowledged-nothing"]);
+}
+
+#[test]
+fn a_gate_that_is_gone_stops_every_kubernetes_component_and_one_in_a_file_is_not_mended_by_arguments() {
+    let mut case = Case::new("1.36.0", "1.37.0");
+    let args = "program --feature-gates=SidecarContainers=true,A=true";
+    case.args("rack0-m1", Component::KubeScheduler, args);
+    case.args("rack0-cs1", Component::KubeProxy, args);
+    case.config("rack1-cs1", Component::Kubelet, "featureGates:\n  SidecarContainers: true\n");
+    let all = case.found();
+    let texts: Vec<(&str, &str)> = all.iter().map(|f| (f.text.split(' ').next().unwrap(), f.offer.as_str())).collect();
+    let drop = "drop the gate SidecarContainers";
+    assert_eq!(texts, [("kube-proxy", drop), ("kube-scheduler", drop), ("kubelet", "")]);
+    case.stage.accept = vec!["all".into()];
+    let left: Vec<Severity> = case.found().iter().map(|f| f.severity).collect();
+    assert_eq!(left, [Severity::Error, Severity::Info, Severity::Info]);
+}
+
+#[test]
+fn what_the_node_is_counts() {
+    let mut case = Case::new("1.34.2", "1.35.1");
+    case.args("rack0-cs1", Component::Kubelet, "kubelet --v=2");
+    case.node("rack0-cs1").cgroup = Some(1);
+    case.node("rack1-cs1").cgroup = Some(2);
+    case.node("rack0-cs2").runtime = Some("containerd://1.6.39".into());
+    let expected =
+        [(Severity::Error, "kubelet-cgroup-v1-refused"), (Severity::Warning, "kubelet-containerd-1-6-dropped")];
+    let expected: Vec<_> = expected.into_iter().map(|(s, c)| (s, c.to_owned(), 1)).collect();
+    assert_eq!(case.codes(), expected);
+    // Either way to allow it is seen; the offer is one of them.
+    case.config("rack0-cs1", Component::Kubelet, "failCgroupV1: false\n");
+    assert_eq!(case.codes(), expected[1..]);
+    case.facts.nodes.get_mut(&"rack0-cs1".parse::<crate::fleet::NodeName>().unwrap()).unwrap().components.clear();
+    case.stage.accept = vec!["kubelet-cgroup-v1-refused".into()];
+    assert_eq!(case.codes()[1], (Severity::Info, "kubelet-cgroup-v1-refused".into(), 1));
+    let set = ArgEdit::Set { flag: "--fail-cgroupv1".parse().unwrap(), value: "false".into() };
+    assert_eq!(edits(&case.plan(), Component::Kubelet), [set]);
+}
+
+#[test]
+fn configuration_files_are_read_and_their_values_are_not_told() {
+    let mut case = Case::new("1.29.5", "1.30.2");
+    let secret = "memorySwap:\n  swapBehavior: UnlimitedSwap\ntoken: hunter2\n";
+    case.config("rack0-cs1", Component::Kubelet, secret);
+    case.config("rack1-cs1", Component::Kubelet, "token: [hunter2\n");
+    let expected =
+        [(Severity::Error, "kubelet-config-swap-behavior-unlimited"), (Severity::Warning, "config-unreadable")];
+    assert_eq!(case.codes(), expected.map(|(s, c)| (s, c.to_owned(), 1)));
+    let plan = serde_json::to_string(&case.plan()).unwrap();
+    assert!(!plan.contains("hunter2"), "{plan}");
+}
+
+#[test]
+fn what_is_mended_in_one_hop_stays_mended_and_each_hop_is_asked_by_itself() {
+    let mut case = Case::new("1.33.1", "1.36.2");
+    let release = |minor: u32| {
+        let image = format!("ghcr.io/cybozu/kubernetes:1.{minor}.2.1").parse::<crate::fleet::Image>().unwrap();
+        let images = case.stage.bumps.iter().map(|b| (b.component, image.clone())).collect();
+        crate::plan::Release { name: format!("1.{minor}.2"), images }
+    };
+    case.stage.way = (34..=36).map(release).collect();
+    // Gone in 1.34 and in 1.35; the API server stops at each minor, the kubelet at none.
+    case.args("rack0-m1", Component::KubeApiserver, "kube-apiserver --feature-gates=StrictCostEnforcementForVAP=true");
+    case.args("rack0-cs1", Component::Kubelet, "kubelet --cloud-config=/x --pod-infra-container-image=p:3 --v=2");
+    let codes: Vec<String> = case.found().into_iter().map(|f| f.code).collect();
+    let three =
+        ["gate-strict-cost-enforcement-for-vap", "kubelet-flag-cloud-config", "kubelet-flag-pod-infra-container-image"];
+    assert_eq!(codes, three);
+    case.stage.accept = vec!["all".into()];
+    let plan = case.plan();
+    assert!(!plan.refused(), "{:?}", plan.findings);
+    let with_edits: Vec<(&str, usize)> = plan
+        .swaps()
+        .flat_map(|(_, _, s)| &s.changes)
+        .filter(|c| !c.args.is_empty())
+        .map(|c| (c.to.short(), c.args.len()))
+        .collect();
+    assert_eq!(with_edits, [("1.35.2.1", 1), ("1.36.2.1", 2)]);
+}
+
+#[test]
+fn the_operators_own_entries_are_asked_too_and_replace_built_in_ones() {
+    let mut case = Case::new("1.35.6", "1.36.2");
+    case.args("rack0-cs1", Component::Kubelet, "kubelet --house-flag --feature-gates=CSIMigrationPortworx=true");
+    let own = |id: &str, detect: &str| {
+        format!(
+            "[[entry]]\nid = \"{id}\"\ncomponent = \"kubelet\"\nsince = \"1.36.0\"\nkind = \"flag-removed\"\n\
+             severity = \"warning\"\ntext = \"{{component}} of this house does not like {{flag}}\"\nmend = \"ask\"\n\
+             source = \"https://example.com\"\n[entry.detect]\n{detect}\n"
+        )
+    };
+    let text = own("house", "flag = \"--house-flag\"") + &own("gate-csi-migration-portworx", "flag = \"--never\"");
+    assert_eq!(case.codes().len(), 1);
+    case.settings.catalogue = parse(&text).unwrap();
+    let found = case.found();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].text, "kubelet of this house does not like --house-flag");
+    assert_eq!((found[0].severity, found[0].acknowledgeable), (Severity::Warning, false));
+}
+
+#[test]
+fn what_changes_for_everybody_is_noted_and_is_no_finding() {
+    let case = Case::new("1.35.6", "1.36.2");
+    let plan = case.plan();
+    assert_eq!(plan.findings, []);
+    let notes: Vec<&str> = plan.notes.iter().map(|n| n.code.as_str()).collect();
+    assert_eq!(notes, ["kube-apiserver-strict-ip-cidr", "kube-proxy-conntrack-max-cap"]);
+    let patch = Case::new("1.36.1", "1.36.2").plan();
+    assert_eq!((patch.notes, patch.findings), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn the_state_that_an_etcd_version_leaves_is_asked_by_version() {
+    let mut case = Case::new("1.35.6", "1.36.2");
+    let over = |case: &mut Case, from: &str| {
+        for running in case.cluster.nodes.values_mut().filter_map(|n| n.components.get_mut(&Component::Etcd)) {
+            running.image = format!("ghcr.io/cybozu/etcd:{from}").parse().unwrap();
+        }
+        case.stage.bumps = crate::plan::samples::stage().bumps;
+        case.codes().into_iter().map(|(_, code, _)| code).filter(|c| c.starts_with("etcd-state")).collect::<Vec<_>>()
+    };
+    assert_eq!(image(Component::Etcd, 1), "ghcr.io/cybozu/etcd:3.6.11.1");
+    assert_eq!(
+        over(&mut case, "3.5.21.1"),
+        ["etcd-state-learner-promotion", "etcd-state-zombie-members", "etcd-state-v2-content"]
+    );
+    assert_eq!(over(&mut case, "3.5.32.1"), Vec::<String>::new());
+}
