@@ -89,7 +89,7 @@ fn the_preview_says_whose_rollback_it_is() {
     let mut cluster = cluster(3, 4, 2);
     for node in cluster.nodes.values_mut().filter(|n| n.master) {
         let etcd = node.components.get_mut(&Component::Etcd).unwrap();
-        etcd.image = etcd.image.with_tag("3.5.21.1").unwrap();
+        etcd.image = etcd.image.with_tag("3.5.33.1").unwrap();
     }
     let plan = forward(&cluster);
     let now = after(&cluster, &plan, &all(&plan));
@@ -101,7 +101,7 @@ fn etcd_goes_back_over_a_minor_only_while_a_member_stayed_behind() {
     let mut cluster = cluster(3, 0, 3);
     for node in cluster.nodes.values_mut() {
         let etcd = node.components.get_mut(&Component::Etcd).unwrap();
-        etcd.image = etcd.image.with_tag("3.5.21.1").unwrap();
+        etcd.image = etcd.image.with_tag("3.5.33.1").unwrap();
     }
     let plan = forward(&cluster);
     let ids: Vec<SwapId> = plan
@@ -230,7 +230,7 @@ proptest! {
         let mut cluster = cluster;
         if old_etcd {
             for etcd in cluster.nodes.values_mut().filter_map(|n| n.components.get_mut(&Component::Etcd)) {
-                etcd.image = etcd.image.with_tag("3.5.21.1").unwrap();
+                etcd.image = etcd.image.with_tag("3.5.33.1").unwrap();
             }
         }
         let plan = planned(&cluster, &decided(&cluster, stage));
