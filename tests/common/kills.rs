@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Without a record for this long, the run hangs.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_secs(300);
 /// A node that was alone for too long rolls itself back, and the run asks whether to go on. More than this is no chance.
 const PAUSES: usize = 5;
 /// How far a run is, in points: a swap through all its steps is worth so many, and of pulls it takes as many.
@@ -47,6 +47,7 @@ pub fn seed() -> u64 {
 
 /// A run that is followed from its folder.
 struct Followed<'a> {
+    dir: &'a Path,
     resume: &'a dyn Fn(),
     pauses: usize,
     follower: Follower,
@@ -75,7 +76,7 @@ impl Followed<'_> {
             }
             let silent = self.heard.elapsed();
             let state = (self.run.state, &self.run.why, self.run.events);
-            assert!(silent < SILENCE, "never {what}: nothing happened for {silent:?}; {state:?}");
+            assert!(silent < SILENCE, "never {what}: nothing happened for {silent:?}; {state:?}{}", self.last_words());
             if matches!(self.run.state, RunState::Paused(_)) {
                 self.pauses += 1;
                 assert!(self.pauses <= PAUSES, "never {what}: {state:?}");
@@ -87,6 +88,17 @@ impl Followed<'_> {
             }
             std::thread::sleep(Duration::from_millis(3));
         }
+    }
+
+    /// The ends of the journal and of the engine's log, for a test that failed.
+    fn last_words(&self) -> String {
+        let tail = |file: &str| {
+            let text = std::fs::read_to_string(self.dir.join(file)).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let from = lines.len().saturating_sub(25);
+            lines[from..].iter().map(|l| l.chars().take(300).collect::<String>() + "\n").collect::<String>()
+        };
+        format!("\njournal:\n{}engine.log:\n{}", tail("journal.jsonl"), tail("engine.log"))
     }
 
     /// How far it is. Grows with every step of a node, so that a moment is a moment on a slow machine too.
@@ -124,6 +136,7 @@ pub fn kill_at_random_moments(run_dir: &Path, kills: usize, seed: u64, resume: i
     let begun = Instant::now();
     let mut told = Told::default();
     let mut followed = Followed {
+        dir: run_dir,
         resume: &resume,
         pauses: 0,
         follower: Follower::open(&run_dir.join("journal.jsonl")),
