@@ -3,7 +3,7 @@
 use super::super::text::{self, pad, right};
 use super::super::theme::Theme;
 use super::progress;
-use crate::journal::{Run, SwapState};
+use crate::journal::{Run, SnapshotState, SwapState};
 use crate::plan::PhaseKind;
 use ratatui::text::{Line, Span};
 use std::collections::HashMap;
@@ -24,6 +24,11 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
         // The plan is small enough to be read whole, or the present phase alone is unfolded.
         if !here {
             continue;
+        }
+        if phase.snapshot.is_some() {
+            let (over, failed) = (run.snapshot.taken().is_some(), matches!(run.snapshot, SnapshotState::Failed(_)));
+            let state = (over, matches!(run.snapshot, SnapshotState::Taking));
+            all.push(line(theme, "snapshot", 2, state, (usize::from(over), usize::from(failed), 1), width));
         }
         for (w, wave) in phase.waves.iter().enumerate() {
             let state = (run.waves_done.contains_key(&(p, w)), run.wave == Some(w));
