@@ -133,6 +133,16 @@ pub(super) fn before_etcd(cluster: &Cluster, settings: &EtcdSettings, phases: &m
         return;
     }
     phase.snapshot = snapshot(cluster, settings);
+    let shown = phase.snapshot.as_ref().filter(|s| s.endpoint.scheme == Scheme::Https && settings.cert.is_none());
+    if let Some(snapshot) = shown {
+        let own = snapshot.cert.as_ref().map_or("none", InnerPath::as_str);
+        let text = format!(
+            "etcd speaks TLS, and no client's certificate is named: the snapshot shows it etcd's own ({own}), which it may not \
+             take; then the run pauses before etcd moves"
+        );
+        let mend = "put a client's certificate where etcd's container sees it, and name cacert, cert and key in [etcd]";
+        findings.on(&snapshot.node, Severity::Info, "snapshot-certificate", text, mend);
+    }
 }
 
 /// The same for the way back: as the way there had it.
@@ -276,6 +286,9 @@ mod tests {
             assert_eq!(snapshot.save(&snapshot.path(&run, 1)).join(" "), saved);
             let read: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
             assert_eq!(read, plan);
+            assert!(
+                plan.findings.iter().any(|f| f.code == "snapshot-certificate" && f.text.contains("/pki/server.crt"))
+            );
         }
     }
 
@@ -291,6 +304,7 @@ mod tests {
         let saved =
             "/opt/etcdctl --endpoints=http://127.0.0.1:2379 snapshot save /backup/sonoba-20261123-070503-abcd.db";
         assert_eq!(snapshot.save(&snapshot.path(&run, 1)).join(" "), saved);
+        assert!(given.findings.iter().all(|f| f.code != "snapshot-certificate"));
         assert_eq!(snapshot.cert.as_ref().unwrap().as_str(), "/pki/client.crt");
         let plain = plan(&with_args("etcd --advertise-client-urls=unix:///x --data-dir=../x"), EtcdSettings::default());
         assert_eq!(taken(&plain)[0].1.save("/x")[1], "--endpoints=http://127.0.0.1:2379");
