@@ -107,3 +107,46 @@ fn short(kind: PhaseKind) -> &'static str {
         other => other.title(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::EtcdSnapshot;
+    use crate::tui::fixtures;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_snapshot_of_etcd_is_a_step_of_its_phase() {
+        let mut plan = fixtures::plan();
+        let at = plan.phases.iter().position(|p| p.kind == PhaseKind::Etcd).unwrap();
+        let snapshot = serde_json::json!({
+            "node": "rack0-m1", "container": "etcd", "dir": "/var/lib/etcd", "etcdctl": ["etcdctl"],
+            "etcdutl": ["etcdutl"], "endpoint": "http://127.0.0.1:2379/"
+        });
+        plan.phases[at].snapshot = Some(serde_json::from_value(snapshot).unwrap());
+        let mut run = Run::new(Arc::new(plan));
+        run.phase = Some(at);
+        let taken = EtcdSnapshot {
+            node: "rack0-m1".parse().unwrap(),
+            container: "etcd".into(),
+            path: "/var/lib/etcd/sonoba-1.db".into(),
+            bytes: 1,
+            hash: "0".into(),
+            revision: 1,
+            keys: 1,
+        };
+        let shown = |run: &Run| {
+            let lines = lines(&fixtures::app((80, 24), Default::default()).theme, run, 40, 40);
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            let line = lines.iter().find(|l| l.contains("snapshot")).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(&run), "· snapshot 0/1");
+        run.snapshot = SnapshotState::Taking;
+        assert_eq!(shown(&run), "▶ snapshot 0/1");
+        run.snapshot = SnapshotState::Failed("why".into());
+        assert_eq!(shown(&run), "· snapshot 0/1 !1");
+        run.snapshot = SnapshotState::Taken(taken);
+        assert_eq!(shown(&run), "✓ snapshot 1/1");
+    }
+}
