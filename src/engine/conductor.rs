@@ -9,6 +9,7 @@ use super::order::{alone, moves_etcd, room};
 use super::prefetch::prefetch;
 use super::resume::to_do;
 use super::shared::{Shared, Wish};
+use super::snapshot;
 use super::swap;
 use super::undo;
 use super::visit::End;
@@ -71,6 +72,10 @@ pub(super) async fn walk(shared: &Arc<Shared>) -> Result<(), Halt> {
             let through = |run: &Run| undone(run, p, phase.waves.len()).next().map_or(Ok(()), |_| Err(()));
             // Where a retry came just now, its wave is next.
             let _ = shared.log.write_if(Event::PhaseEnded { phase: p }, through).await?;
+            continue;
+        }
+        if let Some(missing) = snapshot::missing(shared, phase) {
+            snapshot::take(shared, missing).await?;
             continue;
         }
         let next = if phase.kind == PhaseKind::Etcd { leader_last(shared, p, &left).await } else { 0 };

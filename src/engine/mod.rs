@@ -29,6 +29,7 @@ mod resume;
 mod run_dir;
 mod serve;
 mod shared;
+mod snapshot;
 mod soaked;
 mod sound;
 mod spawn;

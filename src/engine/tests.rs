@@ -2,6 +2,7 @@
 
 mod fake;
 mod gates;
+mod snapshot;
 mod verbs;
 
 use super::*;

@@ -230,6 +230,7 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
         limits: limits(&raw.rollout),
         budget: budget(&raw.budget),
         settings: Settings {
+            etcd: raw.etcd,
             gates: gate::read(raw.gate, &|p| path(Some(p), ""), &|w| place.resolve(w), &err)?,
             ..settings(raw.component, &err)?
         },

@@ -273,3 +273,21 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_snapshot_of_etcd_can_be_changed_and_switched_off() {
+    let with = |text: &str| read(&FULL.replace("[budget]", &format!("[etcd]\n{text}\n[budget]")));
+    assert_eq!(read(FULL).unwrap().settings.etcd, crate::plan::EtcdSettings::default());
+    let off = with("snapshot = false").unwrap();
+    assert!(!off.settings.etcd.snapshot);
+    let own = with("snapshot_dir = \"/backup\"\netcdctl = [\"/opt/etcdctl\", \"--debug\"]").unwrap();
+    assert_eq!(own.settings.etcd.snapshot_dir.as_ref().map(crate::plan::InnerPath::as_str), Some("/backup"));
+    assert_eq!(Vec::from(own.settings.etcd.etcdctl.clone()), ["/opt/etcdctl", "--debug"]);
+    assert_eq!(parse(&own.to_toml(), &place()).unwrap().settings, own.settings);
+    for (bad, why) in
+        [("snapshot_dir = \"backup\"", "absolute"), ("etcdctl = []", "etcdctl"), ("snapshots = true", "snapshot")]
+    {
+        let error = with(bad).unwrap_err().to_string();
+        assert!(error.contains(":31: ") && error.contains(why), "{error}");
+    }
+}

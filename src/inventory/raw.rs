@@ -3,7 +3,7 @@
 use super::entry::{check_address, check_user};
 use super::ssh::Jump;
 use crate::fleet::{ClusterName, Component, ContainerName, GateName, Image, NodeName, RackName, RoleName, clean};
-use crate::plan::{After, Bound, Check, HttpUrl};
+use crate::plan::{After, Bound, Check, EtcdSettings, HttpUrl};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub(super) struct Raw {
     pub rollout: RawRollout,
     #[serde(default)]
     pub budget: RawBudget,
+    #[serde(default)]
+    pub etcd: EtcdSettings,
     #[serde(default)]
     pub component: BTreeMap<Component, Spanned<RawComponent>>,
     #[serde(default)]

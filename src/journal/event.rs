@@ -1,5 +1,6 @@
 //! The events of a run, as the journal holds them: one JSON object a line.
 
+use super::snapshot::EtcdSnapshot;
 use super::verb::Verb;
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, PodProof, RunId, SwapId};
 use jiff::Timestamp;
@@ -141,6 +142,22 @@ pub enum Event {
         node: NodeName,
         /// The image.
         image: Image,
+        /// Why.
+        why: String,
+    },
+    /// Intent: a snapshot of etcd is about to be saved.
+    SnapshotBegun {
+        /// The member that is asked.
+        node: NodeName,
+        /// The file, inside its container.
+        path: String,
+    },
+    /// The snapshot is saved and checked: etcd may move.
+    SnapshotTaken(EtcdSnapshot),
+    /// There is no snapshot; no member of etcd moves.
+    SnapshotFailed {
+        /// The member that was asked.
+        node: NodeName,
         /// Why.
         why: String,
     },

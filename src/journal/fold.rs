@@ -2,6 +2,7 @@
 
 use super::event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 use super::run::{ClusterView, GateView, LogLine, PullState, Run, RunState, SwapState, SwapView, Tone};
+use super::snapshot::{EtcdSnapshot, SnapshotState};
 use crate::fleet::{Disturbance, DisturbanceKind, NodeName, SwapId, clean};
 use jiff::Timestamp;
 
@@ -97,6 +98,22 @@ impl Run {
             Event::PullFailed { node, image, why } => {
                 self.pulls.insert((node.clone(), image.clone()), PullState::Failed(clean(why)));
                 self.say(at, Tone::Alarm, Some(node), format!("pull of {image} failed: {why}"));
+            }
+            Event::SnapshotBegun { node, path } => {
+                self.snapshot = SnapshotState::Taking;
+                self.snapshot_tries = self.snapshot_tries.saturating_add(1);
+                self.say(at, Tone::Calm, Some(node), format!("taking a snapshot of etcd: {path}"));
+            }
+            Event::SnapshotTaken(found) => {
+                let EtcdSnapshot { node, path, bytes, hash, revision, keys, .. } = found;
+                self.snapshot = SnapshotState::Taken(found.cleaned());
+                let text =
+                    format!("snapshot of etcd: {path}, {bytes} bytes, {keys} keys, revision {revision}, hash {hash}");
+                self.say(at, Tone::Calm, Some(node), text);
+            }
+            Event::SnapshotFailed { node, why } => {
+                self.snapshot = SnapshotState::Failed(clean(why));
+                self.say(at, Tone::Alarm, Some(node), format!("no snapshot of etcd: {why}"));
             }
             Event::SwapPreparing { swap, .. } => {
                 if let Some(s) = self.find(swap) {

@@ -13,6 +13,7 @@ mod orders_tests;
 mod reader;
 mod report;
 mod run;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod verb;
@@ -30,5 +31,6 @@ pub use report::{
     Downtime, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report, SwapCounts, report,
 };
 pub use run::{ClusterView, Decision, GateView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use snapshot::{EtcdSnapshot, SnapshotState};
 pub use verb::{LONGEST_REASON, Verb};
 pub use writer::{Opened, Writer};

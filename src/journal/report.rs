@@ -1,6 +1,6 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
-use super::{Chain, Decision, Outcome, Run, RunState, SwapState};
+use super::{Chain, Decision, EtcdSnapshot, Outcome, Run, RunState, SwapState};
 use crate::fleet::{Component, Disturbance, NodeName, RunId, SwapId, clean, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,9 @@ pub struct Report {
     /// Nodes skipped and gates overridden.
     #[serde(default)]
     pub decisions: Vec<Decision>,
+    /// The snapshot of etcd that was taken before it moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<EtcdSnapshot>,
     /// The journal that this was folded from.
     pub journal: JournalFacts,
     /// Swaps that are not committed although they began, or were skipped.
@@ -217,6 +220,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
         downtime_ms: run.downtimes.iter().map(|(c, ms)| (*c, spread(ms))).collect(),
         pauses: run.pauses.iter().map(|(at, why)| Pause { at: *at, why: why.clone() }).collect(),
         decisions: run.decisions.clone(),
+        snapshot: run.snapshot.taken().cloned(),
         journal: JournalFacts { events: run.events, chain: chain_word.to_owned(), broken_at },
         exceptions: run.swaps.iter().filter_map(exception).collect(),
     }
@@ -321,6 +325,9 @@ impl Report {
         )?;
         let at = self.journal.broken_at.map(|line| format!(" at line {line}")).unwrap_or_default();
         writeln!(out, "| journal | {} events | chain {}{at} |", self.journal.events, escape(&self.journal.chain))?;
+        if let Some(snapshot) = &self.snapshot {
+            write_snapshot(out, snapshot)?;
+        }
         if !self.downtime_ms.is_empty() {
             writeln!(out, "\n## Downtime of components (ms)\n")?;
             writeln!(out, "| component | swaps | p50 | p99 | max |\n| --- | ---: | ---: | ---: | ---: |")?;
@@ -361,6 +368,17 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn write_snapshot(out: &mut String, snapshot: &EtcdSnapshot) -> std::fmt::Result {
+    let EtcdSnapshot { node, container, path, bytes, hash, revision, keys } = snapshot;
+    let (container, path, hash) = (escape(container), escape(path), escape(hash));
+    writeln!(out, "\n## Snapshot of etcd\n")?;
+    writeln!(
+        out,
+        "{path} in the container {container} of {node}: {bytes} bytes, {keys} keys, revision {revision}, hash {hash}."
+    )?;
+    writeln!(out, "It stays there until somebody removes it.")
 }
 
 /// Text from nodes must not become markup, nor an escape of the terminal that shows it. `&` begins an entity.

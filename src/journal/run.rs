@@ -1,6 +1,7 @@
 //! What a run is: the state that its events fold to, and the questions that screens and reports ask of it. Pure.
 
 use super::event::{Outcome, PauseReason, Step, Verdict};
+use super::snapshot::SnapshotState;
 use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
@@ -50,6 +51,10 @@ pub struct Run {
     pub failures: usize,
     /// Pulls by node and image.
     pub pulls: BTreeMap<(NodeName, Image), PullState>,
+    /// The snapshot of etcd.
+    pub snapshot: SnapshotState,
+    /// How often it was begun.
+    pub snapshot_tries: u32,
     /// The proof so far.
     pub pods: Pods,
     /// Downtimes by component, in the order in which they were measured. Milliseconds.
@@ -307,6 +312,8 @@ impl Run {
             swaps,
             failures: 0,
             pulls: BTreeMap::new(),
+            snapshot: SnapshotState::None,
+            snapshot_tries: 0,
             pods: Pods::default(),
             downtimes: BTreeMap::new(),
             decisions: Vec::new(),

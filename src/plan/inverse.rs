@@ -11,7 +11,7 @@ use super::preflight::{check_control_plane, check_limits, check_skew};
 use super::select::{broken, check_scope, fit};
 use super::skew::{BadStep, bad_step};
 use super::{ArgEdit, Bump, Change, FORMAT, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave};
-use super::{estimate, hazards};
+use super::{estimate, hazards, snapshot};
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, RackName, RunId, SwapId};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,6 +31,7 @@ pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope,
     let mut phases: Vec<Phase> = plan.phases.iter().rev().filter_map(|p| way.back(p, done, &mut findings)).collect();
     soak(&mut phases, plan.limits.soak_ms);
     renumber(&mut phases);
+    snapshot::before_etcd_goes_back(now, &plan.phases, &mut phases);
     check_versions(&phases, &mut findings);
     check_control_plane(now, &phases, &mut findings);
     check_skew(now, &phases, &mut findings);
@@ -127,7 +128,13 @@ impl<'a> Way<'a> {
         } else {
             leaders_last(&self.now.leaders, phase.kind, &mut waves);
         }
-        (!waves.is_empty()).then_some(Phase { kind: phase.kind, hop: phase.hop.clone(), pulls: Vec::new(), waves })
+        (!waves.is_empty()).then_some(Phase {
+            kind: phase.kind,
+            hop: phase.hop.clone(),
+            pulls: Vec::new(),
+            snapshot: None,
+            waves,
+        })
     }
 
     /// A swap, turned round: whole, or not at all.

@@ -327,3 +327,18 @@ proptest! {
         prop_assert_eq!(stays, raised);
     }
 }
+
+#[test]
+fn etcd_goes_back_after_a_snapshot_too_unless_the_way_there_had_none() {
+    let cluster = cluster(3, 3, 3);
+    let mut plan = forward(&cluster);
+    let mut now = after(&cluster, &plan, &all(&plan));
+    now.leaders.etcd = now.masters().map(|n| n.name.clone()).last();
+    let taken = |plan: &Plan| -> Vec<_> {
+        plan.phases.iter().filter_map(|p| Some((p.kind, p.snapshot.as_ref()?.node.clone()))).collect()
+    };
+    let follower: NodeName = "rack0-m1".parse().unwrap();
+    assert_eq!(taken(&back(&plan, &all(&plan), &now)), [(PhaseKind::Etcd, follower)]);
+    plan.phases.iter_mut().for_each(|p| p.snapshot = None);
+    assert_eq!(taken(&back(&plan, &all(&plan), &now)), []);
+}

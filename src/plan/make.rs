@@ -6,7 +6,8 @@ use super::preflight::{check_control_plane, check_limits, check_skew, check_step
 use super::select::select;
 use super::way::{Hop, hops};
 use super::{
-    Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate, hazards, waves,
+    Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate, hazards,
+    snapshot, waves,
 };
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running};
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
     let hops = hops(cluster, &targets, &stage.way, stage.release.as_deref(), &mut findings);
     let mut phases = phases(cluster, stage, settings, &hops, &mut findings);
     mark_no_return(cluster, &mut phases);
+    snapshot::before_etcd(cluster, &settings.etcd, &mut phases, &mut findings);
     check_control_plane(cluster, &phases, &mut findings);
     check_skew(cluster, &phases, &mut findings);
     hazards::hazards(&phases, &mut findings);
@@ -186,7 +188,13 @@ pub(super) fn prefetch(phases: &[Phase]) -> Option<Phase> {
             }
         }
     }
-    (!pulls.is_empty()).then_some(Phase { kind: PhaseKind::Prefetch, hop: None, pulls, waves: Vec::new() })
+    (!pulls.is_empty()).then_some(Phase {
+        kind: PhaseKind::Prefetch,
+        hop: None,
+        pulls,
+        snapshot: None,
+        waves: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod render;
 mod select;
 mod settings;
 pub mod skew;
+mod snapshot;
 mod stage;
 mod types;
 mod waves;
@@ -47,6 +48,7 @@ pub use own_gate::{After, Bound, GateRule, HttpUrl, OwnGate, Question, Target};
 pub use render::render;
 pub use select::unfit;
 pub use settings::Settings;
+pub use snapshot::{EtcdSettings, InnerPath, Program, Snapshot};
 pub use stage::{Release, Scope, Stage};
 pub use types::{
     Budget, Bump, Change, Check, ComponentSettings, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan,

@@ -56,6 +56,13 @@ fn write_phase(number: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
     let control_plane = phase.waves.iter().all(|w| w.kind == WaveKind::ControlPlane);
     let how = if control_plane { ", one at a time" } else { "" };
     page.head(&format!("Phase {number}: {title}{how}"));
+    if let Some(snapshot) = &phase.snapshot {
+        let (node, dir) = (&snapshot.node, snapshot.dir.as_str());
+        page.line(
+            2,
+            &format!("first an etcd snapshot on {node}, checked, in {dir} of its container; else nothing moves"),
+        );
+    }
     let same_gates = phase.waves.windows(2).all(|pair| pair[0].gates == pair[1].gates);
     let visits: BTreeSet<String> = phase.waves.iter().flat_map(|w| w.swaps.iter().map(|s| visit(&s.changes))).collect();
     let same_visits = !control_plane && visits.len() == 1;

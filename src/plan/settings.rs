@@ -2,7 +2,7 @@
 
 use super::catalogue::Entry;
 use super::types::half_an_hour;
-use super::{After, Budget, Check, ComponentSettings, Gate, GateRule, Limits, Scheme, WaveKind};
+use super::{After, Budget, Check, ComponentSettings, EtcdSettings, Gate, GateRule, Limits, Scheme, WaveKind};
 use crate::fleet::{Component, ContainerName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,6 +20,9 @@ pub struct Settings {
     /// The operator's own gates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateRule>,
+    /// The snapshot of etcd before it moves.
+    #[serde(default)]
+    pub etcd: EtcdSettings,
     /// The operator's own entries of what breaks in place; one with a built-in entry's id takes its place.
     #[serde(skip)]
     pub catalogue: Vec<Entry>,
@@ -52,7 +55,7 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let components = Component::ALL.into_iter().map(|c| (c, default_of(c))).collect();
-        Settings { components, gates: Vec::new(), catalogue: Vec::new() }
+        Settings { components, gates: Vec::new(), etcd: EtcdSettings::default(), catalogue: Vec::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use super::{ArgEdit, OwnGate};
+use super::{ArgEdit, OwnGate, Snapshot};
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -268,6 +268,9 @@ pub struct Phase {
     /// The images to pull; in the prefetch phase only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pulls: Vec<Pull>,
+    /// The snapshot of etcd that is taken before the first swap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
     /// The swaps; waves run one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Wave>,

@@ -53,7 +53,7 @@ pub(super) fn workers(
             wave.gates.push(Gate::Soak { ms: limits.soak_ms });
         }
     }
-    Some(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), waves })
+    Some(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, waves })
 }
 
 /// A rack's workers that move, and how many of them may be down at once.

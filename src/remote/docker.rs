@@ -77,7 +77,8 @@ where
         };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        // A program inside a container takes the stream over.
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a stream to docker ended");
         }
     });
@@ -97,7 +98,7 @@ where
 pub(super) struct Engine {
     link: Arc<Connection>,
     version: ClientVersion,
-    bollard: Docker,
+    pub(super) bollard: Docker,
 }
 
 impl Engine {
@@ -158,7 +159,7 @@ impl Engine {
         }
     }
 
-    fn fault(&self, what: &str, error: bollard::errors::Error) -> NodeError {
+    pub(super) fn fault(&self, what: &str, error: bollard::errors::Error) -> NodeError {
         use bollard::errors::Error;
         if let Error::IOError { err } = &error
             && let Some(node) = err.get_ref().and_then(|e| e.downcast_ref::<NodeError>())

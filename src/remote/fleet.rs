@@ -5,7 +5,7 @@ use super::contract::{TxId, TxState};
 use super::docker::Engine;
 use super::keys::Keys;
 use super::known_hosts::KnownHosts;
-use super::port::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled};
+use super::port::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled, Ran};
 use super::script::{self, Request, SCRIPT};
 use super::{ask, containers, limits};
 use crate::fleet::{ContainerName, Image, NodeName};
@@ -240,6 +240,12 @@ impl NodePort for SshNode {
 
     async fn ask(&self, check: &Check) -> Result<Answer, NodeError> {
         self.with(async |link| ask::ask(&link, check, &self.target.host).await).await
+    }
+
+    async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
+        let id = self.with(async |link| Engine::over(&link).await?.create_exec(container, argv).await).await?;
+        // Not repeated over a new connection, as all else is: it must not run twice at once.
+        Engine::over(&self.connection().await?.0).await?.start_exec(&id, container, argv).await
     }
 
     async fn reconnect(&self) {

@@ -6,6 +6,10 @@ use std::time::Duration;
 pub(super) const EXEC: Duration = Duration::from_secs(20);
 /// `begin` and `recover`: the script itself waits up to 10 s (200 times 50 ms) for its runner.
 pub(super) const BEGIN: Duration = Duration::from_secs(30);
+/// A program inside a container: saving a snapshot of etcd's largest (8 GiB) on a slow disk.
+pub(super) const PROGRAM: Duration = Duration::from_secs(600);
+/// Bytes of each of such a program's outputs that are kept.
+pub(super) const PROGRAM_OUTPUT: usize = 16 << 10;
 /// Opening a channel over a connection that stands.
 pub(super) const CHANNEL: Duration = Duration::from_secs(10);
 /// One request to the Docker Engine API, its answer read whole. Creating a container on a busy disk takes seconds.

@@ -2,13 +2,14 @@
 //! implementation that production runs, over SSH and the Docker Engine API.
 //!
 //! In reading order: `contract` and `script` (what is said to the node), `swap.sh` (what the node does), `known_hosts`,
-//! `keys`, `connection` and `fleet` (SSH), `docker`, `successor` and `containers` (Docker), `ask` (health).
+//! `keys`, `connection` and `fleet` (SSH), `docker`, `exec`, `successor` and `containers` (Docker), `ask` (health).
 
 mod ask;
 mod connection;
 mod containers;
 mod contract;
 mod docker;
+mod exec;
 mod fleet;
 mod keys;
 mod known_hosts;
@@ -21,4 +22,4 @@ mod tally;
 pub use contract::{TxEnd, TxId, TxIdError, TxState, TxStep};
 pub use fleet::SshFleet;
 pub(crate) use known_hosts::check_file as check_known_hosts;
-pub use port::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled};
+pub use port::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled, Ran};

@@ -45,6 +45,10 @@ pub trait NodePort: Send + Sync {
     /// Asks something on the node, through the held connection.
     async fn ask(&self, check: &Check) -> Result<Answer, NodeError>;
 
+    /// Runs a program inside a running container; no shell reads it. It is started once at most; after an error that is
+    /// transient it may still run.
+    async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError>;
+
     /// Lets go of the held connection: the next call proves that the way in still works.
     async fn reconnect(&self);
 }
@@ -80,6 +84,17 @@ pub struct Pulled {
     pub id: String,
     /// Whether it was there already.
     pub already: bool,
+}
+
+/// A program that ran inside a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit code; 126 and 127 are Docker's own, where there is no such program.
+    pub code: i64,
+    /// The beginning of what it wrote to its standard output; not cleaned.
+    pub out: String,
+    /// The same of its standard error.
+    pub err: String,
 }
 
 /// What answered a [`Check`].

@@ -141,7 +141,10 @@ fn sick(component: Component, path: &str) -> Answer {
 fn metrics(version: &str, leads: bool, has_leader: bool, (committed, applied): (i64, i64)) -> String {
     let number = u8::from;
     format!(
-        "# HELP etcd_server_has_leader Whether or not a leader exists. 1 is existence, 0 is not.\n\
+        "# HELP etcd_mvcc_db_total_size_in_bytes Total size of the underlying database physically allocated in bytes.\n\
+         # TYPE etcd_mvcc_db_total_size_in_bytes gauge\n\
+         etcd_mvcc_db_total_size_in_bytes {}\n\
+         # HELP etcd_server_has_leader Whether or not a leader exists. 1 is existence, 0 is not.\n\
          # TYPE etcd_server_has_leader gauge\n\
          etcd_server_has_leader {}\n\
          # HELP etcd_server_is_leader Whether or not this member is a leader. 1 if is, 0 otherwise.\n\
@@ -159,6 +162,7 @@ fn metrics(version: &str, leads: bool, has_leader: bool, (committed, applied): (
          # HELP etcd_server_version Which version is running. 1 for 'server_version' label with current version.\n\
          # TYPE etcd_server_version gauge\n\
          etcd_server_version{{server_version=\"{version}\"}} 1\n",
+        crate::sim::model::SIZE.0,
         number(has_leader),
         number(leads),
     )

@@ -319,3 +319,31 @@ async fn faults_of_the_network_and_of_the_registry_strike_where_they_are_told() 
     assert!(sim.ssh_with(WORKER + 1, sim.key()).await.is_err());
     until("the node is back", async || sim.ssh_with(WORKER + 1, sim.key()).await.is_ok()).await;
 }
+
+#[tokio::test]
+async fn a_snapshot_of_etcd_is_saved_by_the_client_that_production_runs() {
+    use sonoba::remote::{Fleet, NodeError, SshFleet};
+    let sim = sim(|_| ()).await;
+    let profile = Profile::load(&sim.handle.profile).unwrap();
+    let entries = profile.entries().unwrap();
+    let fleet = SshFleet::new(&profile.ssh, &entries).unwrap();
+    let run = async |node: usize, container: &str, argv: &[&str]| {
+        let argv: Vec<String> = argv.iter().map(|a| (*a).to_owned()).collect();
+        fleet.node(&entries[node].name).unwrap().exec(&container.parse().unwrap(), &argv).await
+    };
+    let path = "/var/lib/etcd/sonoba-1.db";
+    let check = ["etcdutl", "snapshot", "status", path, "--write-out=json"];
+    let missing = run(0, "etcd", &check).await.unwrap();
+    assert_eq!((missing.code, missing.out.as_str()), (1, ""));
+    assert!(missing.err.contains("no such file"), "{missing:?}");
+    let saved = run(0, "etcd", &["etcdctl", "--endpoints=https://127.0.0.1:2379", "snapshot", "save", path]).await;
+    assert_eq!(saved.unwrap().code, 0);
+    let told = run(0, "etcd", &check).await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    assert!(told.code == 0 && status["totalKey"].as_u64() > Some(0), "{told:?}");
+    assert_eq!(run(1, "etcd", &check).await.unwrap().code, 1, "another member's volume is another");
+    assert_eq!(run(0, "kubelet", &["etcdctl", "snapshot", "save", path]).await.unwrap().code, 127);
+    assert!(
+        matches!(run(WORKER, "etcd", &check).await, Err(NodeError::Failed(why)) if why.contains("No such container"))
+    );
+}

@@ -20,6 +20,8 @@ pub enum Fact {
     RollBack(Vec<NodeName>),
     /// The run waits for this gate, or for none any more.
     Gate(Option<String>),
+    /// A snapshot of etcd is there; its path.
+    Snapshot(String),
     RunEnded,
     Other,
 }
@@ -48,6 +50,7 @@ impl Fact {
             "resumed",
             "command",
             "gate",
+            "snapshot-t",
             "run-ended",
         ];
         let Some((_, event)) = head.split_once("\"event\":\"") else { return Fact::Other };
@@ -74,6 +77,7 @@ impl Fact {
             },
             Event::GateWaiting { gate, .. } => Fact::Gate(Some(gate)),
             Event::GatePassed { .. } => Fact::Gate(None),
+            Event::SnapshotTaken(snapshot) => Fact::Snapshot(snapshot.path),
             Event::RunEnded { .. } => Fact::RunEnded,
             _ => Fact::Other,
         }
@@ -100,6 +104,8 @@ pub struct Said {
     pub skipped: HashSet<NodeName>,
     /// The gate that is waited for.
     pub gate: Option<String>,
+    /// The snapshots of etcd that it tells of.
+    pub snapshots: Vec<String>,
     pub paused: bool,
     pub aborting: bool,
     pub ended: bool,
@@ -135,6 +141,7 @@ impl Said {
                 let of = |s: &SwapFacts| s.node.as_ref().is_some_and(|n| nodes.contains(n));
                 self.swaps.values_mut().filter(|s| of(s) && back(s)).for_each(|s| s.undo = true);
             }
+            Fact::Snapshot(path) => self.snapshots.push(path.clone()),
             Fact::RunEnded => self.ended = true,
             Fact::Other => {}
         }

@@ -19,6 +19,7 @@ pub enum Op {
     Recover,
     Forget,
     Ask,
+    Exec,
     Reconnect,
     Nodes,
     Node,

@@ -7,7 +7,7 @@ use sonoba::fleet::{Component, ContainerName, Image, NodeName};
 use sonoba::journal::Verdict;
 use sonoba::plan::{Change, Check, Swap};
 use sonoba::remote::script::{Request, read_verdict};
-use sonoba::remote::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled, TxId, TxState};
+use sonoba::remote::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState};
 use sonoba::sim::model::{Health, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,6 +183,10 @@ impl NodePort for Port {
             if scene.books.durable.of_tx(tx.as_str()).is_none_or(|s| !s.open) {
                 scene.fail(now, format!("{tx} begins, and no intent is on disk"));
             }
+            let moves_etcd = swap.changes.iter().any(|c| c.component == Component::Etcd);
+            if moves_etcd && !scene.books.durable.snapshots.iter().any(|path| scene.has_snapshot(path)) {
+                scene.fail(now, format!("{tx} moves etcd, and no snapshot that is there is on disk in the journal"));
+            }
             let fresh = !scene.world.machines()[self.at].tx_state(tx, now).found;
             let earlier = scene.begun.iter().filter(|b| b.swap.id == swap.id && b.tx != *tx);
             if fresh && earlier.clone().any(|b| b.end == Some(sonoba::remote::TxEnd::Committed)) {
@@ -269,6 +273,18 @@ impl NodePort for Port {
                 (Health::Well(version), "/version") => answer(200, format!("{{\"gitVersion\":\"v{version}\"}}")),
                 (Health::Well(_), _) => answer(200, "ok".into()),
             }
+        })
+        .await
+    }
+
+    async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
+        self.docker(Op::Exec, |scene, now| {
+            let (machine, _) = scene.world.on(self.at, now);
+            let id = machine.create_exec(container.as_str(), argv.to_vec()).map_err(docker)?;
+            let ran = machine.start_exec(&id, now).map_err(docker)?;
+            let at = self.at;
+            scene.note(now, || format!("node {at}: {}: {} {}", argv.join(" "), ran.code, ran.err));
+            Ok(Ran { code: ran.code, out: ran.out, err: ran.err })
         })
         .await
     }

@@ -304,6 +304,11 @@ impl Scene {
         self.index.get(name).copied()
     }
 
+    /// Whether a snapshot of etcd is where it is said to be.
+    pub fn has_snapshot(&self, path: &str) -> bool {
+        self.world.machines().iter().any(|machine| machine.snapshots().any(|there| there == path))
+    }
+
     pub fn note(&mut self, now: i64, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>9.3} {}", now as f64 / 1000.0, text()));

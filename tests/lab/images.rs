@@ -59,20 +59,21 @@ impl Release {
 pub fn publish(dir: &Path, builder: &Node, release: &Release) -> Result<()> {
     publish_kubernetes(dir, builder, release)?;
     let version = format!("v{}", release.name);
-    build(dir, builder, &release.rivers, &standin()?, &["rivers", "etcd-rivers"], &version)?;
+    build(dir, builder, &release.rivers, &[(&standin()?, &["rivers", "etcd-rivers"])], &version)?;
     // The same etcd under both tags: Debian has one. What the tag changes is the image, its id and the container.
     let etcd = crate::parts::find("etcd").unwrap_or_default();
-    build(dir, builder, &release.etcd, &etcd, &["etcd"], &version)
+    let etcdctl = crate::parts::find("etcdctl").unwrap_or_default();
+    build(dir, builder, &release.etcd, &[(&etcd, &["etcd"]), (&etcdctl, &["etcdctl"])], &version)
 }
 
 /// The same for its Kubernetes alone.
 pub fn publish_kubernetes(dir: &Path, builder: &Node, release: &Release) -> Result<()> {
     let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
-    build(dir, builder, &release.kubernetes, &standin()?, &components, &format!("v{}", release.name))
+    build(dir, builder, &release.kubernetes, &[(&standin()?, &components)], &format!("v{}", release.name))
 }
 
-/// One image: a program under its names, the libraries that it needs, and a version.
-fn build(dir: &Path, builder: &Node, image: &str, program: &Path, names: &[&str], version: &str) -> Result<()> {
+/// One image: programs, each under its names, the libraries that they need, and a version.
+fn build(dir: &Path, builder: &Node, image: &str, programs: &[(&Path, &[&str])], version: &str) -> Result<()> {
     let root = tempfile::tempdir_in(dir)?;
     let root = root.path();
     fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
@@ -80,18 +81,20 @@ fn build(dir: &Path, builder: &Node, image: &str, program: &Path, names: &[&str]
         fs::create_dir_all(root.join(place))?;
     }
     let bin = root.join("usr/local/bin");
-    let first = bin.join(names[0]);
-    fs::copy(program, &first).wrap_err_with(|| format!("copying {}", program.display()))?;
-    // Without its symbols the program is a third of the size; where `strip` is missing, the whole one does.
-    let _ = Command::new("strip").arg(&first).status();
-    for name in &names[1..] {
-        fs::hard_link(&first, bin.join(name))?;
-    }
     fs::write(root.join("etc/standin/version"), format!("{version}\n"))?;
-    for library in libraries(program)? {
-        let place = root.join(library.strip_prefix("/")?);
-        fs::create_dir_all(place.parent().unwrap_or(root))?;
-        fs::copy(&library, &place).wrap_err_with(|| format!("copying {}", library.display()))?;
+    for (program, names) in programs {
+        let first = bin.join(names[0]);
+        fs::copy(program, &first).wrap_err_with(|| format!("copying {}", program.display()))?;
+        // Without its symbols the program is a third of the size; where `strip` is missing, the whole one does.
+        let _ = Command::new("strip").arg(&first).status();
+        for name in &names[1..] {
+            fs::hard_link(&first, bin.join(name))?;
+        }
+        for library in libraries(program)? {
+            let place = root.join(library.strip_prefix("/")?);
+            fs::create_dir_all(place.parent().unwrap_or(root))?;
+            fs::copy(&library, &place).wrap_err_with(|| format!("copying {}", library.display()))?;
+        }
     }
     let mut tar = Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn()?;
     let layer = tar.stdout.take().map_or(Stdio::null(), Stdio::from);

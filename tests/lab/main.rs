@@ -28,5 +28,6 @@ mod profile;
 mod program;
 mod reap;
 mod registry;
+mod snapshot;
 mod upgrade;
 mod writer;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Once;
 
 /// Programs, with the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("sshd", "openssh-server"),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
@@ -14,6 +14,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("containerd", "containerd"),
     ("docker-registry", "docker-registry"),
     ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
     ("useradd", "passwd"),
     ("dash", "dash"),
     ("ldd", "libc-bin"),

@@ -58,6 +58,11 @@ pub struct Faults {
     /// Somebody removes the old containers while the node waits for its verdict.
     pub old_vanishes: bool,
     pub cut_until: Option<Instant>,
+    /// What saving a snapshot of etcd ends with, and how long it takes.
+    pub snapshot_fails: Option<&'static str>,
+    pub snapshot_takes: Duration,
+    /// Bytes left on etcd's volume; 0 where the image has no `df`.
+    pub etcd_room: u64,
 }
 
 /// What a gate of the operator's does.
@@ -76,6 +81,9 @@ pub struct FakeNode {
     pub txs: BTreeMap<TxId, Tx>,
     pub pods: Vec<PodProof>,
     pub faults: Faults,
+    /// Every program that ran inside a container, and the snapshots that were saved.
+    pub programs: Vec<String>,
+    pub snapshots: BTreeSet<String>,
     pub begun: Vec<TxId>,
     pub commits: usize,
 }
@@ -223,6 +231,8 @@ pub fn world() -> World {
             images: BTreeSet::new(),
             txs: BTreeMap::new(),
             faults: Faults::default(),
+            programs: Vec::new(),
+            snapshots: BTreeSet::new(),
             begun: Vec::new(),
             commits: 0,
         };
@@ -507,6 +517,38 @@ impl NodePort for Port {
         .await
     }
 
+    async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
+        let takes = self.with(|node, _| Ok(node.faults.snapshot_takes)).await?;
+        sleep(takes).await;
+        let ran = |code, out: &str, err: &str| Ok(Ran { code, out: out.to_owned(), err: err.to_owned() });
+        self.with(|node, _| {
+            node.programs.push(argv.join(" "));
+            let running = node.boxes.get(container.as_str()).is_some_and(|b| b.running);
+            if !running {
+                return Err(NodeError::Failed(format!("container {container} is not running")));
+            }
+            let path = argv.get(argv.len().saturating_sub(1)).cloned().unwrap_or_default();
+            match argv[0].as_str() {
+                "df" if node.faults.etcd_room > 0 => {
+                    ran(0, &format!("head\n/dev/a 9 9 {} 9% {path}\n", node.faults.etcd_room / 1024), "")
+                }
+                "etcdctl" if argv.contains(&"save".into()) => match node.faults.snapshot_fails {
+                    Some(why) => ran(1, "", why),
+                    None => {
+                        node.snapshots.insert(path);
+                        ran(0, "saved", "")
+                    }
+                },
+                // etcdutl is not there: an etcd before 3.5.
+                "etcdctl" if node.snapshots.contains(&argv[argv.len() - 2]) => {
+                    ran(0, r#"{"hash":3512983,"revision":12,"totalKey":15,"totalSize":20480}"#, "")
+                }
+                program => ran(127, "", &format!("{program}: not found")),
+            }
+        })
+        .await
+    }
+
     async fn ask(&self, check: &Check) -> Result<Answer, NodeError> {
         let leads = self.world.lock().etcd_leader.as_ref() == Some(&self.name);
         // Kubernetes never stops writing.
@@ -536,7 +578,7 @@ impl NodePort for Port {
             let body = match check.path.as_str() {
                 "/version" => format!("{{\"gitVersion\":\"v{upstream}\"}}"),
                 "/metrics" => format!(
-                    "etcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n\
+                    "etcd_mvcc_db_total_size_in_bytes 1000000\netcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n\
                      etcd_server_proposals_committed_total {}\netcd_server_proposals_applied_total {}\n",
                     u8::from(leads),
                     committed,

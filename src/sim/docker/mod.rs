@@ -1,5 +1,6 @@
 //! A node's Docker Engine API, as far as a client that swaps containers needs it.
 
+mod exec;
 mod inspect;
 mod pull;
 
@@ -42,7 +43,7 @@ where
     // `docker system dial-stdio` passes on the end of its input, and the answer still comes.
     server.half_close(true);
     // A client that goes away without a word is no concern of ours.
-    let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
 #[derive(Clone)]
@@ -52,7 +53,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let upgrade = hyper::upgrade::on(&mut request);
         let path = request.uri().path().to_owned();
         let query: Query = parse(request.uri().query().unwrap_or("").as_bytes()).into_owned().collect();
         let method = request.method().clone();
@@ -60,7 +62,11 @@ impl Daemon {
             Ok(body) => body.to_bytes(),
             Err(_) => return Ok(error(&refuse(400, "request body too large"))),
         };
-        Ok(self.route(&method, &path, &query, &body).await.unwrap_or_else(|refusal| error(&refusal)))
+        let answer = match exec::id(&path) {
+            Some((id, "start")) if method == Method::POST => self.start_exec(id, &body, upgrade).await,
+            _ => self.route(&method, &path, &query, &body).await,
+        };
+        Ok(answer.unwrap_or_else(|refusal| error(&refusal)))
     }
 
     async fn route(&self, method: &Method, path: &str, query: &Query, body: &[u8]) -> Result<Response<Body>, Refusal> {
@@ -77,6 +83,9 @@ impl Daemon {
         if let Some(name) = path.strip_prefix("/images/").and_then(|rest| rest.strip_suffix("/json")) {
             let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
             return self.image(&name);
+        }
+        if let (Some((id, "json")), "GET") = (exec::id(path), method.as_str()) {
+            return self.inspect_exec(id);
         }
         let rest = path.strip_prefix("/containers/").ok_or_else(not_found)?;
         let (key, verb) = rest.split_once('/').map_or((rest, ""), |(key, verb)| (key, verb));
@@ -96,6 +105,7 @@ impl Daemon {
                     .on(self.node, |machine, _, _| machine.find(&key).and_then(|at| machine.rename(at, name)))?;
                 Ok(empty(204))
             }
+            ("POST", "exec") => self.create_exec(&key, body),
             ("POST", "update") => self.update(&key, body),
             ("DELETE", "") => {
                 let force = flag(query, "force");

@@ -3,6 +3,7 @@
 use super::NodeSpec;
 use super::container::{Container, Health, Sickness, State, reported};
 use super::draw::{digest, draw, draw_ms, source};
+use super::exec::Exec;
 use super::fault::Faults;
 use super::swap::Tx;
 use crate::fleet::{Component, Image};
@@ -27,6 +28,9 @@ pub struct Machine {
     pub(crate) containers: Vec<Container>,
     pub(crate) images: BTreeSet<String>,
     pub(crate) txs: BTreeMap<TxId, Tx>,
+    pub(crate) execs: Vec<Exec>,
+    /// Snapshots of etcd on its volume: their paths.
+    pub(crate) snapshots: BTreeSet<String>,
     pub(crate) rng: StdRng,
     boot_ms: i64,
     pub(crate) boots: u32,
@@ -90,6 +94,8 @@ impl Machine {
             containers: Vec::new(),
             images: BTreeSet::new(),
             txs: BTreeMap::new(),
+            execs: Vec::new(),
+            snapshots: BTreeSet::new(),
             rng,
             boot_ms,
             boots: 1,

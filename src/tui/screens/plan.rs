@@ -145,6 +145,9 @@ fn phase_line(t: &Theme, view: &PlanView, p: usize, phase: &Phase) -> Line<'stat
         Span::styled(pad(&phase.title(), 31), t.head),
         Span::raw(format!(" {size}")),
     ];
+    if let Some(snapshot) = &phase.snapshot {
+        spans.push(Span::styled(format!("  snapshot on {} first", snapshot.node), t.dim));
+    }
     if swaps.iter().any(|s| s.no_return.is_some()) {
         spans.push(Span::styled("  ⚑ point of no return", t.notice));
     }

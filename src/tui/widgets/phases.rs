@@ -3,7 +3,7 @@
 use super::super::text::{self, pad, right};
 use super::super::theme::Theme;
 use super::progress;
-use crate::journal::{Run, SwapState};
+use crate::journal::{Run, SnapshotState, SwapState};
 use crate::plan::PhaseKind;
 use ratatui::text::{Line, Span};
 use std::collections::HashMap;
@@ -24,6 +24,11 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
         // The plan is small enough to be read whole, or the present phase alone is unfolded.
         if !here {
             continue;
+        }
+        if phase.snapshot.is_some() {
+            let (over, failed) = (run.snapshot.taken().is_some(), matches!(run.snapshot, SnapshotState::Failed(_)));
+            let state = (over, matches!(run.snapshot, SnapshotState::Taking));
+            all.push(line(theme, "snapshot", 2, state, (usize::from(over), usize::from(failed), 1), width));
         }
         for (w, wave) in phase.waves.iter().enumerate() {
             let state = (run.waves_done.contains_key(&(p, w)), run.wave == Some(w));
@@ -100,5 +105,48 @@ fn short(kind: PhaseKind) -> &'static str {
         PhaseKind::Rivers => "rivers, masters",
         PhaseKind::Masters => "master kubelets",
         other => other.title(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::EtcdSnapshot;
+    use crate::tui::fixtures;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_snapshot_of_etcd_is_a_step_of_its_phase() {
+        let mut plan = fixtures::plan();
+        let at = plan.phases.iter().position(|p| p.kind == PhaseKind::Etcd).unwrap();
+        let snapshot = serde_json::json!({
+            "node": "rack0-m1", "container": "etcd", "dir": "/var/lib/etcd", "etcdctl": ["etcdctl"],
+            "etcdutl": ["etcdutl"], "endpoint": "http://127.0.0.1:2379/"
+        });
+        plan.phases[at].snapshot = Some(serde_json::from_value(snapshot).unwrap());
+        let mut run = Run::new(Arc::new(plan));
+        run.phase = Some(at);
+        let taken = EtcdSnapshot {
+            node: "rack0-m1".parse().unwrap(),
+            container: "etcd".into(),
+            path: "/var/lib/etcd/sonoba-1.db".into(),
+            bytes: 1,
+            hash: "0".into(),
+            revision: 1,
+            keys: 1,
+        };
+        let shown = |run: &Run| {
+            let lines = lines(&fixtures::app((80, 24), Default::default()).theme, run, 40, 40);
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            let line = lines.iter().find(|l| l.contains("snapshot")).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(&run), "· snapshot 0/1");
+        run.snapshot = SnapshotState::Taking;
+        assert_eq!(shown(&run), "▶ snapshot 0/1");
+        run.snapshot = SnapshotState::Failed("why".into());
+        assert_eq!(shown(&run), "· snapshot 0/1 !1");
+        run.snapshot = SnapshotState::Taken(taken);
+        assert_eq!(shown(&run), "✓ snapshot 1/1");
     }
 }
