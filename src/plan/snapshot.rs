@@ -141,7 +141,7 @@ pub(super) fn before_etcd(cluster: &Cluster, settings: &EtcdSettings, phases: &m
              take; then the run pauses before etcd moves"
         );
         let mend = "put a client's certificate where etcd's container sees it, and name cacert, cert and key in [etcd]";
-        findings.on(&snapshot.node, Severity::Info, "snapshot-certificate", text, mend);
+        findings.on(&snapshot.node, Severity::Warning, "snapshot-certificate", text, mend);
     }
 }
 

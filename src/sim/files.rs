@@ -28,6 +28,7 @@ struct Profile<'a> {
     name: &'a str,
     kubeconfig: &'static str,
     ssh: Ssh,
+    etcd: Etcd,
     rollout: Rollout,
     budget: Budget,
     release: &'a [SimRelease],
@@ -39,6 +40,14 @@ struct Ssh {
     user: &'static str,
     identity: &'static str,
     known_hosts: &'static str,
+}
+
+/// What etcd takes for a client's: in the simulation, what it shows itself.
+#[derive(Serialize)]
+struct Etcd {
+    cacert: &'static str,
+    cert: &'static str,
+    key: &'static str,
 }
 
 #[derive(Serialize)]
@@ -148,6 +157,11 @@ fn profile<'a>(told: &Told<'a>) -> Profile<'a> {
         name: scenario.name.as_str(),
         kubeconfig: "kubeconfig",
         ssh: Ssh { user: "cke", identity: "id_ed25519", known_hosts: "known_hosts" },
+        etcd: Etcd {
+            cacert: "/etc/etcd/pki/ca-client.crt",
+            cert: "/etc/etcd/pki/server.crt",
+            key: "/etc/etcd/pki/server.key",
+        },
         rollout: Rollout {
             canary: rollout.canary,
             max_parallel: rollout.max_parallel,
