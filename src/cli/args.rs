@@ -149,7 +149,7 @@ pub(super) struct ApplyArgs {
 pub(super) struct RollbackArgs {
     #[command(flatten)]
     pub run: RunArg,
-    /// Only these nodes, for instance rack0-cs1,rack3-ss[1-4]
+    /// Only these nodes, for instance rack0-cs1,rack3-ss[1-4]; of a run that has not ended: those that are in flight or failed
     #[arg(long, value_name = "SELECT")]
     pub nodes: Option<String>,
     #[command(flatten)]

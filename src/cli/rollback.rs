@@ -3,9 +3,9 @@
 use super::args::{Global, RollbackArgs};
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{apply, plan_file, runs, say, stage};
+use super::{apply, command, plan_file, runs, say, stage};
 use crate::engine::RunDir;
-use crate::journal::{Chain, Run};
+use crate::journal::{Chain, Run, Verb};
 use crate::plan::{self, Finding, Plan, Severity};
 use jiff::Timestamp;
 use std::io::Write;
@@ -18,7 +18,13 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs) -> Result<(), Fail
         return Err(Failure::failed(format!("run {id} never began; there is nothing to take back")));
     }
     if folded.ended().is_none() {
-        return Err(Failure::failed(format!("run {id} has not ended: abort it first (sonoba abort {id})")));
+        // Of a run that is under way, single nodes go back by its own engine.
+        if let (Some(nodes), None) = (&args.nodes, &args.output) {
+            return command::of_nodes(global, &args.run, nodes, |nodes| Verb::RollBack { nodes }).await;
+        }
+        return Err(Failure::failed(format!(
+            "run {id} has not ended: abort it first (sonoba abort {id}), or name nodes that are in flight or failed (--nodes)"
+        )));
     }
     // Said twice by habit, this would upgrade the cluster again.
     if let ("latest", Some(of)) = (args.run.run.as_str(), &folded.plan.rollback_of) {
