@@ -1,9 +1,12 @@
 //! What is wrong with a file of the operator's, and where.
 
-use crate::fleet::clean;
+use crate::fleet::{clean, clean_short};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// Parsers repeat a wrong name in full, whatever its length. Characters.
+const LONGEST: usize = 600;
 
 /// Something in a profile, or in the inventory that it names, that must be mended. Shown as `FILE:LINE: WHAT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub struct ProfileError {
 impl ProfileError {
     /// An error about a file as a whole, or about one line of it (counted from 1).
     pub(super) fn new(file: &Path, line: Option<usize>, what: impl AsRef<str>) -> ProfileError {
-        ProfileError { file: file.to_owned(), line, what: clean(what.as_ref()) }
+        ProfileError { file: file.to_owned(), line, what: clean_short(what.as_ref(), LONGEST) }
     }
 
     /// An error about a place in `text`, which is the file's; quotes the line, which names the field.
@@ -27,7 +30,7 @@ impl ProfileError {
         let line = text[..start].matches('\n').count() + 1;
         let quoted: String = text.lines().nth(line - 1).unwrap_or("").trim().chars().take(100).collect();
         // Parsers spread some messages over lines.
-        let what = what.trim().replace('\n', "; ");
+        let what = clean_short(&what.trim().replace('\n', "; "), LONGEST - 110);
         let what = if quoted.is_empty() { what } else { format!("{what}, in `{quoted}`") };
         ProfileError::new(file, Some(line), what)
     }

@@ -165,6 +165,10 @@ fn small_files_that_would_grow_are_refused_soon() {
         laughs,
         format!("a = {}", deep("[", "]", 20_000)),
         "- ".repeat(20_000),
+        format!("{} = 1", "a".repeat(5_000)),
+        format!("[ssh]\n{} = 1", "a".repeat(5_000)),
+        format!("nodes:\n- {{address: 10.0.0.1, {}: 1}}", "a".repeat(5_000)),
+        format!("{{\"{}\": 1}}", "a".repeat(5_000)),
         format!("plan = \"{}\"", "\\u".repeat(9_000)),
     ] {
         for (name, _) in DOORS {

@@ -2,7 +2,7 @@
 
 use super::detect::numbers;
 use super::entry::{Detect, Entry, Kind, Numbers, Only};
-use crate::fleet::{Component, clean};
+use crate::fleet::{Component, clean, clean_short};
 use crate::plan::flags::{FlagName, GateName};
 use crate::plan::{ArgEdit, Severity};
 use serde::Deserialize;
@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use toml::Spanned;
+
+/// Parsers repeat a wrong name in full, whatever its length. Characters.
+const LONGEST: usize = 600;
 
 /// Why a catalogue is not valid: which entry, which field, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +123,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, CatalogueError> {
     let whole = |e: toml::de::Error| CatalogueError {
         line: e.span().and_then(|s| line(s.start)),
         entry: None,
-        what: clean(e.message()),
+        what: clean_short(e.message(), LONGEST),
     };
     let file: File = toml::from_str(text).map_err(whole)?;
     let mut ids = BTreeSet::new();
@@ -131,7 +134,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, CatalogueError> {
         let id = table.get("id").and_then(toml::Value::as_str).map_or_else(|| "without an id".into(), clean);
         let err = |what: String| CatalogueError { line: at, entry: Some(id.clone()), what };
         // The message names the field below its first line.
-        let one_line = |e: toml::de::Error| err(clean(e.to_string().trim()));
+        let one_line = |e: toml::de::Error| err(clean_short(e.to_string().trim(), LONGEST));
         let entry =
             entry(table.try_into().map_err(one_line)?).map_err(|(field, why)| err(format!("{field}: {why}")))?;
         if !ids.insert(entry.id.clone()) {
