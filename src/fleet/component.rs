@@ -92,7 +92,7 @@ impl FromStr for Component {
     fn from_str(text: &str) -> Result<Self, String> {
         Component::ALL.into_iter().find(|c| c.as_str() == text).ok_or_else(|| {
             let known: Vec<&str> = Component::ALL.iter().map(|c| c.as_str()).collect();
-            format!("component {:?} is not known; use one of {}", super::clean(text), known.join(", "))
+            format!("component {} is not known; use one of {}", super::quoted(text), known.join(", "))
         })
     }
 }

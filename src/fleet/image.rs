@@ -17,7 +17,7 @@ pub struct Image {
 
 /// A text that is not an image reference, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("image {text:?} is not valid: {why}")]
+#[error("image {text} is not valid: {why}")]
 pub struct ImageError {
     text: String,
     why: &'static str,
@@ -68,7 +68,7 @@ impl FromStr for Image {
     type Err = ImageError;
 
     fn from_str(text: &str) -> Result<Self, ImageError> {
-        let err = |why| ImageError { text: super::clean(text).chars().take(120).collect(), why };
+        let err = |why| ImageError { text: super::quoted(text), why };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),

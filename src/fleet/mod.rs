@@ -19,5 +19,5 @@ pub use json::{read_clean, write_clean};
 pub use name::{ClusterName, ContainerName, GateName, NameError, NodeName, RackName, RoleName, RunId, SwapId};
 pub use pod::{ContainerProof, Disturbance, DisturbanceKind, PodProof, compare_pods, compare_soaked};
 pub use secret::without_secrets;
-pub use text::{clean, clean_short, fold_names, is_unclean};
+pub use text::{clean, clean_short, fold_names, is_unclean, quoted};
 pub use version::{Version, VersionError};

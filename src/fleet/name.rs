@@ -6,7 +6,7 @@ use std::fmt;
 /// A text from outside that is not a name of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{what} {text:?} is not valid: use 1 to {max} of letters, digits, '-', '_' and '.', beginning with a letter or digit"
+    "{what} {text} is not valid: use 1 to {max} of letters, digits, '-', '_' and '.', beginning with a letter or digit"
 )]
 pub struct NameError {
     what: &'static str,
@@ -21,7 +21,7 @@ fn check(what: &'static str, text: &str, max: usize) -> Result<(), NameError> {
     if good {
         Ok(())
     } else {
-        let text = super::clean(text).chars().take(80).collect();
+        let text = super::quoted(text);
         Err(NameError { what, text, max })
     }
 }

@@ -28,6 +28,12 @@ pub fn clean_short(text: &str, most: usize) -> String {
     out
 }
 
+/// `text` between quotation marks, cleaned, in at most 80 characters: how an error repeats what it does not take. Nothing is
+/// written out as an escape, which would make some texts eight times as long.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", clean_short(text, 80))
+}
+
 /// Whether a terminal could act on `c`, or a reader not see it for what it is.
 pub fn is_unclean(c: char) -> bool {
     if c.is_ascii() {

@@ -30,7 +30,7 @@ enum Part {
 
 /// A text that is not a version, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("version {text:?} is not valid: {why}")]
+#[error("version {text} is not valid: {why}")]
 pub struct VersionError {
     text: String,
     why: &'static str,
@@ -66,7 +66,7 @@ impl FromStr for Version {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let err = |why| VersionError { text: super::clean(text).chars().take(80).collect(), why };
+        let err = |why| VersionError { text: super::quoted(text), why };
         if text.len() > 128 {
             return Err(err("longer than an image tag may be (128)"));
         }

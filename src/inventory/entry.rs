@@ -1,6 +1,6 @@
 //! One node as the inventory states it.
 
-use crate::fleet::{NodeName, RackName, RoleName, clean};
+use crate::fleet::{NodeName, RackName, RoleName, quoted};
 use std::collections::HashMap;
 
 /// A node as the inventory states it. Rack and role may be left to Kubernetes' labels.
@@ -30,8 +30,8 @@ pub(super) fn check_address(text: &str) -> Result<(), String> {
     if good || text.parse::<std::net::IpAddr>().is_ok() {
         return Ok(());
     }
-    let shown: String = clean(text).chars().take(80).collect();
-    Err(format!("{shown:?} is not an address; write an IP address or a host name"))
+    let shown = quoted(text);
+    Err(format!("{shown} is not an address; write an IP address or a host name"))
 }
 
 /// A login name.
@@ -42,8 +42,8 @@ pub(super) fn check_user(text: &str) -> Result<(), String> {
     if good {
         return Ok(());
     }
-    let shown: String = clean(text).chars().take(80).collect();
-    Err(format!("{shown:?} is not a user; write a login name of letters, digits, '-', '_' and '.'"))
+    let shown = quoted(text);
+    Err(format!("{shown} is not a user; write a login name of letters, digits, '-', '_' and '.'"))
 }
 
 /// The second of two entries that share a name or an address, with what they share; its index tells its line.

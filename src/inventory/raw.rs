@@ -2,7 +2,7 @@
 
 use super::entry::{check_address, check_user};
 use super::ssh::Jump;
-use crate::fleet::{ClusterName, Component, ContainerName, GateName, Image, NodeName, RackName, RoleName, clean};
+use crate::fleet::{ClusterName, Component, ContainerName, GateName, Image, NodeName, RackName, RoleName, quoted};
 use crate::plan::{After, Bound, Check, EtcdSettings, HttpUrl};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -171,8 +171,8 @@ impl TryFrom<String> for Time {
             .and_then(|t| u64::try_from(t.as_millis()).ok())
             .map(|ms| Time { ms })
             .ok_or_else(|| {
-                let shown: String = clean(&text).chars().take(40).collect();
-                format!("{shown:?} is not a time from 0s to 24h; write for instance 60s, 1m 30s or 1500ms")
+                let shown = quoted(&text);
+                format!("{shown} is not a time from 0s to 24h; write for instance 60s, 1m 30s or 1500ms")
             })
     }
 }
@@ -218,6 +218,6 @@ fn check_release(text: &str) -> Result<(), String> {
     if good {
         return Ok(());
     }
-    let shown: String = clean(text).chars().take(80).collect();
-    Err(format!("release name {shown:?} is not valid: use 1 to 63 letters, digits, '-', '_', '.' and '+'"))
+    let shown = quoted(text);
+    Err(format!("release name {shown} is not valid: use 1 to 63 letters, digits, '-', '_', '.' and '+'"))
 }

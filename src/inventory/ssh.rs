@@ -1,7 +1,7 @@
 //! How the nodes are reached.
 
 use super::entry::{check_address, check_user};
-use crate::fleet::clean;
+use crate::fleet::quoted;
 use serde::Deserialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -43,8 +43,8 @@ impl FromStr for Jump {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Jump, String> {
-        let shown: String = clean(text).chars().take(80).collect();
-        let err = |why: &str| format!("{shown:?} is not a jump host: {why}; write [user@]host[:port]");
+        let shown = quoted(text);
+        let err = |why: &str| format!("{shown} is not a jump host: {why}; write [user@]host[:port]");
         let (user, place) = match text.rsplit_once('@') {
             Some((user, place)) => (Some(user.to_owned()), place),
             None => (None, text),

@@ -3,7 +3,7 @@
 //! Kubernetes' programs take `_` for `-` in a flag's name (component-base's `WordSepNormalizeFunc`), etcd takes one dash for
 //! two (Go's own `flag`). Neither starts with what only the other knows, so that both spellings can be read everywhere.
 
-use crate::fleet::clean;
+use crate::fleet::quoted;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -78,18 +78,14 @@ fn read_flag(text: &str) -> Result<Box<str>, String> {
     let good = bare.starts_with(|c: char| c.is_ascii_alphabetic())
         && bare.len() <= 100
         && bare.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    if good { Ok(bare.replace('_', "-").into()) } else { Err(format!("{:?} is not a flag; write --name", shown(text))) }
+    if good { Ok(bare.replace('_', "-").into()) } else { Err(format!("{} is not a flag; write --name", quoted(text))) }
 }
 
 fn read_gate(text: &str) -> Result<Box<str>, String> {
     let good = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.len() <= 100
         && text.chars().all(|c| c.is_ascii_alphanumeric());
-    if good { Ok(text.into()) } else { Err(format!("{:?} is not a feature gate's name", shown(text))) }
-}
-
-fn shown(text: &str) -> String {
-    clean(text).chars().take(80).collect()
+    if good { Ok(text.into()) } else { Err(format!("{} is not a feature gate's name", quoted(text))) }
 }
 
 /// The flag that takes feature gates.

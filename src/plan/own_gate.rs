@@ -1,7 +1,7 @@
 //! Gates of the operator's own: what is asked, how often, and how long the run waits for a good answer.
 
 use super::WaveKind;
-use crate::fleet::{GateName, clean};
+use crate::fleet::{GateName, clean, quoted};
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -93,9 +93,9 @@ impl std::str::FromStr for HttpUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<HttpUrl, String> {
-        let shown: String = clean(text).chars().take(120).collect();
+        let shown = quoted(text);
         let err =
-            |why: &str| format!("{shown:?} is no URL to ask: {why}; write for instance https://ceph.example/health");
+            |why: &str| format!("{shown} is no URL to ask: {why}; write for instance https://ceph.example/health");
         // Not shown: what stands there may be a password.
         if text.contains('@') {
             return Err("a URL with a user or password in it would be in plan and journal; give a header_file".into());

@@ -3,7 +3,7 @@
 use super::findings::Findings;
 use super::flags::words;
 use super::{Check, Phase, PhaseKind, Scheme, Severity};
-use crate::fleet::{Cluster, Component, ContainerName, Node, NodeName, RunId, clean_short};
+use crate::fleet::{Cluster, Component, ContainerName, Node, NodeName, RunId, quoted};
 use serde::{Deserialize, Serialize};
 
 /// Where etcd's volume is mounted, unless its arguments say otherwise: as CKE has it.
@@ -207,8 +207,8 @@ impl TryFrom<String> for InnerPath {
         if text.starts_with('/') && plain && !text.split('/').any(|part| part == "..") {
             return Ok(InnerPath(text));
         }
-        let shown = clean_short(&text, 80);
-        Err(format!("{shown:?} is not an absolute path without blanks and without \"..\""))
+        let shown = quoted(&text);
+        Err(format!("{shown} is not an absolute path without blanks and without \"..\""))
     }
 }
 

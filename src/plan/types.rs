@@ -158,9 +158,9 @@ impl std::str::FromStr for Check {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let shown = crate::fleet::clean_short(text, 80);
+        let shown = crate::fleet::quoted(text);
         let err =
-            |why: &str| format!("{shown:?} is not a check: {why}; write for instance http://127.0.0.1:10248/healthz");
+            |why: &str| format!("{shown} is not a check: {why}; write for instance http://127.0.0.1:10248/healthz");
         let (scheme, rest) = text.split_once("://").ok_or_else(|| err("no scheme"))?;
         let scheme = match scheme {
             "http" => Scheme::Http,

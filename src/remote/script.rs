@@ -2,7 +2,7 @@
 
 use super::contract::{TxEnd, TxId, TxState, TxStep};
 use super::limits;
-use crate::fleet::{ContainerName, clean, clean_short};
+use crate::fleet::{ContainerName, clean, clean_short, quoted};
 use crate::journal::{Step, Verdict};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -179,7 +179,7 @@ pub fn write_state(state: &TxState) -> String {
 /// # Errors
 /// When it is not such an answer, or is not whole.
 pub fn read_state(text: &str) -> Result<TxState, String> {
-    let bad = |line: &str| format!("the node's answer has a line that does not fit: {:?}", clean_short(line, 200));
+    let bad = |line: &str| format!("the node's answer has a line that does not fit: {}", quoted(line));
     let mut lines = text.lines();
     if lines.next() != Some("sonoba-tx 1") {
         return Err(bad(text.lines().next().unwrap_or("")));

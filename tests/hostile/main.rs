@@ -169,6 +169,8 @@ fn small_files_that_would_grow_are_refused_soon() {
         format!("[ssh]\n{} = 1", "a".repeat(5_000)),
         format!("nodes:\n- {{address: 10.0.0.1, {}: 1}}", "a".repeat(5_000)),
         format!("{{\"{}\": 1}}", "a".repeat(5_000)),
+        // Written out as escapes, these are eight times as long.
+        "\u{1939}".repeat(5_000),
         format!("plan = \"{}\"", "\\u".repeat(9_000)),
     ] {
         for (name, _) in DOORS {

@@ -2,7 +2,7 @@
 
 use super::detect::numbers;
 use super::entry::{Detect, Entry, Kind, Numbers, Only};
-use crate::fleet::{Component, clean, clean_short};
+use crate::fleet::{Component, clean, clean_short, quoted};
 use crate::plan::flags::{FlagName, GateName};
 use crate::plan::{ArgEdit, Severity};
 use serde::Deserialize;
@@ -200,7 +200,7 @@ const SEVERITIES: [(&str, Severity); 3] =
 fn one_of<T: Copy>(field: &'static str, text: &str, known: &[(&str, T)]) -> Result<T, Wrong> {
     known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        (field, format!("{:?} is not known; use one of {}", clean(text), names.join(", ")))
+        (field, format!("{} is not known; use one of {}", quoted(text), names.join(", ")))
     })
 }
 
@@ -223,7 +223,7 @@ fn detect(raw: RawDetect) -> Result<(Detect, Only), Wrong> {
         _ => Err((field, "must be v1 or v2".to_owned())),
     };
     let below = |field: &'static str, text: &str| -> Result<Numbers, Wrong> {
-        numbers(text).ok_or_else(|| (field, format!("{:?} is no version", clean(text))))
+        numbers(text).ok_or_else(|| (field, format!("{} is no version", quoted(text))))
     };
     let path = |text: &str| -> Vec<String> { text.split('.').map(str::to_owned).collect() };
     let pair = |text: &str| text.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
@@ -325,7 +325,7 @@ fn change(raw: RawChange, detect: &Detect) -> Result<Vec<ArgEdit>, Wrong> {
             let rest = rest.strip_prefix(&old).ok_or_else(|| {
                 (
                     "change.rename_prefix",
-                    format!("{flag}, which detect.flag names, does not begin with {:?}", clean(&old)),
+                    format!("{flag}, which detect.flag names, does not begin with {}", quoted(&old)),
                 )
             })?;
             let to = read("change.rename_prefix", &format!("{new}{rest}"))?;
