@@ -35,6 +35,8 @@ pub struct NodeFacts {
     pub cgroup: Option<u8>,
     /// Free where Docker keeps its images. Bytes.
     pub disk_free: Option<u64>,
+    /// The size of that file system. Bytes.
+    pub disk_total: Option<u64>,
     /// How far its clock is ahead of ours. Milliseconds.
     pub clock_off_ms: Option<i64>,
     /// Images of the plan that it has already.
@@ -52,6 +54,8 @@ pub struct ContainerFacts {
     pub config: Option<String>,
     /// Docker's word: `no`, `always`, `unless-stopped`, `on-failure`.
     pub restart_policy: Option<String>,
+    /// Whether Docker removes it when it stops (`--rm`).
+    pub auto_remove: bool,
     /// When the certificate that it serves with runs out.
     pub certificate_until: Option<Timestamp>,
     /// Whether it carries CKE's label.
@@ -117,7 +121,7 @@ pub struct StatefulSet {
 /// What a registry says of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// Compressed layers in all, as they are pulled. Bytes.
+    /// About what it takes on a disk: its own size where a node has it, else that of the image whose place it takes. Bytes.
     pub size: Option<u64>,
     /// Architectures that it is made for; empty when that is not known.
     pub archs: BTreeSet<String>,

@@ -10,10 +10,10 @@ const NEW_HASHES: [((u32, u32), u32); 6] =
     [((1, 2), 23_104), ((1, 3), 23_104), ((1, 8), 59_906), ((1, 12), 72_296), ((1, 14), 84_443), ((1, 31), 129_385)];
 
 /// The first kubelet that keeps pods Ready over its own restart (KEP-4781).
-const KEEPS_READY: (u32, u32) = (1, 35);
+pub(super) const KEEPS_READY: (u32, u32) = (1, 35);
 
 /// Adds a finding for each known hazard that a planned change meets.
-pub(super) fn hazards(phases: &[Phase], findings: &mut Findings) {
+pub(super) fn hazards(phases: &[Phase], pods_known: bool, findings: &mut Findings) {
     for swap in phases.iter().flat_map(|p| &p.waves).flat_map(|w| &w.swaps) {
         for change in swap.changes.iter().filter(|c| c.component == Component::Kubelet) {
             let (Some(from), Some(to)) = (change.from.version(), change.to.version()) else { continue };
@@ -29,7 +29,8 @@ pub(super) fn hazards(phases: &[Phase], findings: &mut Findings) {
                 let link = format!("https://github.com/kubernetes/kubernetes/issues/{issue}");
                 findings.tell(told.link(link), Some(&swap.node));
             }
-            if to.minor_of() < KEEPS_READY {
+            // Where the pods are known, preflight counts those that it is true of.
+            if !pods_known && to.minor_of() < KEEPS_READY {
                 findings.on(
                     &swap.node,
                     Severity::Warning,

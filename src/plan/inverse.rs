@@ -35,7 +35,7 @@ pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope,
     check_versions(&phases, &mut findings);
     check_control_plane(now, &phases, &mut findings);
     check_skew(now, &phases, &mut findings);
-    hazards::hazards(&phases, &mut findings);
+    hazards::hazards(&phases, false, &mut findings);
     if let Some(prefetch) = prefetch(&phases) {
         phases.insert(0, prefetch);
     } else {

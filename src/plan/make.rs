@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use super::order::{Ids, control_plane};
-use super::preflight::{check_control_plane, check_limits, check_skew, check_steps};
+use super::preflight::{check_control_plane, check_facts, check_limits, check_skew, check_steps};
 use super::select::select;
 use super::way::{Hop, hops};
 use super::{
@@ -35,7 +35,8 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
     snapshot::before_etcd(cluster, &settings.etcd, &mut phases, &mut findings);
     check_control_plane(cluster, &phases, &mut findings);
     check_skew(cluster, &phases, &mut findings);
-    hazards::hazards(&phases, &mut findings);
+    hazards::hazards(&phases, facts.api.is_some(), &mut findings);
+    check_facts(cluster, facts, settings, &phases, &mut findings);
     let own = &settings.catalogue;
     let notes = catalogue::check(cluster, facts, own, &stage.accept, &mut phases, &mut findings);
     if let Some(prefetch) = prefetch(&phases) {

@@ -1,14 +1,14 @@
-//! What stands in a plan's way: asked of the limits, of each step, and of every state on the way.
+//! What the plan itself must obey: asked of the limits, of each step, and of every state on the way.
 
-use super::findings::Findings;
-use super::select::{Chosen, not_whole};
-use super::skew::{BadStep, Rule, State, bad_step};
-use super::{Limits, Phase, PhaseKind, Severity};
 use crate::fleet::{Cluster, Component, NodeName};
+use crate::plan::findings::Findings;
+use crate::plan::select::{Chosen, not_whole};
+use crate::plan::skew::{BadStep, Rule, State, bad_step};
+use crate::plan::{Limits, Phase, PhaseKind, Severity};
 use std::collections::{BTreeSet, HashMap};
 
 /// Limits under which nothing could ever start, or nobody would know first.
-pub(super) fn check_limits(limits: &Limits, findings: &mut Findings) {
+pub(in crate::plan) fn check_limits(limits: &Limits, findings: &mut Findings) {
     for (name, value) in [
         ("max_parallel", limits.max_parallel),
         ("max_unavailable", limits.max_unavailable),
@@ -30,7 +30,7 @@ pub(super) fn check_limits(limits: &Limits, findings: &mut Findings) {
 }
 
 /// Each change by itself: never down, never over a minor that must not be skipped.
-pub(super) fn check_steps(chosen: &[Chosen<'_>], findings: &mut Findings) {
+pub(in crate::plan) fn check_steps(chosen: &[Chosen<'_>], findings: &mut Findings) {
     for (node, change) in chosen.iter().flat_map(|c| c.changes.values().map(|change| (&c.node.name, change))) {
         let component = change.component;
         let (Some(from), Some(to)) = (change.from.version(), change.to.version()) else {
@@ -63,7 +63,7 @@ pub(super) fn check_steps(chosen: &[Chosen<'_>], findings: &mut Findings) {
 }
 
 /// The control plane moves only as a whole: with a member down, the next restart would cost the quorum.
-pub(super) fn check_control_plane(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
+pub(in crate::plan) fn check_control_plane(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
     let moves = |kind| phases.iter().any(|p: &Phase| p.kind == kind);
     if !phases.iter().any(|p| p.kind != PhaseKind::Workers) {
         return;
@@ -92,7 +92,7 @@ pub(super) fn check_control_plane(cluster: &Cluster, phases: &[Phase], findings:
 
 /// Walks through the plan and asks the skew policy after every change. What is broken from the start is a warning, since the
 /// plan did not cause it; what is broken anew, or more than before, is an error.
-pub(super) fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
+pub(in crate::plan) fn check_skew(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
     let mut state = State::of(cluster);
     let mut before: HashMap<(NodeName, Component, Rule), i64> = HashMap::new();
     for (node, breach) in state.breaches() {
