@@ -318,3 +318,67 @@ fn what_breaks_in_place_is_found_before_and_mended_when_the_operator_says_so() {
     assert!(args("rack0-m1", "kube-controller-manager").ends_with(" --feature-gates=VolumeAttributesClass=true"));
     assert_eq!(plan["findings"].as_array().unwrap().iter().filter(|f| f["severity"] == "error").count(), 0);
 }
+
+/// What only the nodes, the API and the registry can tell, seeded.
+const STANDS_IN_THE_WAY: &str = r#"
+deprecated_apis = ["flowcontrol.apiserver.k8s.io/v1beta3/flowschemas@1.36", "policy/v1beta1/poddisruptionbudgets@1.40"]
+[[fault]]
+kind = "clock-off"
+node = "rack1-cs1"
+[[fault]]
+kind = "low-disk"
+node = "rack0-cs1"
+[[fault]]
+kind = "no-space"
+node = "rack0-m1"
+[[fault]]
+kind = "no-image"
+[[fault]]
+kind = "certificate-expires"
+node = "rack1-m1"
+[[container]]
+component = "kubelet"
+node = "rack0-cs2"
+args = ["--max-pods=99"]
+restart = "always"
+"#;
+
+#[test]
+fn what_the_nodes_and_the_api_tell_is_found_and_a_calm_cluster_has_nothing_to_tell() {
+    let told = |lab: &Lab| -> (Option<i32>, Vec<String>) {
+        let output = lab.sonoba(&["plan", "--release", "1.36.2", "--json"]);
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let all = plan["findings"].as_array().unwrap().iter();
+        let nodes = |f: &Value| {
+            let nodes = f["nodes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            sonoba::fleet::fold_names(nodes)
+        };
+        let codes = all.map(|f| format!("{} {} {}", f["severity"], f["code"], nodes(f)).replace('"', ""));
+        let mut codes: Vec<String> = codes.collect();
+        codes.dedup();
+        (output.status.code(), codes)
+    };
+    let lab = Lab::start(&SMALL);
+    assert_eq!(told(&lab), (Some(0), Vec::new()));
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = dir.path().join("stands.toml");
+    std::fs::write(&scenario, STANDS_IN_THE_WAY).unwrap();
+    let lab = Lab::start(&[&SMALL[..], &["--scenario", scenario.to_str().unwrap()]].concat());
+    let (code, found) = told(&lab);
+    assert_eq!(code, Some(3));
+    let images = found.iter().filter(|f| f.starts_with("error image-missing")).count();
+    assert_eq!(images, 3, "rivers, etcd and Kubernetes: {found:#?}");
+    let found: Vec<&str> = found.iter().map(String::as_str).filter(|f| !f.contains("image-missing")).collect();
+    assert_eq!(
+        found,
+        [
+            "error deprecated-api ",
+            "error disk-space rack0-cs1",
+            "error etcd-alarm rack0-m1 rack1-m1 rack2-m1",
+            "warning argument-drift rack0-cs2",
+            "warning certificate-expires rack1-m1",
+            "warning clock-skew rack1-cs1",
+            "warning restart-policy rack0-cs2",
+        ]
+    );
+}

@@ -7,7 +7,7 @@ use super::{places, runs};
 use crate::engine::{self, Ports, RunDir};
 use crate::fleet::Cluster;
 use crate::journal::{Follower, Record, Verb};
-use crate::plan::{self, Budget, Limits, Plan, Release, Settings, Stage};
+use crate::plan::{self, Budget, Facts, Limits, Plan, Release, Settings, Stage};
 use crate::tui::{Backend, RunHandle};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -24,16 +24,27 @@ pub(super) struct Live {
     ports: OnceCell<Ports>,
     /// Engines that this cockpit started.
     engines: Mutex<Vec<u32>>,
+    /// What was gathered when the cluster was last looked at, for every release that could be staged.
+    facts: Mutex<Facts>,
 }
 
 impl Live {
     pub fn new(global: Global, setup: Setup) -> Live {
-        Live { global, setup, ports: OnceCell::new(), engines: Mutex::new(Vec::new()) }
+        Live { global, setup, ports: OnceCell::new(), engines: Mutex::new(Vec::new()), facts: Mutex::default() }
     }
 
     /// The process ids of the engines that this cockpit started.
     pub fn engines(&self) -> Vec<u32> {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A stage of every release at once: what any of them may come to ask for.
+    fn everything(&self) -> Stage {
+        let releases = &self.setup.profile.releases;
+        let (limits, budget, _) = self.defaults();
+        let mut stage = releases.last().map(|last| Stage::of(last, limits, budget)).unwrap_or_default();
+        stage.way.clone_from(releases);
+        stage
     }
 
     fn started(&self, pid: u32) {
@@ -45,7 +56,10 @@ impl Live {
 impl Backend for Live {
     async fn observe(&self) -> Result<Cluster, String> {
         let ports = self.ports.get_or_try_init(|| self.setup.ports()).await.map_err(|f| f.text)?;
-        self.setup.observe(ports).await.map_err(|f| f.text)
+        let cluster = self.setup.observe(ports).await.map_err(|f| f.text)?;
+        let facts = self.setup.facts(ports, &cluster, &self.everything()).await;
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+        Ok(cluster)
     }
 
     fn releases(&self) -> Vec<Release> {
@@ -58,7 +72,8 @@ impl Backend for Live {
     }
 
     fn plan(&self, cluster: &Cluster, stage: &Stage) -> Plan {
-        plan::make(cluster, stage, &self.setup.profile.settings, Timestamp::now())
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        plan::make_with(cluster, &facts, stage, &self.setup.profile.settings, Timestamp::now())
     }
 
     async fn start(&self, plan: Plan) -> Result<RunHandle, String> {

@@ -13,7 +13,8 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure>
     let ports = setup.ports().await?;
     let cluster = setup.observe(&ports).await?;
     let stage = stage::stage(args, &setup.profile, &cluster)?;
-    let plan = plan::make(&cluster, &stage, &setup.profile.settings, Timestamp::now());
+    let facts = setup.facts(&ports, &cluster, &stage).await;
+    let plan = plan::make_with(&cluster, &facts, &stage, &setup.profile.settings, Timestamp::now());
     if let Some(path) = &args.output {
         plan_file::save(path, &plan)?;
     }

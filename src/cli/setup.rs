@@ -7,6 +7,7 @@ use crate::engine::{self, Asker, Outside, Ports};
 use crate::fleet::{Cluster, clean};
 use crate::inventory::Profile;
 use crate::k8s::{ClusterPort, KubeCluster};
+use crate::plan::{Facts, Stage};
 use crate::remote::{Fleet, SshFleet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +52,11 @@ impl Setup {
     pub async fn cluster(&self) -> Result<Arc<dyn ClusterPort>, Failure> {
         let context = self.profile.context.as_deref();
         Ok(Arc::new(KubeCluster::connect(&self.profile.kubeconfig, context).await.map_err(Failure::failed)?))
+    }
+
+    /// Asks all that preflight wants to know before `stage` is planned.
+    pub async fn facts(&self, ports: &Ports, cluster: &Cluster, stage: &Stage) -> Facts {
+        engine::facts(&self.profile, ports, cluster, stage).await
     }
 
     /// Looks at the cluster and every node.

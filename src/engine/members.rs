@@ -1,7 +1,7 @@
 //! The members of etcd and the API servers: whether those that must be well are.
 
 use super::shared::Shared;
-use super::verify::{gauge, healthy};
+use super::verify::healthy;
 use crate::fleet::{Component, Node, NodeName};
 use crate::plan::Check;
 use crate::remote::Answer;
@@ -49,10 +49,10 @@ impl Progress {
     /// A gauge that is not there tells nothing, and what is not known is not in sync. Only learners are younger than some
     /// etcd that is still about (3.4).
     fn read(answer: &Answer) -> Result<Progress, &'static str> {
-        let number = |name| gauge(answer, name).ok_or(name);
+        let number = |name| answer.gauge(name).ok_or(name);
         Ok(Progress {
             leader: number("etcd_server_has_leader")? > 0.0,
-            learner: gauge(answer, "etcd_server_is_learner").is_some_and(|is| is > 0.0),
+            learner: answer.gauge("etcd_server_is_learner").is_some_and(|is| is > 0.0),
             committed: number("etcd_server_proposals_committed_total")?,
             applied: number("etcd_server_proposals_applied_total")?,
         })
@@ -113,7 +113,7 @@ pub(super) async fn etcd_leader(shared: &Shared) -> Option<NodeName> {
     let members = shared.plan.cluster.masters().filter(|n| n.components.contains_key(&Component::Etcd));
     let asked = members.map(|node| async {
         let answer = shared.ports.fleet.node(&node.name)?.ask(check).await.ok()?;
-        (gauge(&answer, "etcd_server_is_leader") == Some(1.0)).then(|| node.name.clone())
+        (answer.gauge("etcd_server_is_leader") == Some(1.0)).then(|| node.name.clone())
     });
     join_all(asked).await.into_iter().flatten().next()
 }

@@ -2,7 +2,6 @@
 
 use super::error::ObserveError;
 use super::ports::Ports;
-use super::verify::gauge;
 use crate::fleet::{Cluster, Component, ContainerName, Leaders, Node, NodeName, RackName, RoleName, Running, clean};
 use crate::inventory::{NodeEntry, Profile};
 use crate::k8s::NodeView;
@@ -110,7 +109,7 @@ async fn etcd_leader(ports: &Ports, cluster: &Cluster, check: &Check) -> Option<
     for node in cluster.masters().filter(|n| n.components.contains_key(&Component::Etcd)) {
         let Some(port) = ports.fleet.node(&node.name) else { continue };
         if let Ok(answer) = port.ask(check).await
-            && gauge(&answer, "etcd_server_is_leader") == Some(1.0)
+            && answer.gauge("etcd_server_is_leader") == Some(1.0)
         {
             return Some(node.name.clone());
         }

@@ -4,7 +4,6 @@ use super::conductor::Halt;
 use super::patience::patiently;
 use super::resume::to_do;
 use super::shared::{Shared, Wish};
-use super::verify::gauge;
 use crate::fleet::{Component, clean_short};
 use crate::journal::{EtcdSnapshot, Event};
 use crate::plan::{Phase, Snapshot};
@@ -138,7 +137,7 @@ async fn has_room(shared: &Shared, snapshot: &Snapshot, port: &dyn NodePort) -> 
     let check = shared.plan.components.get(&Component::Etcd).and_then(|s| s.version.as_ref());
     let Some(check) = check else { return Ok(()) };
     let Ok(answer) = patiently(PATIENCE, || port.ask(check)).await else { return Ok(()) };
-    let Some(size) = gauge(&answer, "etcd_mvcc_db_total_size_in_bytes") else { return Ok(()) };
+    let Some(size) = answer.gauge("etcd_mvcc_db_total_size_in_bytes") else { return Ok(()) };
     let Ok(told) = exec(port, snapshot, &snapshot.room()).await else { return Ok(()) };
     match free(&told) {
         Some(free) if (free as f64) < 2.0 * size => Err(format!(

@@ -204,13 +204,6 @@ fn version_in(answer: &Answer) -> Option<Version> {
     rest.split_once('"')?.0.parse().ok()
 }
 
-/// A gauge without labels in a text of Prometheus metrics.
-pub(super) fn gauge(answer: &Answer, name: &str) -> Option<f64> {
-    let text = String::from_utf8_lossy(&answer.body);
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    value.split_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,8 +225,8 @@ mod tests {
     #[test]
     fn gauges_are_read_by_their_whole_name() {
         let body = answer("etcd_server_has_leader_x 0\netcd_server_has_leader 1\n");
-        assert_eq!(gauge(&body, "etcd_server_has_leader"), Some(1.0));
-        assert_eq!(gauge(&body, "etcd_server"), None);
+        assert_eq!(body.gauge("etcd_server_has_leader"), Some(1.0));
+        assert_eq!(body.gauge("etcd_server"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::gate;
 use super::raw::{Raw, RawBudget, RawComponent, RawInventory, RawRelease, RawRollout, RawSsh, User};
 use super::ssh::SshProfile;
 use crate::fleet::{ClusterName, Component};
-use crate::plan::{Budget, Limits, Release, Settings};
+use crate::plan::{Budget, HttpUrl, Limits, Release, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -42,6 +42,8 @@ pub struct Profile {
     pub rack_label: Vec<String>,
     /// Likewise for its role.
     pub role_label: Vec<String>,
+    /// CKE's servers, which must not act while a plan is carried out: asked before one is made.
+    pub cke_servers: Vec<HttpUrl>,
     nodes: Nodes,
     /// Files with more of what breaks in place; read into [`Settings::catalogue`].
     catalogue: Vec<PathBuf>,
@@ -84,6 +86,11 @@ impl Profile {
                 cke::read(file, &read_file(file)?, &reading)
             }
         }
+    }
+
+    /// Whether the nodes come from CKE's own file: then CKE made them, and may still be at work.
+    pub fn from_cke(&self) -> bool {
+        matches!(self.nodes, Nodes::Cke(_))
     }
 
     /// The profile as a file that means the same in any folder, and for any user who may read what it names: all paths are
@@ -200,7 +207,7 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
     };
 
     let span = raw.inventory.span();
-    let RawInventory { cke, node, rack_label, role_label } = raw.inventory.into_inner();
+    let RawInventory { cke, node, rack_label, role_label, cke_server } = raw.inventory.into_inner();
     let nodes = match (&cke, node.is_empty()) {
         (Some(cke), true) => Nodes::Cke(path(Some(cke), "")?),
         (None, false) => {
@@ -223,6 +230,7 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
     }
     let catalogue = raw.catalogue.iter().map(|written| path(Some(written), "")).collect::<Result<_, _>>()?;
     Ok(Profile {
+        cke_servers: cke_server,
         name,
         kubeconfig,
         context: raw.context,

@@ -45,6 +45,8 @@ pub(super) struct RawInventory {
     pub node: Vec<Spanned<RawNode>>,
     pub rack_label: Option<Labels>,
     pub role_label: Option<Labels>,
+    #[serde(default)]
+    pub cke_server: Vec<HttpUrl>,
 }
 
 /// `[[inventory.node]]`.

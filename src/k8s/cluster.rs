@@ -3,7 +3,7 @@
 use super::lease::RunLock;
 use super::patience::{Patience, for_good, shown};
 use super::watch::NodeWatch;
-use super::{ClusterError, ClusterPort, Holder, Locked, NodeView, convert, endpoints, lease};
+use super::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease};
 use crate::fleet::{NodeName, PodProof};
 use async_trait::async_trait;
 use http_body_util::Limited;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tower::util::MapResponseLayer;
 
 /// Objects asked for at once: what kubectl asks for.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 /// Bytes of one answer: a page of large nodes has a twentieth of it. A watch that had so much to tell begins anew.
 const LONGEST: usize = 256 << 20;
 /// No list is longer; an API server that has always one more page must not hold us up, nor fill our memory.
@@ -189,6 +189,10 @@ impl ClusterPort for KubeCluster {
 
     async fn leader(&self, lease: &str) -> Result<Option<String>, ClusterError> {
         lease::leader(&self.client, &self.patience, lease).await
+    }
+
+    async fn facts(&self) -> Result<ClusterFacts, ClusterError> {
+        facts::gather(&self.client, &self.patience).await
     }
 
     async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError> {

@@ -2,7 +2,8 @@
 //! implements it with kube.
 //!
 //! In reading order: [`port`](self) says what may be asked, `cluster` connects and answers, `watch` keeps the nodes' copy,
-//! `convert` turns Kubernetes' objects into sonoba's, `lease` and `endpoints` hold the only two writes, `patience` rides
+//! `convert` turns Kubernetes' objects into sonoba's, `facts` gathers what
+//! preflight wants to know, `lease` and `endpoints` hold the only two writes, `patience` rides
 //! over an API server that is being restarted.
 
 mod cluster;
@@ -10,6 +11,7 @@ mod cluster;
 mod cluster_tests;
 mod convert;
 mod endpoints;
+mod facts;
 #[cfg(test)]
 mod fake;
 mod lease;
@@ -18,4 +20,4 @@ mod port;
 mod watch;
 
 pub use cluster::KubeCluster;
-pub use port::{ClusterError, ClusterPort, Holder, Locked, NodeView};
+pub use port::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};

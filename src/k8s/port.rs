@@ -1,6 +1,7 @@
 //! What may be asked of the cluster's API. Nothing here can evict or delete a pod.
 
 use crate::fleet::{NodeName, PodProof, Version};
+use crate::plan::ApiFacts;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -21,6 +22,10 @@ pub trait ClusterPort: Send + Sync {
     /// The holder of a Lease in `kube-system` (`kube-scheduler`, `kube-controller-manager`), with the random suffix that
     /// client-go appends to the node's name taken off.
     async fn leader(&self, lease: &str) -> Result<Option<String>, ClusterError>;
+
+    /// What preflight wants to know of the cluster beside its nodes' health. What cannot be asked, or is forbidden, is named in
+    /// the answer. In a large cluster this takes a while: it reads every pod.
+    async fn facts(&self) -> Result<ClusterFacts, ClusterError>;
 
     /// Takes, or renews, the run lock: the Lease `kube-system/sonoba`.
     async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError>;
@@ -46,6 +51,17 @@ pub struct NodeView {
     pub labels: BTreeMap<String, String>,
     /// Its InternalIP, where it has one.
     pub address: Option<String>,
+}
+
+/// What the cluster's API tells for preflight.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterFacts {
+    /// Of the cluster as a whole; none when its pods could not be read.
+    pub api: Option<ApiFacts>,
+    /// The pods' container runtime, by node: `containerd://2.1.5`.
+    pub runtimes: BTreeMap<NodeName, String>,
+    /// Questions that had no answer, in words.
+    pub unanswered: Vec<String>,
 }
 
 /// Who holds the run lock.

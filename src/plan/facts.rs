@@ -41,6 +41,8 @@ pub struct NodeFacts {
     pub clock_off_ms: Option<i64>,
     /// Images of the plan that it has already.
     pub images: BTreeSet<Image>,
+    /// What images take on its disk, those that run there included. Bytes.
+    pub image_bytes: BTreeMap<Image, u64>,
     /// By component.
     pub components: BTreeMap<Component, ContainerFacts>,
     /// Its etcd member.
@@ -58,7 +60,7 @@ pub struct ContainerFacts {
     pub auto_remove: bool,
     /// When the certificate that it serves with runs out.
     pub certificate_until: Option<Timestamp>,
-    /// Whether it carries CKE's label.
+    /// Whether it carries CKE's label: CKE made it, or it descends from one that CKE made.
     pub by_cke: bool,
 }
 

@@ -120,6 +120,11 @@ impl Word<'_> {
     }
 }
 
+/// The file that `--config` names, where it is a whole path.
+pub fn config_file(args: &[String]) -> Option<&str> {
+    words(args).iter().rev().find(|w| w.is("config")).and_then(|w| w.value).filter(|path| path.starts_with('/'))
+}
+
 /// All arguments, as words. What comes after a bare `--` is no flag.
 pub(super) fn words(args: &[String]) -> Vec<Word<'_>> {
     let mut words = Vec::with_capacity(args.len());

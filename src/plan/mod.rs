@@ -40,7 +40,7 @@ pub use changed_args::ArgsWalk;
 pub use facts::{
     ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
 };
-pub use flags::{FlagName, GateName};
+pub use flags::{FlagName, GateName, config_file};
 pub use inverse::inverse;
 pub use make::{make, make_with};
 pub use moved::moved;

@@ -9,11 +9,12 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::header::{CONNECTION, HOST};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -72,15 +73,34 @@ where
     Ok(Answer { status, body })
 }
 
-static TLS: LazyLock<Result<Arc<ClientConfig>, Error>> = LazyLock::new(|| {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
+/// When the certificate that is shown at a port of the node runs out; `None` where nobody serves TLS there.
+pub(super) async fn certificate_until(link: &Connection, host: &str, port: u16) -> Option<Timestamp> {
+    let talk = async {
+        let stream = link.tcp(host, port).await.ok()?;
+        let name = ServerName::try_from(host.to_owned()).ok()?;
+        let seen = Arc::new(Seen { any: AnyCertificate(provider()), shown: OnceLock::new() });
+        // Who wants a client's certificate ends the handshake without one, and has shown its own by then.
+        let _ = TlsConnector::from(Arc::new(client(seen.clone()).ok()?)).connect(name, stream).await;
+        let (_, certificate) = x509_parser::parse_x509_certificate(seen.shown.get()?).ok()?;
+        Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+    };
+    timeout(limits::ASK, talk).await.ok().flatten()
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn client(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Error> {
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-});
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+static TLS: LazyLock<Result<Arc<ClientConfig>, Error>> =
+    LazyLock::new(|| client(Arc::new(AnyCertificate(provider()))).map(Arc::new));
 
 /// Takes any certificate. The way to the component is the SSH connection to its own node, whose host key was checked,
 /// and the far end is the node's loopback: kubelets and schedulers have self-signed certificates there. Nothing secret
@@ -120,5 +140,48 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes any certificate, and keeps it.
+#[derive(Debug)]
+struct Seen {
+    any: AnyCertificate,
+    shown: OnceLock<Vec<u8>>,
+}
+
+impl ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.shown.get_or_init(|| end_entity.to_vec());
+        self.any.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.any.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.any.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.any.supported_verify_schemes()
     }
 }

@@ -5,13 +5,13 @@ use super::contract::{TxId, TxState};
 use super::docker::Engine;
 use super::keys::Keys;
 use super::known_hosts::KnownHosts;
-use super::port::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled, Ran};
+use super::port::{Answer, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran};
 use super::script::{self, Request, SCRIPT};
-use super::{ask, containers, limits};
+use super::{ask, containers, facts, limits};
 use crate::fleet::{ContainerName, Image, NodeName};
 use crate::inventory::{NodeEntry, SshProfile};
 use crate::journal::Verdict;
-use crate::plan::{Change, Check, Swap};
+use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -246,6 +246,14 @@ impl NodePort for SshNode {
         let id = self.with(async |link| Engine::over(&link).await?.create_exec(container, argv).await).await?;
         // Not repeated over a new connection, as all else is: it must not run twice at once.
         Engine::over(&self.connection().await?.0).await?.start_exec(&id, container, argv).await
+    }
+
+    async fn facts(&self, inquiry: &Inquiry) -> Result<NodeFacts, NodeError> {
+        self.with(async |link| facts::facts(&link, &self.target.host, inquiry).await).await
+    }
+
+    async fn registry(&self, image: &Image) -> Result<Option<ImageFacts>, NodeError> {
+        self.with(async |link| facts::registry(&link, image).await).await
     }
 
     async fn reconnect(&self) {

@@ -36,5 +36,7 @@ pub(super) const ARGS: (usize, usize) = (500, 2_000);
 pub(super) const STEPS: usize = 1_000;
 /// Bytes of a health check's body that are read.
 pub(super) const BODY: usize = 1 << 20;
+/// Bytes of a configuration file that are read, its archive included.
+pub(super) const FILE: usize = 1 << 20;
 /// Bytes of an answer of the Docker Engine API that are read.
 pub(super) const DOCKER_BODY: usize = 8 << 20;

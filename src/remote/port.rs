@@ -1,9 +1,9 @@
 //! What the engine may ask of a node.
 
 use super::contract::{TxId, TxState};
-use crate::fleet::{ContainerName, Image, NodeName, Running};
+use crate::fleet::{Component, ContainerName, Image, NodeName, Running};
 use crate::journal::Verdict;
-use crate::plan::{Change, Check, Swap};
+use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -49,6 +49,12 @@ pub trait NodePort: Send + Sync {
     /// transient it may still run.
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError>;
 
+    /// What preflight wants to know beside what runs. What the node cannot tell is left out.
+    async fn facts(&self, inquiry: &Inquiry) -> Result<NodeFacts, NodeError>;
+
+    /// What the image's registry says of it to this node's Docker; `None` where it does not tell (credentials, network).
+    async fn registry(&self, image: &Image) -> Result<Option<ImageFacts>, NodeError>;
+
     /// Lets go of the held connection: the next call proves that the way in still works.
     async fn reconnect(&self);
 }
@@ -57,6 +63,32 @@ pub trait NodePort: Send + Sync {
 pub trait Fleet: Send + Sync {
     /// The port of a node; `None` for a node that the inventory does not know.
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>>;
+}
+
+/// What is asked of a node for preflight.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inquiry {
+    /// The components that run there.
+    pub containers: Vec<AskedContainer>,
+    /// Images that it may have.
+    pub images: Vec<Image>,
+}
+
+/// A container that is asked after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedContainer {
+    /// Which component it is.
+    pub component: Component,
+    /// Its name.
+    pub container: ContainerName,
+    /// Its configuration file, as the container sees it.
+    pub config: Option<String>,
+    /// Host and port where it serves TLS. `{address}` in the host stands for the node's.
+    pub tls: Option<(String, u16)>,
+    /// Where its health is asked.
+    pub health: Check,
+    /// Where it states metrics.
+    pub metrics: Option<Check>,
 }
 
 /// What was seen on a node.
@@ -110,6 +142,13 @@ impl Answer {
     /// Whether it says healthy.
     pub fn ok(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// A gauge without labels, where the body is the text in which Prometheus reads metrics.
+    pub fn gauge(&self, name: &str) -> Option<f64> {
+        let text = String::from_utf8_lossy(&self.body);
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        value.split_whitespace().next()?.parse().ok()
     }
 }
 

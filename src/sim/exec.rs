@@ -2,6 +2,7 @@
 
 use super::docker;
 use super::shared::Shared;
+use crate::remote::disk_and_clock;
 use crate::remote::script::{Request, SCRIPT};
 use crate::sim::model::Reply;
 use russh::server::Msg;
@@ -27,6 +28,17 @@ pub(crate) async fn run(shared: Arc<Shared>, node: usize, command: String, mut c
             "true" | ":" => reply(0, "", ""),
             // DOCKER_HOST is not set here.
             "printf %s \"${DOCKER_HOST-}\"" => reply(0, "", ""),
+            other if other == disk_and_clock("/var/lib/docker") => {
+                let real = jiff::Timestamp::now().as_second();
+                let (total, free, clock) = shared.on(node, |machine, env, now| machine.disk_and_clock(env, now, real));
+                let df = format!(
+                    "Filesystem     1024-blocks      Used Available Capacity Mounted on\n\
+                     /dev/nvme0n1p9 {total} {} {free} {}% /\n{clock}\n",
+                    total - free,
+                    (total - free) * 100 / total
+                );
+                reply(0, &df, "")
+            }
             other => {
                 let word = crate::fleet::clean(other.split(' ').next().unwrap_or(""));
                 reply(127, "", &format!("sh: 1: {word}: not found\n"))

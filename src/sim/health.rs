@@ -48,7 +48,8 @@ where
         }
         Component::Etcd | Component::Kubelet | Component::KubeProxy => http(shared, node, component, stream).await,
         Component::KubeApiserver | Component::KubeControllerManager | Component::KubeScheduler => {
-            let tls = shared.tls.clone();
+            let runs_out = shared.world().certificate_runs_out(node, shared.clock.now());
+            let tls = if runs_out { shared.tls_old.clone() } else { shared.tls.clone() };
             if let Ok(stream) = tls.accept(stream).await {
                 http(shared, node, component, stream).await;
             }

@@ -139,7 +139,7 @@ pub async fn start(scenario: Scenario, dir: &Path) -> Result<SimHandle, StartErr
     let public_keys: Vec<_> = host_keys.iter().map(|k| k.public_key().clone()).collect();
     let token = model::digest(&[&format!("{:?}", rand::random::<[u64; 4]>())]);
 
-    let shared = Arc::new(Shared::new(world, Clock::new(scenario.speed), tls()?, &doors));
+    let shared = Arc::new(Shared::new(world, Clock::new(scenario.speed), (tls(None)?, tls(Some(10))?), &doors));
     let store = kube::Store::new();
     store.set_token(Some(token.clone()));
     kube::fill(&store, &shared)?;
@@ -207,17 +207,26 @@ fn ssh_config(key: PrivateKey) -> Config {
     }
 }
 
-/// One certificate for all components: what checks them trusts the SSH connection, not the certificate.
-fn tls() -> Result<tokio_rustls::TlsAcceptor, StartError> {
+/// One certificate for all components, which may run out in some days: what checks them trusts the SSH connection, not the certificate.
+fn tls(days: Option<i64>) -> Result<tokio_rustls::TlsAcceptor, StartError> {
     let err = |e: &dyn std::fmt::Display| StartError::Key(e.to_string());
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|e| err(&e))?;
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).map_err(|e| err(&e))?;
+    if let Some(days) = days {
+        let until = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).to_string();
+        let field =
+            |at: std::ops::Range<usize>| until.get(at).and_then(|digits| digits.parse::<u8>().ok()).unwrap_or(1);
+        let year = until.get(..4).and_then(|digits| digits.parse().ok()).unwrap_or(1970);
+        params.not_after = rcgen::date_time_ymd(year, field(5..7), field(8..10));
+    }
+    let signing_key = rcgen::KeyPair::generate().map_err(|e| err(&e))?;
+    let made = params.self_signed(&signing_key).map_err(|e| err(&e))?;
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| err(&e))?
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .with_single_cert(vec![made.der().clone()], key.into())
         .map_err(|e| err(&e))?;
     Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
 }

@@ -32,6 +32,8 @@ pub struct Scenario {
     /// What single containers have beyond what all have.
     #[serde(rename = "container")]
     pub containers: Vec<Extra>,
+    /// APIs that are asked for and will be gone, as `GROUP/VERSION/RESOURCE@MAJOR.MINOR`, the minor being the first without it.
+    pub deprecated_apis: Vec<String>,
     /// How long things take.
     pub timings: Timings,
     /// How the profile limits the roll-out.
@@ -132,6 +134,9 @@ pub struct Extra {
     /// Arguments that come behind the others.
     #[serde(default)]
     pub args: Vec<String>,
+    /// The restart policy instead of `no`.
+    #[serde(default)]
+    pub restart: Option<String>,
     /// The text of the file that `--config` names.
     #[serde(default)]
     pub config: Option<String>,
@@ -159,7 +164,7 @@ pub struct Fault {
     /// Lasts this long, in simulated seconds. Default: for ever.
     #[serde(default)]
     pub for_s: Option<f64>,
-    /// `slow-pull`: by how much. Default: 10.
+    /// `slow-pull`: by how much; `clock-off`: by how many seconds. Default: 10.
     #[serde(default = "ten")]
     pub factor: f64,
     /// `disturbs-pods`: how many. Default: 3.
@@ -191,6 +196,14 @@ pub enum FaultKind {
     Lags,
     /// The node's etcd member has run out of space: every member says so.
     NoSpace,
+    /// The registry has none of the images that the cluster did not begin with.
+    NoImage,
+    /// The disk of the images is all but full.
+    LowDisk,
+    /// The node's clock is ahead by `factor` seconds.
+    ClockOff,
+    /// The certificate that its components serve with runs out in ten days.
+    CertificateExpires,
 }
 
 fn everywhere() -> String {
@@ -203,6 +216,16 @@ fn ten() -> f64 {
 
 fn three() -> usize {
     3
+}
+
+/// Group, version, resource, and the release that has it no more.
+pub(crate) fn deprecated(api: &str) -> Option<[&str; 4]> {
+    let (api, removed) = api.split_once('@')?;
+    let mut parts = api.split('/');
+    let (group, version, resource) = (parts.next()?, parts.next()?, parts.next()?);
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+    let all = [group, version, resource, removed];
+    (parts.next().is_none() && all.into_iter().all(plain)).then_some(all)
 }
 
 /// Why there is no scenario. The text says what to mend.
@@ -296,6 +319,9 @@ impl Scenario {
         need(seconds(self.rollout.soak_s), "rollout.soak_s must be 0 to 1e8")?;
         let r = &self.rollout;
         need(r.canary > 0 && r.max_parallel > 0 && r.max_unavailable > 0, "rollout's limits must be at least 1")?;
+        for api in &self.deprecated_apis {
+            need(deprecated(api).is_some(), "deprecated_apis must be GROUP/VERSION/RESOURCE@MAJOR.MINOR")?;
+        }
         for fault in &self.faults {
             need(seconds(fault.from_s) && fault.for_s.is_none_or(seconds), "a fault's times must be 0 to 1e8")?;
             need(fault.factor >= 1.0, "a fault's factor must be at least 1")?;
@@ -325,6 +351,7 @@ impl Default for Scenario {
                 release("1.36.2", "1.36.2.1", "3.6.11.1", "1.36.0"),
             ],
             containers: Vec::new(),
+            deprecated_apis: Vec::new(),
             timings: Timings::default(),
             rollout: Rollout::default(),
             faults: Vec::new(),

@@ -12,13 +12,20 @@ pub(crate) struct Shared {
     world: Mutex<World>,
     pub(crate) clock: Clock,
     pub(crate) tls: TlsAcceptor,
+    /// The same with a certificate that runs out soon.
+    pub(crate) tls_old: TlsAcceptor,
     /// Where each node's SSH server listens, for jumps from one to another.
     pub(crate) doors: HashMap<IpAddr, SocketAddr>,
 }
 
 impl Shared {
-    pub(crate) fn new(world: World, clock: Clock, tls: TlsAcceptor, doors: &[SocketAddr]) -> Shared {
-        Shared { world: Mutex::new(world), clock, tls, doors: doors.iter().map(|d| (d.ip(), *d)).collect() }
+    pub(crate) fn new(
+        world: World,
+        clock: Clock,
+        (tls, tls_old): (TlsAcceptor, TlsAcceptor),
+        doors: &[SocketAddr],
+    ) -> Shared {
+        Shared { world: Mutex::new(world), clock, tls, tls_old, doors: doors.iter().map(|d| (d.ip(), *d)).collect() }
     }
 
     /// The world, as it was when it was last looked at. The lock is never held across an await.

@@ -4,7 +4,7 @@ use crate::chaos::Op;
 use crate::stage::{Scene, Stage};
 use async_trait::async_trait;
 use sonoba::fleet::{NodeName, PodProof};
-use sonoba::k8s::{ClusterError, ClusterPort, Holder, Locked, NodeView};
+use sonoba::k8s::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ impl ClusterPort for Api {
             }
         })
         .await
+    }
+
+    /// No plan is made here: there is nothing to tell.
+    async fn facts(&self) -> Result<ClusterFacts, ClusterError> {
+        Ok(ClusterFacts::default())
     }
 
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {

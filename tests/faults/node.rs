@@ -5,9 +5,9 @@ use crate::stage::{Begun, Scene, Stage, running};
 use async_trait::async_trait;
 use sonoba::fleet::{Component, ContainerName, Image, NodeName};
 use sonoba::journal::Verdict;
-use sonoba::plan::{Change, Check, Swap};
+use sonoba::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
 use sonoba::remote::script::{Request, read_verdict};
-use sonoba::remote::{Answer, Fleet, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState};
+use sonoba::remote::{Answer, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState};
 use sonoba::sim::model::{Health, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -275,6 +275,15 @@ impl NodePort for Port {
             }
         })
         .await
+    }
+
+    /// No plan is made here: there is nothing to tell.
+    async fn facts(&self, _: &Inquiry) -> Result<NodeFacts, NodeError> {
+        Ok(NodeFacts::default())
+    }
+
+    async fn registry(&self, _: &Image) -> Result<Option<ImageFacts>, NodeError> {
+        Ok(None)
     }
 
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {

@@ -9,8 +9,8 @@ use serde_json::Value;
 use sonoba::fleet::{Component, ContainerName, Image};
 use sonoba::inventory::Profile;
 use sonoba::journal::{Step, Verdict};
-use sonoba::plan::{ArgEdit, Change, Swap};
-use sonoba::remote::{Fleet, NodePort, SshFleet, TxEnd, TxId, TxState};
+use sonoba::plan::{ArgEdit, Change, Check, Swap};
+use sonoba::remote::{AskedContainer, Fleet, Inquiry, NodePort, SshFleet, TxEnd, TxId, TxState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,54 @@ fn a_node_is_swapped_over_real_ssh_and_docker_and_rolls_back_without_a_verdict()
     // The master carries one of each, the most peculiar ones too.
     let node = lab.node("lab-m3");
     let port = fleet.node(&node.name.parse()?).ok_or_else(|| eyre!("the fleet does not know {}", node.name))?;
+    lab.runtime.block_on(tells(&lab, node, &port))?;
     lab.runtime.block_on(commits(&lab, node, &port))?;
     lab.runtime.block_on(rolls_back(&lab, node, &port))?;
     lab.wait_healthy(Duration::from_secs(20))?;
     drop((port, fleet));
     lab.end()
+}
+
+/// What the node says of itself, and its registry of images.
+async fn tells(lab: &Lab, node: &Node, port: &Arc<dyn NodePort>) -> Result<()> {
+    let health: Check = "http://127.0.0.1:1/health".parse().map_err(|why: String| eyre!(why))?;
+    let asked = |component: Component, config: &str| -> Result<AskedContainer> {
+        Ok(AskedContainer {
+            component,
+            container: component.as_str().parse()?,
+            config: Some(config.to_owned()),
+            tls: None,
+            health: health.clone(),
+            metrics: None,
+        })
+    };
+    // Any file will do: the lab's components have none.
+    let there = "/etc/hostname";
+    let containers = vec![asked(Component::Kubelet, there)?, asked(Component::KubeProxy, "/no/such/file")?];
+    let old: Image = components::image("kubelet", &lab.old).parse()?;
+    let new: Image = components::image("kubelet", &lab.new).parse()?;
+    let inquiry = Inquiry { containers, images: vec![old.clone(), new.clone()] };
+    let told = port.facts(&inquiry).await?;
+    let arch = told.arch.clone().unwrap_or_default();
+    ensure!(["amd64", "arm64"].contains(&arch.as_str()), "{told:?}");
+    ensure!(matches!(told.cgroup, Some(1 | 2)) || told.cgroup.is_none(), "{told:?}");
+    ensure!(told.kernel.is_some() && told.disk_free > Some(0) && told.disk_total > told.disk_free, "{told:?}");
+    // One machine: one clock.
+    ensure!(told.clock_off_ms.is_some_and(|off| off.abs() < 2_000), "{told:?}");
+    ensure!(told.images.contains(&old) && !told.images.contains(&new), "{told:?}");
+    ensure!(told.image_bytes[&old] > 0, "{told:?}");
+    let policy = node.inspect("kubelet")?["HostConfig"]["RestartPolicy"]["Name"].as_str().map(str::to_owned);
+    let kubelet = &told.components[&Component::Kubelet];
+    ensure!(kubelet.restart_policy == policy && !kubelet.auto_remove, "{kubelet:?}, not {policy:?}");
+    ensure!(kubelet.config.as_deref().is_some_and(|text| !text.trim().is_empty()), "{kubelet:?}");
+    ensure!(told.components[&Component::KubeProxy].config.is_none(), "{told:?}");
+
+    let known = port.registry(&new).await?.ok_or_else(|| eyre!("the registry does not tell of {new}"))?;
+    ensure!(!known.missing && known.archs.iter().all(|a| *a == arch), "{known:?} on {arch}");
+    let none = new.with_tag("9.9.9")?;
+    let unknown = port.registry(&none).await?.ok_or_else(|| eyre!("the registry does not tell of {none}"))?;
+    ensure!(unknown.missing, "{unknown:?}");
+    Ok(())
 }
 
 /// Every component of the node at once, to the new images, by a verdict.

@@ -1,14 +1,15 @@
 //! The run lock in the simulated cluster, looked at and shortened through its API as `kubectl` would.
 
 use crate::common::Lab;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use sonoba::inventory::Profile;
 
-/// Lets a holder that does not renew any more lose the lock after this many seconds, instead of a minute.
-pub fn shorten(lab: &Lab, seconds: i32) {
+/// Lets a holder that does not renew any more lose the lock after this many seconds, instead of a minute. Returns when that is.
+pub fn shorten(lab: &Lab, seconds: i32) -> Timestamp {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let profile = Profile::load(&lab.path("profile.toml")).unwrap();
@@ -19,6 +20,9 @@ pub fn shorten(lab: &Lab, seconds: i32) {
         let spec = lease.spec.as_mut().expect("a lock that somebody holds");
         assert!(spec.holder_identity.is_some(), "{spec:?}");
         spec.lease_duration_seconds = Some(seconds);
+        let renewed = spec.renew_time.clone().expect("a lock that was renewed").0;
         leases.replace("sonoba", &PostParams::default(), &lease).await.unwrap();
-    });
+        let renewed: Timestamp = renewed.to_string().parse().unwrap();
+        renewed + SignedDuration::from_secs(seconds.into())
+    })
 }

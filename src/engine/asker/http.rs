@@ -26,9 +26,9 @@ const BODY: usize = 1 << 20;
 const HEADER: u64 = 8 << 10;
 
 /// What a server answered.
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(in crate::engine) struct Reply {
+    pub(in crate::engine) status: u16,
+    pub(in crate::engine) body: Vec<u8>,
 }
 
 /// Asks for a page. A redirect is an answer as any other.
@@ -45,7 +45,7 @@ pub(super) async fn ask(target: &Target, status: u16, limit: Duration) -> Result
 ///
 /// # Errors
 /// When there is no answer within `limit`.
-pub(super) async fn get(target: &Target, path: &str, limit: Duration) -> Result<Reply, String> {
+pub(in crate::engine) async fn get(target: &Target, path: &str, limit: Duration) -> Result<Reply, String> {
     timeout(limit, talk(target, path)).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
 }
 

@@ -6,6 +6,8 @@ mod prometheus;
 #[cfg(test)]
 mod tests;
 
+pub(super) use http::get;
+
 use crate::fleet::clean;
 use crate::plan::{OwnGate, Question};
 use async_trait::async_trait;

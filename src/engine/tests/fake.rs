@@ -5,7 +5,7 @@ use super::super::Asker;
 use crate::fleet::*;
 use crate::journal::{Step, Verdict};
 use crate::k8s::*;
-use crate::plan::{Change, Check, OwnGate, Swap};
+use crate::plan::{Change, Check, ImageFacts, NodeFacts, OwnGate, Swap};
 use crate::remote::*;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -517,6 +517,15 @@ impl NodePort for Port {
         .await
     }
 
+    /// No plan is made here: there is nothing to tell.
+    async fn facts(&self, _: &Inquiry) -> Result<NodeFacts, NodeError> {
+        Ok(NodeFacts::default())
+    }
+
+    async fn registry(&self, _: &Image) -> Result<Option<ImageFacts>, NodeError> {
+        Ok(None)
+    }
+
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
         let takes = self.with(|node, _| Ok(node.faults.snapshot_takes)).await?;
         sleep(takes).await;
@@ -655,6 +664,11 @@ impl ClusterPort for World {
     async fn unlock(&self, _: &Holder) -> Result<(), ClusterError> {
         World::lock(self).lease = None;
         Ok(())
+    }
+
+    /// No plan is made here: there is nothing to tell.
+    async fn facts(&self) -> Result<ClusterFacts, ClusterError> {
+        Ok(ClusterFacts::default())
     }
 
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError> {

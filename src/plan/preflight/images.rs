@@ -51,9 +51,8 @@ pub(super) fn check(cluster: &Cluster, facts: &Facts, phases: &[Phase], findings
         let mend = "free some space (docker image prune), or leave these nodes out";
         if free < needed {
             let text = format!(
-                "the images to pull take about {}, and Docker's disk has less than that and {} to spare left",
-                size(bytes),
-                size(SPARE)
+                "the images to pull need about {} with room to unpack them, and Docker's disk has less left",
+                size(needed)
             );
             findings.on(node, Severity::Error, "disk-space", text, mend);
         } else if let Some(total) = known.and_then(|n| n.disk_total)

@@ -1,6 +1,7 @@
 //! A node's Docker Engine API, as far as a client that swaps containers needs it.
 
 mod exec;
+mod facts;
 mod inspect;
 mod pull;
 
@@ -75,6 +76,7 @@ impl Daemon {
         match (method.as_str(), path) {
             ("GET" | "HEAD", "/_ping") => return Ok(ping()),
             ("GET", "/version") => return Ok(reply(200, &version())),
+            ("GET", "/info") => return Ok(self.info()),
             ("GET", "/containers/json") => return self.list(query),
             ("POST", "/containers/create") => return self.create(query, body),
             ("POST", "/images/create") => return self.pull(query),
@@ -84,6 +86,9 @@ impl Daemon {
             let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
             return self.image(&name);
         }
+        if let Some(name) = path.strip_prefix("/distribution/").and_then(|rest| rest.strip_suffix("/json")) {
+            return self.distribution(&percent_decode_str(name).decode_utf8_lossy());
+        }
         if let (Some((id, "json")), "GET") = (exec::id(path), method.as_str()) {
             return self.inspect_exec(id);
         }
@@ -92,6 +97,7 @@ impl Daemon {
         let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
         match (method.as_str(), verb) {
             ("GET", "json") => self.inspect(&key),
+            ("GET", "archive") => self.archive(&key, query.get("path").map(String::as_str).unwrap_or_default()),
             ("POST", "start") => self.start(&key).await,
             ("POST", "stop") => self.stop(&key, query).await,
             ("POST", "restart") => {

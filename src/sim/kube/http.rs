@@ -87,6 +87,7 @@ async fn answer(store: Store, request: Request<Incoming>) -> Result<Response<Bod
     let path = request.uri().path().to_owned();
     match path.as_str() {
         "/healthz" | "/readyz" | "/livez" => return Ok(text(200, "text/plain", "ok".into())),
+        "/metrics" => return Ok(text(200, "text/plain; version=0.0.4", store.metrics())),
         "/version" => return Ok(object(200, &json!({"major": "1", "minor": "36", "gitVersion": version(&store)}))),
         _ => {}
     }
@@ -178,17 +179,17 @@ fn list(
 
 fn write(store: &Store, target: &Target, method: &Method, patch_type: &str, body: &[u8]) -> Response<Body> {
     let kind = target.kind;
-    if kind == Kind::Pod {
+    if matches!(kind, Kind::Pod | Kind::PersistentVolume) {
         // The promise of the role that sonoba ships: it can neither evict nor delete a pod.
-        return status(403, "Forbidden", "pods are read-only here");
+        return status(403, "Forbidden", &format!("{} are read-only here", kind.api().2));
     }
-    let namespace = if kind == Kind::Node { "" } else { target.namespace.as_deref().unwrap_or("default") };
+    let namespace = if !kind.namespaced() { "" } else { target.namespace.as_deref().unwrap_or("default") };
     let parsed = || serde_json::from_slice::<Value>(body).map_err(|e| Problem::Invalid(format!("not JSON: {e}")));
     let named = |mut object: Value| {
         if !object.is_object() {
             return Err(Problem::Invalid("the body is not an object".into()));
         }
-        if kind != Kind::Node {
+        if kind.namespaced() {
             object["metadata"]["namespace"] = json!(namespace);
         }
         if let Some(name) = &target.name {

@@ -2,6 +2,7 @@
 
 use crate::sim::clock::Clock;
 use crate::sim::model::{Lead, NodeSpec, NodeStatus, digest, uuid};
+use crate::sim::scenario::deprecated;
 use serde_json::{Value, json};
 
 /// A moment as metav1.Time writes it.
@@ -90,6 +91,49 @@ pub(crate) fn conditions(status: &NodeStatus, clock: &Clock, now: i64) -> Value 
             "lastHeartbeatTime": time(clock, status.seen), "lastTransitionTime": time(clock, status.since),
         },
     ])
+}
+
+/// The volumes on a node's own disks: whole disks on storage nodes, TopoLVM's on the others.
+pub(crate) fn volumes(spec: &NodeSpec) -> Vec<Value> {
+    let storage = spec.role.as_ref().is_some_and(|r| r.as_str() == "ss");
+    let (count, size, key, class) = match (spec.master, storage) {
+        (true, _) => (0, "", "", ""),
+        (false, true) => (8, "7452Gi", "kubernetes.io/hostname", "local-hdd"),
+        (false, false) => (2, "100Gi", "topology.topolvm.io/node", "topolvm-provisioner"),
+    };
+    let volume = |number: usize| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": format!("pv-{}-{number}", spec.name)},
+            "spec": {
+                "capacity": {"storage": size},
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": class,
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                    {"key": key, "operator": "In", "values": [spec.name.as_str()]},
+                ]}]}},
+            },
+            "status": {"phase": "Bound"},
+        })
+    };
+    (0..count).map(volume).collect()
+}
+
+/// The API server's own count of requests for APIs that will be gone.
+pub(crate) fn metrics(deprecated_apis: &[String]) -> String {
+    let mut text =
+        "# HELP apiserver_requested_deprecated_apis [STABLE] Gauge of deprecated APIs that have been requested, \
+                    broken out by API group, version, resource, subresource, and removed_release.\n\
+                    # TYPE apiserver_requested_deprecated_apis gauge\n"
+            .to_owned();
+    for [group, version, resource, removed] in deprecated_apis.iter().filter_map(|api| deprecated(api)) {
+        text += &format!(
+            "apiserver_requested_deprecated_apis{{group=\"{group}\",removed_release=\"{removed}\",\
+             resource=\"{resource}\",subresource=\"\",version=\"{version}\"}} 1\n"
+        );
+    }
+    text
 }
 
 /// A leader's lease.

@@ -21,10 +21,18 @@ pub enum Kind {
     Endpoints,
     /// `discovery.k8s.io/v1` endpoint slices.
     EndpointSlice,
+    /// `v1` persistent volumes; not in a namespace.
+    PersistentVolume,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [Kind::Node, Kind::Pod, Kind::Lease, Kind::Endpoints, Kind::EndpointSlice];
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::Node, Kind::Pod, Kind::Lease, Kind::Endpoints, Kind::EndpointSlice, Kind::PersistentVolume];
+
+    /// Whether its objects stand in a namespace.
+    pub(crate) fn namespaced(self) -> bool {
+        !matches!(self, Kind::Node | Kind::PersistentVolume)
+    }
 
     /// The prefix of its paths, its API version, its plural and its name.
     pub(crate) fn api(self) -> (&'static str, &'static str, &'static str, &'static str) {
@@ -36,6 +44,7 @@ impl Kind {
             Kind::EndpointSlice => {
                 ("/apis/discovery.k8s.io/v1", "discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
             }
+            Kind::PersistentVolume => ("/api/v1", "v1", "persistentvolumes", "PersistentVolume"),
         }
     }
 }
@@ -107,6 +116,7 @@ struct Inner {
     pods_of: BTreeMap<String, BTreeSet<Key>>,
     history: VecDeque<Past>,
     token: Option<String>,
+    metrics: String,
 }
 
 /// The objects. A handle: clones share them.
@@ -145,6 +155,15 @@ impl Store {
     /// Demands this bearer token from every client; `None` demands none.
     pub fn set_token(&self, token: Option<String>) {
         self.lock().token = token;
+    }
+
+    /// What the API server's `/metrics` says.
+    pub(crate) fn set_metrics(&self, text: String) {
+        self.lock().metrics = text;
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        self.lock().metrics.clone()
     }
 
     pub(crate) fn token(&self) -> Option<String> {
@@ -242,7 +261,7 @@ impl Store {
         merge(&mut object, patch);
         // A patch cannot rename.
         object["metadata"]["name"] = json!(name);
-        if kind != Kind::Node {
+        if kind.namespaced() {
             object["metadata"]["namespace"] = json!(namespace);
         }
         Ok(self.put(&mut inner, kind, key, object, "MODIFIED"))
@@ -355,10 +374,7 @@ fn key_of(kind: Kind, object: &Value) -> Result<Key, Problem> {
     let meta = &object["metadata"];
     let name = meta["name"].as_str().filter(|n| !n.is_empty());
     let name = name.ok_or_else(|| Problem::Invalid("metadata.name: Required value: name is required".into()))?;
-    let namespace = match kind {
-        Kind::Node => "",
-        _ => meta["namespace"].as_str().unwrap_or("default"),
-    };
+    let namespace = if kind.namespaced() { meta["namespace"].as_str().unwrap_or("default") } else { "" };
     Ok((namespace.to_owned(), name.to_owned()))
 }
 

@@ -1,6 +1,6 @@
 //! Keeps the API's objects as the simulated cluster is.
 
-use super::objects::{conditions, kubernetes_endpoints, lease, lease_spec, node, time};
+use super::objects::{conditions, kubernetes_endpoints, lease, lease_spec, metrics, node, time, volumes};
 use super::store::{Kind, Problem, Store};
 use crate::sim::model::{Lead, NodeStatus, World, digest, pods};
 use crate::sim::shared::Shared;
@@ -30,6 +30,12 @@ pub(crate) fn fill(store: &Store, shared: &Shared) -> Result<(), Problem> {
             }
         }
     }
+    for machine in world.machines() {
+        for volume in volumes(&machine.spec) {
+            store.create(Kind::PersistentVolume, volume)?;
+        }
+    }
+    store.set_metrics(metrics(&world.scenario().deprecated_apis));
     for (name, lead) in leads(&world) {
         let spec = lease_spec(name, lead, holder(&world, lead), &shared.clock);
         store.create(Kind::Lease, lease(name, spec))?;

@@ -31,6 +31,11 @@ impl Extras {
     }
 
     /// Of several the last counts.
+    pub(super) fn restart(&self, node: usize, component: Component) -> Option<&str> {
+        self.of(node, component).rev().find_map(|e| e.restart.as_deref())
+    }
+
+    /// Of several the last counts.
     pub(super) fn config(&self, node: usize, component: Component) -> Option<&str> {
         self.of(node, component).rev().find_map(|e| e.config.as_deref())
     }

@@ -292,9 +292,7 @@ impl Machine {
         if self.images.contains(image.as_str()) {
             return Ok(None);
         }
-        let releases = env.scenario.releases.iter();
-        let known = releases.flat_map(|r| [&r.kubernetes, &r.etcd, &r.rivers]).any(|i| i.name() == image.name());
-        if !known || image.version().is_none() {
+        if !self.published(image, env, now) {
             return Err(refuse(404, format!("manifest for {image} not found: manifest unknown: manifest unknown")));
         }
         // A layer is as large on every node: its size comes from the image, not from the node.
@@ -311,6 +309,23 @@ impl Machine {
         });
         let bytes_per_ms = self.mib_s * 1_048_576.0 / 1000.0 / slow;
         Ok(Some(PullPlan { layers, bytes_per_ms, fails }))
+    }
+
+    /// Whether the registry has an image.
+    pub(crate) fn published(&self, image: &Image, env: &Env<'_>, now: i64) -> bool {
+        let releases = env.scenario.releases.iter();
+        let known = releases.flat_map(|r| [&r.kubernetes, &r.etcd, &r.rivers]).any(|i| i.name() == image.name());
+        let held_back = || env.faults.on(FaultKind::NoImage, self.index, None, now).is_some();
+        known && image.version().is_some() && (env.old_images.contains(image.as_str()) || !held_back())
+    }
+
+    /// What `df` and `date` say: 1024-byte blocks in all and free, and seconds since 1970.
+    pub(crate) fn disk_and_clock(&self, env: &Env<'_>, now: i64, real: i64) -> (u64, u64, i64) {
+        let total = 960 << 20;
+        let full = env.faults.on(FaultKind::LowDisk, self.index, None, now).is_some();
+        let free = if full { total / 5_000 } else { total / 10 * 7 };
+        let off = env.faults.on(FaultKind::ClockOff, self.index, None, now).map_or(0.0, |f| f.factor);
+        (total, free, real + off as i64)
     }
 
     /// Puts an image on the machine.

@@ -64,9 +64,11 @@ impl World {
                 }
                 let image = release.image(component);
                 machine.add_image(image.as_str());
-                machine
-                    .furnish(component, body::body(component, image, spec, &masters, &extras.args(index, component)))
-                    .map_err(|e| e.message)?;
+                let mut body = body::body(component, image, spec, &masters, &extras.args(index, component));
+                if let Some(restart) = extras.restart(index, component) {
+                    body["HostConfig"]["RestartPolicy"]["Name"] = restart.into();
+                }
+                machine.furnish(component, body).map_err(|e| e.message)?;
             }
             machines.push(machine);
         }
@@ -125,6 +127,11 @@ impl World {
     /// Whether the node can be reached over the network.
     pub fn reachable(&self, node: usize, now: i64) -> bool {
         self.machines[node].connected() && self.faults.on(FaultKind::Unreachable, node, None, now).is_none()
+    }
+
+    /// Whether the certificate that its components serve with is soon to run out.
+    pub(crate) fn certificate_runs_out(&self, node: usize, now: i64) -> bool {
+        self.faults.on(FaultKind::CertificateExpires, node, None, now).is_some()
     }
 
     /// Whether a fault may ever take it off the network.

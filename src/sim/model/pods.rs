@@ -80,7 +80,7 @@ fn pod(node: &NodeSpec, number: usize, app: App, born: Timestamp, restarts: i32)
             })
         })
         .collect();
-    let specs: Vec<Value> = containers.iter().map(|c| json!({"name": c, "image": image(c), "resources": {}})).collect();
+    let specs: Vec<Value> = containers.iter().map(|c| container(c, &image(c), owner != "DaemonSet")).collect();
     let api = if owner == "MySQLCluster" { "moco.cybozu.com/v1beta2" } else { "apps/v1" };
     json!({
         "apiVersion": "v1",
@@ -111,6 +111,12 @@ fn pod(node: &NodeSpec, number: usize, app: App, born: Timestamp, restarts: i32)
             "containerStatuses": statuses,
         },
     })
+}
+
+/// What serves says when it is ready to.
+fn container(name: &str, image: &str, serves: bool) -> Value {
+    let probe = serves.then(|| json!({"httpGet": {"path": "/ready", "port": 8080}}));
+    json!({"name": name, "image": image, "resources": {}, "readinessProbe": probe})
 }
 
 /// The letters that Kubernetes makes random names of: no vowels, so that no word comes out.
