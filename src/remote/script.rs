@@ -26,9 +26,16 @@ const GUARD: &str = "d=${HOME:?is not set}/.sonoba; \
     echo \"sonoba swap: $d is not a folder of this user alone: somebody else made it, linked it or can write to it. \
     Look at what is in it, then remove it\" >&2; exit 3; }; fi";
 
-/// What stands before the script's arguments.
-static LAUNCH: LazyLock<String> =
-    LazyLock::new(|| format!("exec sh -c '{GUARD}; exec sh \"$d/{}\" \"$@\"' sonoba ", *FILE));
+/// What stands before the script's arguments. A script that is not whole (a node that lost power may have an empty file)
+/// is as good as none: cut off between two of its functions it would say nothing and call that success.
+static LAUNCH: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "exec sh -c '{GUARD}; f=$d/{}; test -f \"$f\" && test $(wc -c <\"$f\") -eq {} || {{ \
+         echo \"no whole script: $f\" >&2; exit 127; }}; exec sh \"$f\" \"$@\"' sonoba ",
+        *FILE,
+        SCRIPT.len()
+    )
+});
 
 /// What the client asks of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +69,13 @@ impl Request {
         let run = |rest: String| format!("{}{rest}", *LAUNCH);
         match self {
             Request::Install => {
-                let place = format!("$d/{}", *FILE);
+                // A connection that breaks looks like the end of the input, so the length is checked.
                 format!(
-                    "exec sh -c '{GUARD}; umask 077 && mkdir -p \"$d/tx\" && cat >\"{place}.$$\" && \
-                     mv -f \"{place}.$$\" \"{place}\"'"
+                    "exec sh -c '{GUARD}; f=$d/{}; umask 077 && mkdir -p \"$d/tx\" && cat >\"$f.$$\" && \
+                     if test $(wc -c <\"$f.$$\") -eq {}; then mv -f \"$f.$$\" \"$f\"; \
+                     else rm -f \"$f.$$\"; echo \"sonoba swap: the script came cut off\" >&2; exit 4; fi'",
+                    *FILE,
+                    SCRIPT.len()
                 )
             }
             Request::Begin { tx, deadline_ms, stop_timeout_s, containers } => {

@@ -20,8 +20,9 @@ pub(crate) async fn run(shared: Arc<Shared>, node: usize, command: String, mut c
     let reply = match Request::parse(&command) {
         Some(Request::Install) => {
             let script = stdin(&mut channel).await;
-            shared.on(node, |machine, _, _| machine.installed = script == SCRIPT.as_bytes());
-            reply(0, "", "")
+            let whole = script == SCRIPT.as_bytes();
+            shared.on(node, |machine, _, _| machine.installed |= whole);
+            if whole { reply(0, "", "") } else { reply(4, "", "sonoba swap: the script came cut off\n") }
         }
         Some(request) => shared.on(node, |machine, env, now| machine.script(&request, now, env)),
         None => match command.as_str() {

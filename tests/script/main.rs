@@ -323,6 +323,7 @@ macro_rules! under {
         #[test] fn a_full_tmp_is_none_of_its_business() { super::a_full_tmp_is_none_of_its_business(SHELL) }
         #[test] fn a_folder_of_somebody_elses_is_refused() { super::a_folder_of_somebody_elses_is_refused(SHELL) }
         #[test] fn a_home_is_needed() { super::a_home_is_needed(SHELL) }
+        #[test] fn only_a_whole_script_runs() { super::only_a_whole_script_runs(SHELL) }
         #[test] fn refuses_what_is_no_name() { super::refuses_what_is_no_name(SHELL) }
     })* };
 }

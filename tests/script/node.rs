@@ -62,10 +62,16 @@ impl Node {
             node.container(&id(name, 'o'), name, "running", name);
             node.successor(name, 'n');
         }
-        let mut install = node.shell(&Request::Install.command()).stdin(Stdio::piped()).spawn().unwrap();
-        install.stdin.take().unwrap().write_all(SCRIPT.as_bytes()).unwrap();
-        assert!(install.wait().unwrap().success());
+        assert!(node.install(SCRIPT.as_bytes()).status.success());
         Some(node)
+    }
+
+    /// Puts a script on the node, as the client does.
+    pub fn install(&self, script: &[u8]) -> Output {
+        let mut install = self.shell(&Request::Install.command());
+        let mut install = install.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        install.stdin.take().unwrap().write_all(script).unwrap();
+        install.wait_with_output().unwrap()
     }
 
     pub fn path(&self, under: impl AsRef<Path>) -> PathBuf {

@@ -256,6 +256,34 @@ pub fn a_folder_of_somebody_elses_is_refused(shell: &str) {
     }
 }
 
+/// A script that comes cut off, as when the connection breaks, is never put in its place; one that stands there cut off,
+/// as after a loss of power, is as good as none.
+pub fn only_a_whole_script_runs(shell: &str) {
+    let Some(node) = Node::new(shell) else { return };
+    let place = || {
+        let mut found: Vec<_> = fs::read_dir(node.path("home/.sonoba")).unwrap().map(|e| e.unwrap().path()).collect();
+        found.retain(|path| path.is_file());
+        found
+    };
+    let [script] = place().try_into().expect("one script and nothing beside it");
+    let whole = fs::read(&script).unwrap();
+    let ask = Request::State("t1".parse().unwrap());
+    // Ends of lines outside of any function are where a cut does not show as a mistake in the script.
+    for length in [0, 1, 700, whole.len() / 2, whole.len() - 2] {
+        fs::write(&script, &whole[..length]).unwrap();
+        let out = node.ask(&ask);
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(127), &b""[..]), "{length}: {}", error(&out));
+        assert!(!error(&out).contains("sonoba swap:"), "the client would not install it again: {}", error(&out));
+
+        let out = node.install(&whole[..length]);
+        assert!(!out.status.success() && error(&out).contains("cut off"), "{length}: {}", error(&out));
+        assert_eq!(fs::read(&script).unwrap().len(), length, "what stood there is left");
+        assert_eq!(place().len(), 1, "the cut one is removed");
+    }
+    assert!(node.install(&whole).status.success());
+    assert!(node.ask(&ask).status.success());
+}
+
 /// Nor does it work without a home, or in one that cannot be written to; both are said.
 pub fn a_home_is_needed(shell: &str) {
     let Some(node) = Node::new(shell) else { return };
