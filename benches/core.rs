@@ -7,22 +7,34 @@ use jiff::Timestamp;
 use sonoba::fleet::{Cluster, Component, Image, Leaders, Node, Running};
 use sonoba::journal::{Event, Record, Run, Step, Verdict};
 use sonoba::plan::{Budget, Limits, Plan, Release, Settings, Stage, make};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::Arc;
 
-fn image(component: Component, new: bool) -> Image {
+/// Releases, oldest first: Kubernetes, etcd, rivers.
+const RELEASES: [[&str; 3]; 4] = [
+    ["1.33.5.1", "3.5.32.1", "1.33.0"],
+    ["1.34.3.1", "3.5.32.1", "1.34.0"],
+    ["1.35.6.1", "3.6.8.1", "1.35.0"],
+    ["1.36.2.1", "3.6.11.1", "1.36.0"],
+];
+
+fn image(component: Component, release: usize) -> Image {
+    let [kubernetes, etcd, rivers] = RELEASES[release];
     let text = match component {
-        Component::Etcd => ["ghcr.io/cybozu/etcd:3.6.8.1", "ghcr.io/cybozu/etcd:3.6.11.1"],
-        Component::Rivers | Component::EtcdRivers => {
-            ["ghcr.io/cybozu-go/cke-tools:1.35.0", "ghcr.io/cybozu-go/cke-tools:1.36.0"]
-        }
-        _ => ["ghcr.io/cybozu/kubernetes:1.35.6.1", "ghcr.io/cybozu/kubernetes:1.36.2.1"],
+        Component::Etcd => format!("ghcr.io/cybozu/etcd:{etcd}"),
+        Component::Rivers | Component::EtcdRivers => format!("ghcr.io/cybozu-go/cke-tools:{rivers}"),
+        _ => format!("ghcr.io/cybozu/kubernetes:{kubernetes}"),
     };
-    text[usize::from(new)].parse().expect("an image")
+    text.parse().expect("an image")
 }
 
-fn node(name: String, rack: usize, master: bool) -> Node {
+fn release(number: usize) -> Release {
+    let images = Component::ALL.into_iter().map(|c| (c, image(c, number))).collect();
+    Release { name: RELEASES[number][0].into(), images }
+}
+
+fn node(name: String, rack: usize, master: bool, release: usize) -> Node {
     let components = Component::ALL.into_iter().filter(|c| master || !c.master_only());
     Node {
         name: name.parse().expect("a node's name"),
@@ -40,7 +52,7 @@ fn node(name: String, rack: usize, master: bool) -> Node {
                 let running = Running {
                     container: c.as_str().parse().expect("a container's name"),
                     id: format!("{name}-{c}"),
-                    image: image(c, false),
+                    image: image(c, release),
                     image_id: format!("sha256:{}", "0".repeat(64)),
                     running: true,
                     args: vec![c.as_str().to_owned()],
@@ -53,17 +65,17 @@ fn node(name: String, rack: usize, master: bool) -> Node {
 }
 
 /// 5 masters and `workers` workers, 28 a rack.
-fn cluster(workers: usize) -> Cluster {
-    let masters = (0..5).map(|i| node(format!("rack{i}-m1"), i, true));
-    let workers = (0..workers).map(|i| node(format!("rack{}-cs{}", i / 28, i % 28 + 1), i / 28, false));
+fn cluster(workers: usize, release: usize) -> Cluster {
+    let masters = (0..5).map(|i| node(format!("rack{i}-m1"), i, true, release));
+    let workers = (0..workers).map(|i| node(format!("rack{}-cs{}", i / 28, i % 28 + 1), i / 28, false, release));
     let nodes: BTreeMap<_, _> = masters.chain(workers).map(|n| (n.name.clone(), n)).collect();
     Cluster { name: "bench".parse().expect("a name"), nodes, leaders: Leaders::default() }
 }
 
+/// To the newest release, over those between.
 fn plan(cluster: &Cluster) -> Plan {
-    let images = Component::ALL.into_iter().map(|c| (c, image(c, true))).collect();
-    let release = Release { name: "1.36.2".into(), images };
-    let stage = Stage::of(&release, Limits::default(), Budget::default());
+    let stage = Stage::of(&release(3), Limits::default(), Budget::default());
+    let stage = Stage { way: (0..4).map(release).collect(), ..stage };
     make(cluster, &stage, &Settings::default(), Timestamp::UNIX_EPOCH)
 }
 
@@ -96,17 +108,22 @@ fn journal(plan: &Plan, enough: usize) -> Vec<Record> {
 fn planning(c: &mut Criterion) {
     let mut group = c.benchmark_group("plan");
     group.sample_size(10);
-    for workers in [500, 5_000] {
-        let cluster = cluster(workers);
-        assert!(!plan(&cluster).refused());
-        group.throughput(Throughput::Elements(workers as u64));
-        group.bench_function(BenchmarkId::new("make", workers), |b| b.iter(|| plan(black_box(&cluster))));
+    for (name, release, hops) in [("one minor", 2, 0), ("three minors", 0, 3)] {
+        for workers in [500, 5_000, 15_000] {
+            let cluster = cluster(workers, release);
+            let made = plan(&cluster);
+            assert!(!made.refused(), "{:?}", made.findings);
+            let stops: BTreeSet<&str> = made.phases.iter().filter_map(|p| p.hop.as_deref()).collect();
+            assert_eq!(stops.len(), hops);
+            group.throughput(Throughput::Elements(workers as u64));
+            group.bench_function(BenchmarkId::new(name, workers), |b| b.iter(|| plan(black_box(&cluster))));
+        }
     }
     group.finish();
 }
 
 fn folding(c: &mut Criterion) {
-    let plan = Arc::new(plan(&cluster(3_000)));
+    let plan = Arc::new(plan(&cluster(3_000, 2)));
     let records = journal(&plan, 100_000);
     let mut group = c.benchmark_group("fold");
     group.sample_size(10).throughput(Throughput::Elements(records.len() as u64));
