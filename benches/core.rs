@@ -43,6 +43,7 @@ fn node(name: String, rack: usize, master: bool, release: usize) -> Node {
         user: None,
         rack: format!("rack{rack}").parse().expect("a rack's name"),
         role: Some("cs".parse().expect("a role")),
+        labels: Default::default(),
         master,
         ready: true,
         reachable: Some(true),

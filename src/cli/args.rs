@@ -1,6 +1,7 @@
 //! The words of the command line (DESIGN.md, 9). Stable: others script against them.
 
-use crate::fleet::ClusterName;
+use crate::fleet::{ClusterName, Label};
+use crate::plan::Ramp;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -36,7 +37,7 @@ pub(super) struct Global {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Preview an upgrade; nothing is touched
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// Carry out a plan, exactly as it reads
     Apply(ApplyArgs),
     /// Let what is in flight finish and start nothing new
@@ -93,11 +94,23 @@ pub(super) struct PlanArgs {
     /// Only workers with one of these roles
     #[arg(long, value_name = "SELECT")]
     pub role: Option<String>,
+    /// Only workers with this label; may be given again, and then all of them count
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub label: Vec<Label>,
     #[command(flatten)]
     pub leave_out: LeaveOut,
-    /// Nodes in the canary wave [default: the profile's]
-    #[arg(long, value_name = "N")]
+    /// Move these workers before all others
+    #[arg(long, value_name = "SELECT")]
+    pub first: Option<String>,
+    /// Move these workers after all others
+    #[arg(long, value_name = "SELECT")]
+    pub last: Option<String>,
+    /// Nodes in the canary wave; the other workers follow rack by rack [default: the profile's]
+    #[arg(long, value_name = "N", conflicts_with = "waves")]
     pub canary: Option<usize>,
+    /// Waves that grow, for instance 1,1/rack,5%,25%,100% or 1,5,20,100 [default: the profile's]
+    #[arg(long, value_name = "SIZES")]
+    pub waves: Option<Ramp>,
     /// Swaps in flight at once [default: the profile's]
     #[arg(long, value_name = "N")]
     pub max_parallel: Option<usize>,

@@ -23,6 +23,7 @@ pub(super) fn cluster() -> Cluster {
             user: None,
             rack: "rack0".parse().unwrap(),
             role: Some("cs".parse().unwrap()),
+            labels: Default::default(),
             master: false,
             ready: true,
             reachable: Some(true),

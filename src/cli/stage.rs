@@ -2,7 +2,7 @@
 
 use super::args::{LeaveOut, PlanArgs};
 use super::failure::Failure;
-use crate::fleet::{Cluster, Component, Image, NodeName, RackName, RoleName, clean};
+use crate::fleet::{Cluster, Component, Image, Label, NodeName, RackName, RoleName, clean};
 use crate::inventory::Profile;
 use crate::plan::{self, Bump, Plan, Scope, Stage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,13 +35,18 @@ pub(super) fn stage(args: &PlanArgs, profile: &Profile, cluster: &Cluster) -> Re
         images.insert(component, image);
     }
     let mut limits = profile.limits.clone();
-    limits.canary = args.canary.unwrap_or(limits.canary);
+    if let Some(canary) = args.canary {
+        (limits.canary, limits.ramp) = (canary, None);
+    }
+    limits.ramp = args.waves.clone().or(limits.ramp);
     limits.max_parallel = at_least_one("--max-parallel", args.max_parallel)?.unwrap_or(limits.max_parallel);
     limits.max_unavailable = at_least_one("--max-unavailable", args.max_unavailable)?.unwrap_or(limits.max_unavailable);
     Ok(Stage {
         release: args.release.clone(),
         bumps: images.into_iter().map(|(component, to)| Bump { component, to }).collect(),
         scope: scope(args, cluster)?,
+        first: pins("--first", args.first.as_deref(), cluster)?,
+        last: pins("--last", args.last.as_deref(), cluster)?,
         limits,
         budget: profile.budget.clone(),
         way: profile.releases.clone(),
@@ -95,9 +100,35 @@ fn scope(args: &PlanArgs, cluster: &Cluster) -> Result<Scope, Failure> {
         nodes: select("--nodes", "node", args.nodes.as_deref(), &nodes)?,
         racks: select("--racks", "rack", args.racks.as_deref(), &racks)?,
         roles: select("--role", "role", args.role.as_deref(), &roles)?,
+        labels: labels(&args.label, cluster)?,
         exclude: Vec::new(),
     };
     leave_out(scope, &args.leave_out, cluster)
+}
+
+/// The workers that a pin means. Masters have an order of their own, so a pattern passes over them.
+fn pins(flag: &str, text: Option<&str>, cluster: &Cluster) -> Result<Vec<NodeName>, Failure> {
+    let workers: BTreeSet<&NodeName> = cluster.workers().map(|n| &n.name).collect();
+    let Some(text) = text else { return Ok(Vec::new()) };
+    pick(flag, text, &workers, |pattern| {
+        format!("{flag}: no worker {pattern:?} in the cluster; only workers can be pinned")
+    })
+}
+
+fn labels(labels: &[Label], cluster: &Cluster) -> Result<BTreeSet<Label>, Failure> {
+    for label in labels {
+        let (all, key) = (cluster.nodes.values(), label.key());
+        if all.clone().any(|n| n.labels.contains(label)) {
+            continue;
+        }
+        let values: BTreeSet<&str> = all.filter_map(|n| n.label(key)).collect();
+        let known = match values.len() {
+            0 => format!("no node has a label {key}"),
+            _ => format!("{key} is one of: {}", values.into_iter().take(10).collect::<Vec<_>>().join(", ")),
+        };
+        return Err(Failure::usage(format!("--label {label}: no node has it; {known}")));
+    }
+    Ok(labels.iter().cloned().collect())
 }
 
 /// The scope of these nodes alone; of every node where none are named.

@@ -2,13 +2,15 @@
 
 use super::error::ObserveError;
 use super::ports::Ports;
-use crate::fleet::{Cluster, Component, ContainerName, Leaders, Node, NodeName, RackName, RoleName, Running, clean};
+use crate::fleet::{
+    Cluster, Component, ContainerName, Label, Leaders, Node, NodeName, RackName, RoleName, Running, clean,
+};
 use crate::inventory::{NodeEntry, Profile};
 use crate::k8s::NodeView;
 use crate::plan::Check;
 use crate::remote::Look;
 use futures::{StreamExt, stream};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Nodes looked at at once. More than this buys nothing but latency.
 const AT_ONCE: usize = 64;
@@ -69,6 +71,7 @@ fn node(profile: &Profile, entry: &NodeEntry, view: Option<&NodeView>, look: Opt
         user: entry.user.clone(),
         rack: rack.unwrap_or_else(no_rack),
         role,
+        labels: labels(entry, view),
         master: entry.master,
         ready: view.is_some_and(|v| v.ready),
         reachable: Some(look.is_some()),
@@ -76,6 +79,16 @@ fn node(profile: &Profile, entry: &NodeEntry, view: Option<&NodeView>, look: Opt
         components,
         leftovers: look.map(|l| l.leftovers.iter().cloned().collect()).unwrap_or_default(),
     }
+}
+
+/// The labels of a node: Kubernetes' word, and the inventory's where Kubernetes has none of that key.
+fn labels(entry: &NodeEntry, view: Option<&NodeView>) -> BTreeSet<Label> {
+    let theirs = view.into_iter().flat_map(|v| &v.labels).filter_map(|(key, value)| Label::new(key, value).ok());
+    let mut labels: BTreeSet<Label> = theirs.collect();
+    let ours = entry.labels.iter().filter(|own| !labels.iter().any(|label| label.key() == own.key()));
+    let ours: Vec<Label> = ours.cloned().collect();
+    labels.extend(ours);
+    labels
 }
 
 /// Command lines are text from a node.

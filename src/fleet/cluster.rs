@@ -1,6 +1,6 @@
 //! A cluster as it was observed at one moment.
 
-use super::{ClusterName, Component, ContainerName, Image, NodeName, RackName, RoleName, Version};
+use super::{ClusterName, Component, ContainerName, Image, Label, NodeName, RackName, RoleName, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +48,9 @@ pub struct Node {
     /// Its role label, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
+    /// Its labels in Kubernetes; in a plan only those that the plan asked for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<Label>,
     /// Whether it carries the control plane.
     pub master: bool,
     /// Whether Kubernetes called it Ready.
@@ -87,6 +90,13 @@ pub struct Running {
 
 fn ssh_port() -> u16 {
     22
+}
+
+impl Node {
+    /// The value of a label, where it has one with this key.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|label| label.key() == key).map(Label::value)
+    }
 }
 
 impl Cluster {

@@ -4,6 +4,7 @@ mod cluster;
 mod component;
 mod image;
 mod json;
+mod label;
 mod name;
 mod pod;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
 pub use image::{Image, ImageError};
 pub use json::{read_clean, write_clean};
+pub use label::{Label, LabelError, check_key as check_label_key};
 pub use name::{ClusterName, ContainerName, GateName, NameError, NodeName, RackName, RoleName, RunId, SwapId};
 pub use pod::{ContainerProof, Disturbance, DisturbanceKind, PodProof, compare_pods, compare_soaked};
 pub use secret::without_secrets;

@@ -5,7 +5,7 @@
 
 use super::entry::{NodeEntry, check_address, check_user, twice};
 use super::error::ProfileError;
-use crate::fleet::{NodeName, clean};
+use crate::fleet::{Label, NodeName, clean};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
@@ -91,6 +91,8 @@ fn entry(node: CkeNode, reading: &Reading<'_>) -> Result<NodeEntry, String> {
         address: node.address,
         port: reading.port,
         user: node.user,
+        // One that Kubernetes would not take is none.
+        labels: labels.iter().filter_map(|(key, value)| Label::new(key, value).ok()).collect(),
         master: node.control_plane,
     })
 }

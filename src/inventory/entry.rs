@@ -1,7 +1,7 @@
 //! One node as the inventory states it.
 
-use crate::fleet::{NodeName, RackName, RoleName, quoted};
-use std::collections::HashMap;
+use crate::fleet::{Label, NodeName, RackName, RoleName, quoted};
+use std::collections::{BTreeSet, HashMap};
 
 /// A node as the inventory states it. Rack and role may be left to Kubernetes' labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct NodeEntry {
     pub rack: Option<RackName>,
     /// Its role, where the inventory states it.
     pub role: Option<RoleName>,
+    /// Labels that the inventory states; Kubernetes' own come on top.
+    pub labels: BTreeSet<Label>,
     /// Whether it carries the control plane.
     pub master: bool,
 }

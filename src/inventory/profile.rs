@@ -7,7 +7,7 @@ use super::error::ProfileError;
 use super::gate;
 use super::raw::{Raw, RawBudget, RawComponent, RawInventory, RawRelease, RawRollout, RawSsh, User};
 use super::ssh::SshProfile;
-use crate::fleet::{ClusterName, Component};
+use crate::fleet::{ClusterName, Component, check_label_key, quoted};
 use crate::plan::{Budget, HttpUrl, Limits, Release, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -207,7 +207,7 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
     };
 
     let span = raw.inventory.span();
-    let RawInventory { cke, node, rack_label, role_label, cke_server } = raw.inventory.into_inner();
+    let RawInventory { cke, node, rack_label, role_label, hardware_labels, cke_server } = raw.inventory.into_inner();
     let nodes = match (&cke, node.is_empty()) {
         (Some(cke), true) => Nodes::Cke(path(Some(cke), "")?),
         (None, false) => {
@@ -228,6 +228,18 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
     if let Some(zero) = raw.rollout.gate_timeout.as_ref().filter(|t| t.get_ref().ms == 0) {
         return Err(err(Some(zero.span()), "gate_timeout must be longer than 0s: every gate would pause the run"));
     }
+    if let (Some(canary), Some(_)) = (&raw.rollout.canary, &raw.rollout.waves) {
+        return Err(err(
+            Some(canary.span()),
+            "give either canary or waves, not both: the first of the waves is the canary",
+        ));
+    }
+    for key in hardware_labels.iter().flatten() {
+        let wrong = |why| err(Some(key.span()), &format!("{} is not a label's key: {why}", quoted(key.get_ref())));
+        check_label_key(key.get_ref()).map_err(wrong)?;
+    }
+    let own = settings(raw.component, &err)?;
+    let hardware_labels = hardware_labels.map(|keys| keys.into_iter().map(toml::Spanned::into_inner).collect());
     let catalogue = raw.catalogue.iter().map(|written| path(Some(written), "")).collect::<Result<_, _>>()?;
     Ok(Profile {
         cke_servers: cke_server,
@@ -240,7 +252,9 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
         settings: Settings {
             etcd: raw.etcd,
             gates: gate::read(raw.gate, &|p| path(Some(p), ""), &|w| place.resolve(w), &err)?,
-            ..settings(raw.component, &err)?
+            hardware_labels: hardware_labels.unwrap_or(own.hardware_labels),
+            components: own.components,
+            catalogue: own.catalogue,
         },
         rack_label: rack_label
             .map_or_else(|| vec!["topology.kubernetes.io/zone".into(), "cke.cybozu.com/rack".into()], Into::into),
@@ -260,6 +274,7 @@ fn entry(node: super::raw::RawNode, port: u16) -> NodeEntry {
         user: node.user.map(|u| u.0),
         rack: node.rack,
         role: node.role,
+        labels: BTreeSet::new(),
         master: node.master,
     }
 }
@@ -298,7 +313,8 @@ fn limits(raw: &RawRollout) -> Limits {
     let default = Limits::default();
     let or = |given: Option<NonZeroUsize>, default: usize| given.map_or(default, NonZeroUsize::get);
     Limits {
-        canary: or(raw.canary, default.canary),
+        canary: or(raw.canary.as_ref().map(|c| *c.get_ref()), default.canary),
+        ramp: raw.waves.clone(),
         max_parallel: or(raw.max_parallel, default.max_parallel),
         max_unavailable: or(raw.max_unavailable, default.max_unavailable),
         soak_ms: raw.soak.map_or(default.soak_ms, |t| t.ms),

@@ -117,6 +117,19 @@ fn an_error_names_file_line_field_and_what_is_allowed() {
 }
 
 #[test]
+fn waves_grow_where_the_profile_says_so() {
+    let grown = FULL.replace("canary = 2", "waves = [1, \"1/rack\", \"100%\"]");
+    let limits = read(&grown).unwrap().limits;
+    assert_eq!(limits.ramp.unwrap().to_string(), "1,1/rack,100%");
+    let both = wrong("canary = 2", "canary = 2\nwaves = [1]");
+    assert!(both.contains(&line("canary")) && both.contains("not both"), "{both}");
+    let odd = wrong("canary = 2", "waves = [1, \"50%\"]");
+    assert!(odd.contains(&line("canary")) && odd.contains("must be 100%"), "{odd}");
+    let hardware = wrong("[inventory]", "[inventory]\nhardware_labels = [\"a b\"]");
+    assert!(hardware.contains("not a label's key"), "{hardware}");
+}
+
+#[test]
 fn what_would_do_harm_is_refused() {
     let twice = wrong("\"rack1-cs1\"", "\"rack0-m1\"");
     assert!(twice.contains(":12: ") && twice.contains("listed twice"), "{twice}");

@@ -3,7 +3,7 @@
 use super::entry::{check_address, check_user};
 use super::ssh::Jump;
 use crate::fleet::{ClusterName, Component, ContainerName, GateName, Image, NodeName, RackName, RoleName, quoted};
-use crate::plan::{After, Bound, Check, EtcdSettings, HttpUrl};
+use crate::plan::{After, Bound, Check, EtcdSettings, HttpUrl, Ramp};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ pub(super) struct RawInventory {
     pub node: Vec<Spanned<RawNode>>,
     pub rack_label: Option<Labels>,
     pub role_label: Option<Labels>,
+    pub hardware_labels: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub cke_server: Vec<HttpUrl>,
 }
@@ -90,7 +91,8 @@ pub(super) struct RawRelease {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRollout {
-    pub canary: Option<NonZeroUsize>,
+    pub canary: Option<Spanned<NonZeroUsize>>,
+    pub waves: Option<Ramp>,
     pub max_parallel: Option<NonZeroUsize>,
     pub max_unavailable: Option<NonZeroUsize>,
     pub soak: Option<Time>,

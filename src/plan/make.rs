@@ -2,14 +2,14 @@
 
 use super::findings::Findings;
 use super::order::{Ids, control_plane};
-use super::preflight::{check_control_plane, check_facts, check_limits, check_skew, check_steps};
+use super::preflight::{check_control_plane, check_facts, check_limits, check_pins, check_skew, check_steps};
 use super::select::select;
 use super::way::{Hop, hops};
 use super::{
     Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate, hazards,
     snapshot, waves,
 };
-use crate::fleet::{Cluster, Component, Image, Node, NodeName, Running};
+use crate::fleet::{Cluster, Component, Image, Label, Node, NodeName, Running};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,6 +27,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         findings.add(Severity::Info, "not-known", question.clone(), "");
     }
     check_limits(&stage.limits, &mut findings);
+    check_pins(cluster, stage, &mut findings);
     let bumps = bumps(stage, &mut findings);
     let targets: BTreeMap<Component, &Image> = bumps.iter().map(|b| (b.component, &b.to)).collect();
     let hops = hops(cluster, &targets, &stage.way, stage.release.as_deref(), &mut findings);
@@ -65,8 +66,18 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         findings: findings.finish(),
         notes,
         phases,
-        cluster: cluster.clone(),
+        cluster: with_labels(cluster, stage, settings),
     }
+}
+
+/// The cluster with the labels that the plan asked for: all others would only make its file long.
+fn with_labels(cluster: &Cluster, stage: &Stage, settings: &Settings) -> Cluster {
+    let asked = |label: &Label| {
+        stage.scope.labels.contains(label) || settings.hardware_labels.iter().any(|key| key == label.key())
+    };
+    let mut cluster = cluster.clone();
+    cluster.nodes.values_mut().for_each(|node| node.labels.retain(asked));
+    cluster
 }
 
 /// The phases of every hop, one hop after the other. What a hop finds is what the one before left.
@@ -80,7 +91,7 @@ fn phases(cluster: &Cluster, stage: &Stage, settings: &Settings, hops: &[Hop], f
         let chosen = select(&state, &targets, &stage.scope, &moves, findings);
         check_steps(&chosen, findings);
         let mut phases = control_plane(&state, &chosen, settings, &mut ids);
-        phases.extend(waves::workers(&state, &chosen, &stage.limits, settings, findings, &mut ids));
+        phases.extend(waves::workers(&state, &chosen, stage, settings, findings, &mut ids));
         let named = (hops.len() > 1).then(|| hop.name.clone()).flatten();
         phases.iter_mut().for_each(|phase| phase.hop.clone_from(&named));
         if i + 1 < hops.len() {

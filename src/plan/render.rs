@@ -188,8 +188,8 @@ fn limits(plan: &Plan, page: &mut Page) {
     page.line(
         2,
         &format!(
-            "canary {}, at most {} swaps at once, {} unavailable a rack, soak {}, {} pulls at once",
-            l.canary,
+            "{}, {} swaps at once, {} unavailable a rack, soak {}, {} pulls at once",
+            l.waves(),
             l.max_parallel,
             l.max_unavailable,
             time(l.soak_ms),

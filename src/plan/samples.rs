@@ -24,6 +24,7 @@ pub(super) fn node(name: &str, rack: &str, master: bool) -> Node {
         user: None,
         rack: rack.parse().unwrap(),
         role: None,
+        labels: Default::default(),
         master,
         ready: true,
         reachable: Some(true),

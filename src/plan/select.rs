@@ -208,6 +208,11 @@ fn unknown_in_scope(cluster: &Cluster, scope: &Scope, findings: &mut Findings) {
             unknown("rack", rack.as_str());
         }
     }
+    for label in &scope.labels {
+        if !cluster.nodes.values().any(|n| n.labels.contains(label)) {
+            unknown("label", &label.to_string());
+        }
+    }
     for role in &scope.roles {
         if !cluster.nodes.values().any(|n| n.role.as_ref() == Some(role)) {
             unknown("role", role.as_str());

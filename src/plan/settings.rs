@@ -23,6 +23,9 @@ pub struct Settings {
     /// The snapshot of etcd before it moves.
     #[serde(default)]
     pub etcd: EtcdSettings,
+    /// Keys of the labels that tell a node's hardware: a canary stands for each combination of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hardware_labels: Vec<String>,
     /// The operator's own entries of what breaks in place; one with a built-in entry's id takes its place.
     #[serde(skip)]
     pub catalogue: Vec<Entry>,
@@ -55,7 +58,13 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let components = Component::ALL.into_iter().map(|c| (c, default_of(c))).collect();
-        Settings { components, gates: Vec::new(), etcd: EtcdSettings::default(), catalogue: Vec::new() }
+        Settings {
+            components,
+            gates: Vec::new(),
+            etcd: EtcdSettings::default(),
+            hardware_labels: vec!["node.kubernetes.io/instance-type".into(), "kubernetes.io/arch".into()],
+            catalogue: Vec::new(),
+        }
     }
 }
 
@@ -64,6 +73,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             canary: 3,
+            ramp: None,
             max_parallel: 50,
             max_unavailable: 5,
             soak_ms: 60_000,

@@ -1,9 +1,9 @@
 //! What the operator staged: bumps, how far they reach, and how fast.
 
 use super::{Budget, Bump, Limits};
-use crate::fleet::{Component, Image, Node, NodeName, RackName, RoleName};
+use crate::fleet::{Component, Image, Label, Node, NodeName, RackName, RoleName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node runs when it is on this release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,12 @@ pub struct Stage {
     pub limits: Limits,
     /// How much may go wrong.
     pub budget: Budget,
+    /// Workers that move before all others, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<NodeName>,
+    /// Workers that move after all others, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last: Vec<NodeName>,
     /// Releases whose images may be stopped at on the way; the profile's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub way: Vec<Release>,
@@ -74,6 +80,9 @@ pub struct Scope {
     /// Nodes of these roles only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleName>,
+    /// Nodes with all of these labels only.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<Label>,
     /// Never these: left out by decision, for instance because they are down.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<NodeName>,
@@ -82,7 +91,7 @@ pub struct Scope {
 impl Scope {
     /// Whether it means every node but those excluded.
     pub fn is_all(&self) -> bool {
-        self.nodes.is_empty() && self.racks.is_empty() && self.roles.is_empty()
+        self.nodes.is_empty() && self.racks.is_empty() && self.roles.is_empty() && self.labels.is_empty()
     }
 
     /// Whether a node takes part.
@@ -91,6 +100,7 @@ impl Scope {
         (self.nodes.is_empty() || named)
             && (self.racks.is_empty() || self.racks.contains(&node.rack))
             && (self.roles.is_empty() || node.role.as_ref().is_some_and(|role| self.roles.contains(role)))
+            && self.labels.is_subset(&node.labels)
             && (!node.master || self.is_all() || named)
             && !self.exclude.contains(&node.name)
     }

@@ -1,6 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use super::{ArgEdit, OwnGate, Snapshot};
+use super::{ArgEdit, OwnGate, Ramp, Snapshot};
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,8 +62,11 @@ pub struct Bump {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Nodes in the canary wave.
+    /// Nodes in the canary wave; with a ramp its first step counts instead.
     pub canary: usize,
+    /// How the waves of the workers grow; without one they go rack by rack after the canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
     /// Swaps in flight at once, in all.
     pub max_parallel: usize,
     /// Nodes of one rack that may be unavailable at once, those that are broken already included.
@@ -75,6 +78,16 @@ pub struct Limits {
     /// The run pauses by itself when one of the cluster's own gates has not held for so long. Milliseconds.
     #[serde(default = "half_an_hour")]
     pub gate_timeout_ms: u64,
+}
+
+impl Limits {
+    /// How the waves of the workers go, for people.
+    pub fn waves(&self) -> String {
+        match &self.ramp {
+            Some(ramp) => format!("waves {ramp}"),
+            None => format!("canary {}, then rack by rack", self.canary),
+        }
+    }
 }
 
 /// Longer than any restart of a master takes, shorter than a night.

@@ -56,6 +56,7 @@ fn node(text: &str, address: String, rack: usize, master: bool) -> Node {
         user: None,
         rack: format!("rack{rack}").parse().unwrap(),
         role: (!master).then(|| if text.contains("ss") { "ss" } else { "cs" }.parse().unwrap()),
+        labels: Default::default(),
         master,
         ready: true,
         reachable: Some(true),

@@ -288,6 +288,7 @@ fn adjust(app: &mut App, by: isize) {
     let limits = &mut app.stage.limits;
     let count = |n: usize| n.saturating_add_signed(by).clamp(1, 10_000);
     match field {
+        0 if limits.ramp.is_some() => {}
         0 => limits.canary = count(limits.canary),
         1 => limits.max_parallel = count(limits.max_parallel),
         2 => limits.max_unavailable = count(limits.max_unavailable),

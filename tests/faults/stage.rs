@@ -340,6 +340,7 @@ impl Scene {
                 user: None,
                 rack: machine.spec.rack.clone(),
                 role: machine.spec.role.clone(),
+                labels: Default::default(),
                 master: place.master,
                 ready: true,
                 reachable: Some(true),

@@ -5,6 +5,7 @@
 //! - DESIGN.md, 6: order and safety.
 
 use crate::random::Case;
+use crate::waves;
 use sonoba::fleet::{Component, Node, NodeName};
 use sonoba::plan::{PhaseKind, Plan, Severity, WaveKind};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -118,6 +119,7 @@ fn sick(node: &Node) -> bool {
 pub fn check(case: &Case, plan: &Plan) -> Result<(), String> {
     order(case, plan)?;
     workers(case, plan)?;
+    waves::check(case, plan)?;
     if plan.refused() {
         // A refusal gives its reason.
         let reasoned = plan.findings.iter().any(|f| f.severity == Severity::Error && !f.text.is_empty());
@@ -180,7 +182,9 @@ fn arrived(case: &Case, plan: &Plan, images: &HashMap<(&NodeName, Component), &s
     let named: BTreeSet<&NodeName> = plan.findings.iter().flat_map(|f| &f.nodes).collect();
     for bump in &case.stage.bumps {
         for ((node, _), image) in images.iter().filter(|((_, c), _)| *c == bump.component) {
-            if *image != bump.to.as_str() && !named.contains(node) {
+            let (labels, it) = (&case.stage.scope.labels, &case.cluster.nodes[*node]);
+            let selected = labels.is_empty() || (!it.master && labels.is_subset(&it.labels));
+            if *image != bump.to.as_str() && selected && !named.contains(node) {
                 return Err(format!("{node} ends with {} {image}, and nothing says why", bump.component));
             }
         }
@@ -243,6 +247,7 @@ fn workers(case: &Case, plan: &Plan) -> Result<(), String> {
                 return Err(format!("wave {} runs {} at once", wave.title, wave.max_parallel));
             }
             let mut racks: BTreeMap<_, usize> = BTreeMap::new();
+            let mut room = 0;
             for swap in &wave.swaps {
                 let node = &cluster.nodes[&swap.node];
                 if sick(node) {
@@ -252,14 +257,18 @@ fn workers(case: &Case, plan: &Plan) -> Result<(), String> {
             }
             for (rack, here) in racks {
                 let down = cluster.nodes.values().filter(|n| n.rack == *rack && sick(n)).count();
-                if here.min(wave.max_parallel) + down > limits.max_unavailable {
+                if down >= limits.max_unavailable {
+                    return Err(format!("wave {}: {rack} has no room for one more", wave.title));
+                }
+                room += here.min(limits.max_unavailable - down);
+                if wave.kind == WaveKind::Rack && here.min(wave.max_parallel) + down > limits.max_unavailable {
                     return Err(format!("wave {}: too many of {rack} at once", wave.title));
                 }
             }
-        }
-        let canary = phase.waves.first().is_some_and(|w| w.kind == WaveKind::Canary);
-        if canary != (limits.canary > 0) {
-            return Err("a canary is missing, or was not asked for".into());
+            // The engine holds each rack to its limit; a plan that promises more at once than all racks allow is wrong.
+            if wave.max_parallel > room {
+                return Err(format!("wave {}: {} at once, and the racks allow {room}", wave.title, wave.max_parallel));
+            }
         }
     }
     Ok(())

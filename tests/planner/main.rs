@@ -6,6 +6,7 @@
 mod checker;
 mod optimum;
 mod random;
+mod waves;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sonoba::fleet::{Cluster, Component, Image, Leaders, Node, NodeName, Running};
-use sonoba::plan::{Bump, Limits, Plan, Release, Settings, Stage, make};
+use sonoba::fleet::{Cluster, Component, Image, Label, Leaders, Node, NodeName, Running};
+use sonoba::plan::{Bump, Limits, Plan, Ramp, Release, Scope, Settings, Stage, make};
 use std::collections::BTreeMap;
 
 /// A cluster and what is staged for it.
@@ -89,6 +89,7 @@ pub fn case(seed: u64, small: bool) -> Case {
     let bumps: Vec<Bump> = bumps.collect();
     let limits = Limits {
         canary: rng.random_range(0..=3),
+        ramp: ramp(&mut rng),
         max_parallel: rng.random_range(1..=6),
         max_unavailable: rng.random_range(1..=3),
         soak_ms: 1_000,
@@ -98,8 +99,30 @@ pub fn case(seed: u64, small: bool) -> Case {
     // Hazards that the versions themselves bring are taken as they are: what is judged here is the order.
     let hazards = ["restarts-containers", "etcd-state-zombie-members", "etcd-state-learner-promotion"];
     let acknowledged = hazards.map(str::to_owned).to_vec();
-    let stage = Stage { release: Some(target.name), bumps, limits, way, acknowledged, ..Stage::default() };
+    let mut workers: Vec<NodeName> = nodes.values().filter(|n: &&Node| !n.master).map(|n| n.name.clone()).collect();
+    let mut pins = |rng: &mut StdRng| -> Vec<NodeName> {
+        let most = if small { 0 } else { [0, 0, 0, 1, 2, 5][rng.random_range(0..6)] };
+        let left = (0..most.min(workers.len())).collect::<Vec<_>>();
+        left.into_iter().map(|_| workers.swap_remove(rng.random_range(0..workers.len()))).collect()
+    };
+    let (first, last) = (pins(&mut rng), pins(&mut rng));
+    let mut scope = Scope::default();
+    if !small && rng.random_bool(0.1) {
+        scope.labels.insert(instance_type(rng.random_range(0..3)));
+    }
+    let stage =
+        Stage { release: Some(target.name), bumps, scope, limits, way, acknowledged, first, last, ..Stage::default() };
     Case { cluster: Cluster { name: "tokyo0".parse().expect("a name"), nodes, leaders }, stage }
+}
+
+fn ramp(rng: &mut StdRng) -> Option<Ramp> {
+    let ramps = ["1,1/rack,5%,25%,100%", "1,5,20,100", "2/rack", "10%,100%", "1,2", "100%", "1/rack,3", "3,50%,60%,1"];
+    let ramp = ramps.get(rng.random_range(0..2 * ramps.len()))?;
+    Some(ramp.parse().expect("a ramp"))
+}
+
+fn instance_type(kind: usize) -> Label {
+    Label::new("node.kubernetes.io/instance-type", ["gen1", "gen2", "gen3"][kind]).expect("a label")
 }
 
 fn node(rng: &mut StdRng, i: usize, rack: &str, master: bool, (base, minor): (u32, u32), small: bool) -> Node {
@@ -143,6 +166,7 @@ fn node(rng: &mut StdRng, i: usize, rack: &str, master: bool, (base, minor): (u3
         user: None,
         rack: rack.parse().expect("a name"),
         role: ["cs", "ss"].get(i % 3).map(|r| r.parse().expect("a name")),
+        labels: [instance_type(rng.random_range(0..3))].into(),
         master,
         ready: small || master || rng.random_bool(0.98),
         reachable: Some(small || master || rng.random_bool(0.99)),

@@ -187,8 +187,16 @@ fn profile() -> SshProfile {
 
 fn port(profile: &SshProfile, port: u16) -> Result<Arc<dyn NodePort>, NodeError> {
     let name = "n1".parse().unwrap();
-    let entry =
-        NodeEntry { name, address: "127.0.0.1".into(), port, user: None, rack: None, role: None, master: false };
+    let entry = NodeEntry {
+        name,
+        address: "127.0.0.1".into(),
+        port,
+        user: None,
+        rack: None,
+        role: None,
+        labels: Default::default(),
+        master: false,
+    };
     let fleet = SshFleet::new(profile, std::slice::from_ref(&entry))?;
     Ok(fleet.node(&entry.name).unwrap())
 }

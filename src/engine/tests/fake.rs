@@ -217,6 +217,7 @@ pub fn world() -> World {
             user: None,
             rack: format!("rack{rack}").parse().unwrap(),
             role: None,
+            labels: Default::default(),
             master,
             ready: true,
             reachable: Some(true),

@@ -10,7 +10,7 @@ mod members;
 mod pods;
 mod policy;
 
-pub(super) use policy::{check_control_plane, check_limits, check_skew, check_steps};
+pub(super) use policy::{check_control_plane, check_limits, check_pins, check_skew, check_steps};
 
 use super::findings::Findings;
 use super::{Change, Facts, Phase, Settings};

@@ -4,7 +4,7 @@ use crate::fleet::{Cluster, Component, NodeName};
 use crate::plan::findings::Findings;
 use crate::plan::select::{Chosen, not_whole};
 use crate::plan::skew::{BadStep, Rule, State, bad_step};
-use crate::plan::{Limits, Phase, PhaseKind, Severity};
+use crate::plan::{Limits, Phase, PhaseKind, Severity, Stage};
 use std::collections::{BTreeSet, HashMap};
 
 /// Limits under which nothing could ever start, or nobody would know first.
@@ -23,9 +23,31 @@ pub(in crate::plan) fn check_limits(limits: &Limits, findings: &mut Findings) {
             );
         }
     }
-    if limits.canary == 0 {
+    if limits.canary == 0 && limits.ramp.is_none() {
         let text = "there is no canary: the first rack is the first to know";
         findings.add(Severity::Warning, "no-canary", text, "set canary to 1 or more");
+    }
+}
+
+/// Whether the pins name workers that there are, each once.
+pub(in crate::plan) fn check_pins(cluster: &Cluster, stage: &Stage, findings: &mut Findings) {
+    let mut seen: BTreeSet<&NodeName> = BTreeSet::new();
+    for name in stage.first.iter().chain(&stage.last) {
+        match cluster.nodes.get(name) {
+            None => {
+                let text = format!("{name} is pinned, and the cluster does not have it");
+                findings.add(Severity::Error, "pin-unknown", text, "correct the name");
+            }
+            Some(node) if node.master => {
+                let text = "only workers can be pinned: masters move one by one, leaders last";
+                findings.on(name, Severity::Error, "pin-master", text, "take the pin back");
+            }
+            Some(_) => {}
+        }
+        if !seen.insert(name) {
+            let text = format!("{name} is pinned twice");
+            findings.add(Severity::Error, "pin-twice", text, "pin it first, or last");
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) fn node(spec: &NodeSpec, status: &NodeStatus, clock: &Clock, now: i64
     });
     if let Some(role) = &spec.role {
         labels["cke.cybozu.com/role"] = json!(role.as_str());
+        // Two generations of hardware, bought by the rack.
+        labels["node.kubernetes.io/instance-type"] = json!(format!("{role}-gen{}", 2 + spec.rack_number % 2));
     }
     if spec.master {
         labels["cke.cybozu.com/master"] = json!("true");

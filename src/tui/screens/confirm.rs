@@ -19,13 +19,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let mut lines = summary(app, plan);
     let l = &plan.limits;
     lines.push(Line::styled(
-        format!(
-            "canary {}, {} at once, {} of a rack, soak {}",
-            l.canary,
-            l.max_parallel,
-            l.max_unavailable,
-            span(l.soak_ms)
-        ),
+        format!("{}, {} at once, {} of a rack, soak {}", l.waves(), l.max_parallel, l.max_unavailable, span(l.soak_ms)),
         t.dim,
     ));
     let mut found: Vec<_> = plan.findings.iter().filter(|f| f.severity != Severity::Info).collect();

@@ -134,8 +134,12 @@ fn down_words(app: &App) -> String {
 fn limit_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
     let l = &app.stage.limits;
+    let first = match &l.ramp {
+        Some(ramp) => ("waves", ramp.steps().len().to_string(), format!("waves that grow, the profile's: {ramp}")),
+        None => ("canary", l.canary.to_string(), "workers that go first, alone".to_owned()),
+    };
     let fields = [
-        ("canary", l.canary.to_string(), "workers that go first, alone".to_owned()),
+        first,
         ("max parallel", l.max_parallel.to_string(), "swaps in flight at once".to_owned()),
         ("max unavailable", l.max_unavailable.to_string(), "nodes of a rack, broken ones too".to_owned()),
         ("soak", span(l.soak_ms), "to watch after each wave".to_owned()),
