@@ -382,3 +382,36 @@ fn what_the_nodes_and_the_api_tell_is_found_and_a_calm_cluster_has_nothing_to_te
         ]
     );
 }
+
+#[test]
+fn three_minors_go_one_by_one_and_each_kubelet_restarts_once() {
+    let lab = Lab::start(&["--scenario", "three-minors", "--nodes", "6", "--racks", "2", "--speed", "40"]);
+    let preview = lab.done(&["plan", "--release", "1.36.2", "--waves", "1,100%", "-o", "plan.json"]);
+    let preview = preview.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(preview.contains("9 kubelets restart 9 times in all, not 27"), "{preview}");
+    assert!(preview.contains("from defaults"), "{preview}");
+
+    // Whoever changes the plan's picture of the cluster has not seen what the planner would have said of it.
+    let plan = std::fs::read_to_string(lab.path("plan.json")).unwrap();
+    let edited = plan.replacen("\"rack\": \"rack1\"", "\"rack\": \"rack0\"", 1);
+    assert_ne!(plan, edited);
+    std::fs::write(lab.path("edited.json"), edited).unwrap();
+    assert!(lab.fails(3, &["apply", "edited.json", "--yes"]).contains("was changed after it was made"));
+
+    lab.done(&["apply", "plan.json", "--yes"]);
+    let report = lab.report();
+    assert_eq!((&report["outcome"], &report["nodes"]["new"]), (&"completed".into(), &9.into()), "{report:#}");
+    assert_eq!(report["pods"]["disturbed"], 0);
+    let run = std::fs::read_dir(lab.path("state/runs")).unwrap().next().unwrap().unwrap().path().join("journal.jsonl");
+    let journal = std::fs::read_to_string(run).unwrap();
+    let healthy = |component: &str| {
+        let event: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        event.iter().filter(|e| e["event"] == "swap-healthy" && e["component"] == component).count()
+    };
+    let restarts = ["kubelet", "kube-proxy", "kube-apiserver", "kube-scheduler", "etcd"].map(healthy);
+    assert_eq!(restarts, [9, 9, 9, 9, 3], "workers and masters once, the control plane at every minor, etcd once");
+
+    // The next plan knows how long things take here.
+    let next: Value = serde_json::from_str(&lab.done(&["plan", "--bump", "kubelet=1.36.3.1", "--json"])).unwrap();
+    assert_eq!(next["estimate"]["runs"], 1, "{}", next["estimate"]);
+}

@@ -7,7 +7,7 @@ use super::setup::Setup;
 use super::{places, plan_file, say};
 use crate::engine::{self, RunDir};
 use crate::fleet::clean;
-use crate::plan::{self, Plan, Severity};
+use crate::plan::{self, Fingerprint, Plan, Severity};
 use std::io::{BufRead, IsTerminal, Write};
 
 pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure> {
@@ -23,6 +23,7 @@ pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure
         )));
     }
     refuse_errors(&plan, &shown)?;
+    refuse_edited(&plan, &shown)?;
     let ports = setup.ports().await?;
     refuse_moved(&plan, &setup.observe(&ports).await?, &shown)?;
     drop(ports);
@@ -83,12 +84,30 @@ pub(super) fn errors(plan: &Plan) -> Option<String> {
     plan.refused().then_some(text)
 }
 
+/// A plan is applied as it was made: who edits its picture of the cluster has not seen what the planner would have said.
+fn refuse_edited(plan: &Plan, shown: &str) -> Result<(), Failure> {
+    let is = Fingerprint::of(&plan.cluster);
+    if plan.fingerprint.is_none() || plan.fingerprint == is {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "plan {shown} was changed after it was made: it says that it was planned on {}, the cluster in it is {is}; make it \
+         anew with: {}",
+        plan.fingerprint,
+        anew(plan)
+    )))
+}
+
 fn refuse_moved(plan: &Plan, now: &crate::fleet::Cluster, shown: &str) -> Result<(), Failure> {
     let moved = plan::moved(plan, now);
     if moved.is_empty() {
         return Ok(());
     }
-    let mut text = format!("cluster {} is no longer as plan {shown} has it:", plan.cluster.name);
+    let (then, now) = (Fingerprint::of(&plan.cluster), Fingerprint::of(now));
+    let mut text = format!(
+        "cluster {} is no longer as plan {shown} has it (planned on state {then}, now {now}):",
+        plan.cluster.name
+    );
     for line in &moved {
         text += &format!("\n  {}", clean(line));
     }

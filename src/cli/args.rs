@@ -1,7 +1,7 @@
 //! The words of the command line (DESIGN.md, 9). Stable: others script against them.
 
 use crate::fleet::{ClusterName, Label};
-use crate::plan::Ramp;
+use crate::plan::{Bandwidth, Ramp};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -123,6 +123,12 @@ pub(super) struct PlanArgs {
     /// Take this error as it is, where that is possible: it becomes a warning
     #[arg(long, value_name = "FINDING", value_delimiter = ',')]
     pub acknowledge: Vec<String>,
+    /// Show what the same change would cost by other means: draining node by node, or a new cluster
+    #[arg(long)]
+    pub compare: bool,
+    /// With --compare: how fast local data could be copied, in all, for instance 10Gbit or 800Mbit
+    #[arg(long, value_name = "RATE", requires = "compare", default_value_t)]
+    pub bandwidth: Bandwidth,
     /// Write the plan here, for `sonoba apply`
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

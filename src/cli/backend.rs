@@ -57,7 +57,7 @@ impl Backend for Live {
     async fn observe(&self) -> Result<Cluster, String> {
         let ports = self.ports.get_or_try_init(|| self.setup.ports()).await.map_err(|f| f.text)?;
         let cluster = self.setup.observe(ports).await.map_err(|f| f.text)?;
-        let facts = self.setup.facts(ports, &cluster, &self.everything()).await;
+        let facts = self.setup.facts(&self.global, ports, &cluster, &self.everything()).await;
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
         Ok(cluster)
     }

@@ -13,8 +13,11 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure>
     let ports = setup.ports().await?;
     let cluster = setup.observe(&ports).await?;
     let stage = stage::stage(args, &setup.profile, &cluster)?;
-    let facts = setup.facts(&ports, &cluster, &stage).await;
-    let plan = plan::make_with(&cluster, &facts, &stage, &setup.profile.settings, Timestamp::now());
+    let facts = setup.facts(global, &ports, &cluster, &stage).await;
+    let mut plan = plan::make_with(&cluster, &facts, &stage, &setup.profile.settings, Timestamp::now());
+    if args.compare {
+        plan.comparison = Some(plan::compare(&plan, &facts, args.bandwidth));
+    }
     if let Some(path) = &args.output {
         plan_file::save(path, &plan)?;
     }
@@ -32,6 +35,8 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure>
     }
     if let Some(path) = &args.output {
         say::err(format!("written to {}; carry it out with: sonoba apply {}", path.display(), path.display()));
+    } else if !args.json && plan.swaps().next().is_some() {
+        say::err("not written anywhere; add -o plan.json to keep it for sonoba apply");
     }
     Ok(())
 }

@@ -55,8 +55,13 @@ impl Setup {
     }
 
     /// Asks all that preflight wants to know before `stage` is planned.
-    pub async fn facts(&self, ports: &Ports, cluster: &Cluster, stage: &Stage) -> Facts {
-        engine::facts(&self.profile, ports, cluster, stage).await
+    pub async fn facts(&self, global: &Global, ports: &Ports, cluster: &Cluster, stage: &Stage) -> Facts {
+        // Without a state folder there are no past runs; that it is missing is said where one is needed.
+        let (state, name) = (places::state_dir(global).ok(), self.profile.name.clone());
+        let past = tokio::task::spawn_blocking(move || engine::past_pace(&state?, &name));
+        let mut facts = engine::facts(&self.profile, ports, cluster, stage).await;
+        facts.past = past.await.ok().flatten();
+        facts
     }
 
     /// Looks at the cluster and every node.

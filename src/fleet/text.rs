@@ -1,5 +1,6 @@
 //! Text from outside, made fit to be shown; many names, folded into one.
 
+use super::natural;
 use std::collections::BTreeMap;
 
 /// `text` without control characters, terminal escapes, characters that reorder a line and those that cannot be seen.
@@ -56,23 +57,31 @@ pub fn is_unclean(c: char) -> bool {
 }
 
 /// Folds names that differ only in their last number, as `clush` does:
-/// `worker-[0003-0005,0042]`. The order of the result is that of the prefixes.
+/// `worker-[0003-0005,0042]`. The order of the result is that of the prefixes, as people count.
 pub fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut groups: BTreeMap<(&str, &str, usize), Vec<u64>> = BTreeMap::new();
+    let mut unpadded: Vec<(&str, &str, usize, u64)> = Vec::new();
     let mut plain: Vec<&str> = Vec::new();
     for name in names {
         let end = name.rfind(|c: char| c.is_ascii_digit()).map_or(0, |i| i + 1);
         let start = name[..end].rfind(|c: char| !c.is_ascii_digit()).map_or(0, |i| i + 1);
         match name[start..end].parse() {
             // The width is part of the group only where leading zeros fix it.
-            Ok(number) => {
-                let width = if name[start..end].starts_with('0') || end - start > 1 { end - start } else { 0 };
-                groups.entry((&name[..start], &name[end..], width)).or_default().push(number);
+            Ok(number) if name[start..end].starts_with('0') && end - start > 1 => {
+                groups.entry((&name[..start], &name[end..], end - start)).or_default().push(number);
             }
+            Ok(number) => unpadded.push((&name[..start], &name[end..], end - start, number)),
             Err(_) => plain.push(name),
         }
     }
+    for (before, after, width, number) in unpadded {
+        // `1000` belongs to `0999`, `10` to `9`.
+        let width = if groups.contains_key(&(before, after, width)) { width } else { 0 };
+        groups.entry((before, after, width)).or_default().push(number);
+    }
     let mut parts: Vec<String> = Vec::new();
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_cached_key(|((before, after, width), _)| (natural(before), *after, *width));
     for ((before, after, width), mut numbers) in groups {
         numbers.sort_unstable();
         numbers.dedup();
@@ -130,6 +139,8 @@ mod tests {
     fn folds_ranges_and_keeps_widths() {
         assert_eq!(fold_names(["w-0004", "w-0003", "w-0042", "w-0005"]), "w-[0003-0005,0042]");
         assert_eq!(fold_names(["m-1"]), "m-1");
+        assert_eq!(fold_names(["w-1000", "w-0999", "w-1001"]), "w-[0999-1001]");
+        assert_eq!(fold_names(["r10-n1", "r2-n9", "r2-n10", "r2-n8", "r2-n0", "r2-n12"]), "r2-n[0,8-10,12] r10-n1");
         assert_eq!(fold_names(["b", "a", "r1-n2", "r1-n3"]), "r1-n[2-3] a b");
         assert_eq!(fold_names([]), "");
     }

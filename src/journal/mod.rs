@@ -10,6 +10,7 @@ mod grip;
 mod orders;
 #[cfg(test)]
 mod orders_tests;
+mod pace;
 mod reader;
 mod report;
 mod run;
@@ -25,6 +26,7 @@ pub use error::JournalError;
 pub use event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 pub use follower::Follower;
 pub use orders::{API, ROOM};
+pub use pace::Paces;
 pub(crate) use reader::fold_lines;
 pub use reader::{Journal, read, read_for};
 pub use report::{

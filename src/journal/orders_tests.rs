@@ -49,6 +49,8 @@ fn run() -> Run {
         components: Default::default(),
         findings: Vec::new(),
         notes: Vec::new(),
+        comparison: None,
+        fingerprint: Default::default(),
         estimate: Default::default(),
         phases: vec![
             phase(PhaseKind::KubeApiserver, vec![wave("m", vec![swap("s1", "m1", Component::KubeApiserver)])]),

@@ -230,6 +230,8 @@ fn percentiles_are_by_nearest_rank() {
         components: Default::default(),
         findings: Vec::new(),
         notes: Vec::new(),
+        comparison: None,
+        fingerprint: Default::default(),
         estimate: Default::default(),
         phases: Vec::new(),
         cluster: crate::fleet::Cluster {

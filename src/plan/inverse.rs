@@ -11,7 +11,7 @@ use super::preflight::{check_control_plane, check_limits, check_skew};
 use super::select::{broken, check_scope, fit};
 use super::skew::{BadStep, bad_step};
 use super::{ArgEdit, Bump, Change, FORMAT, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave};
-use super::{estimate, hazards, snapshot};
+use super::{Facts, Fingerprint, estimate, hazards, snapshot};
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, RackName, RunId, SwapId};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -54,8 +54,10 @@ pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope,
         components: plan.components.clone(),
         findings: findings.finish().into_iter().filter(|f| f.code != NOTHING).collect(),
         notes: Vec::new(),
-        estimate: estimate::estimate(&phases, &plan.limits),
+        estimate: estimate::estimate(now, &Facts::default(), &phases, &plan.limits),
         phases,
+        comparison: None,
+        fingerprint: Fingerprint::of(now),
         cluster: now.clone(),
     }
 }

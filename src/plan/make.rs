@@ -6,8 +6,8 @@ use super::preflight::{check_control_plane, check_facts, check_limits, check_pin
 use super::select::select;
 use super::way::{Hop, hops};
 use super::{
-    Bump, FORMAT, Facts, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate, hazards,
-    snapshot, waves,
+    Bump, FORMAT, Facts, Fingerprint, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate,
+    hazards, snapshot, waves,
 };
 use crate::fleet::{Cluster, Component, Image, Label, Node, NodeName, Running};
 use jiff::Timestamp;
@@ -59,13 +59,15 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         rollback_of: None,
         excluded: stage.scope.exclude.clone(),
         bumps,
-        estimate: estimate::estimate(&phases, &limits),
+        estimate: estimate::estimate(cluster, facts, &phases, &limits),
         limits,
         budget: stage.budget.clone(),
         components: settings.complete(),
         findings: findings.finish(),
         notes,
         phases,
+        comparison: None,
+        fingerprint: Fingerprint::of(cluster),
         cluster: with_labels(cluster, stage, settings),
     }
 }

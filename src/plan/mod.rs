@@ -9,9 +9,11 @@ mod args;
 mod backwards;
 pub mod catalogue;
 mod changed_args;
+mod compare;
 mod estimate;
 mod facts;
 mod findings;
+mod fingerprint;
 mod flags;
 mod hazards;
 mod inverse;
@@ -39,9 +41,11 @@ mod samples;
 
 pub use args::{ArgEdit, arg_diff};
 pub use changed_args::ArgsWalk;
+pub use compare::{Bandwidth, Comparison, Strategy, compare};
 pub use facts::{
     ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
 };
+pub use fingerprint::Fingerprint;
 pub use flags::{FlagName, GateName, config_file};
 pub use inverse::inverse;
 pub use make::{make, make_with};
@@ -55,5 +59,5 @@ pub use snapshot::{EtcdSettings, InnerPath, Program, Snapshot};
 pub use stage::{Release, Scope, Stage};
 pub use types::{
     Budget, Bump, Change, Check, ComponentSettings, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan,
-    Pull, Scheme, Severity, Swap, Wave, WaveKind,
+    Pull, Scheme, Severity, Swap, Volume, Wave, WaveKind,
 };

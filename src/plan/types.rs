@@ -1,7 +1,7 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use super::{ArgEdit, OwnGate, Ramp, Snapshot};
-use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RunId, SwapId};
+use super::{ArgEdit, Comparison, Fingerprint, OwnGate, Ramp, Snapshot};
+use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RackName, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +44,12 @@ pub struct Plan {
     pub estimate: Estimate,
     /// What happens, in order.
     pub phases: Vec<Phase>,
+    /// The same change by other means, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+    /// The fingerprint of `cluster`.
+    #[serde(default, skip_serializing_if = "Fingerprint::is_none")]
+    pub fingerprint: Fingerprint,
     /// The cluster as it was when the plan was made. `apply` refuses when it has moved on.
     pub cluster: Cluster,
 }
@@ -257,7 +263,8 @@ pub enum Severity {
     Info,
 }
 
-/// How long a plan should take. Milliseconds.
+/// How long a plan should take, and what it pulls. Times are in milliseconds, and such that half of such work is not longer;
+/// see `estimate` for how they are made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
@@ -267,6 +274,51 @@ pub struct Estimate {
     pub work_ms: u64,
     /// Soaking.
     pub soak_ms: u64,
+    /// All of it when every part takes as long as nine of ten such parts at most do.
+    #[serde(default)]
+    pub slow_ms: u64,
+    /// Past runs of the cluster that the times are taken from; 0 when they are defaults.
+    #[serde(default)]
+    pub runs: usize,
+    /// What is to be pulled in all.
+    #[serde(default)]
+    pub pulls: Volume,
+    /// What is to be pulled into each rack.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub racks: BTreeMap<RackName, Volume>,
+    /// Pulls that find their image on the node already.
+    #[serde(default)]
+    pub present: usize,
+}
+
+impl Estimate {
+    /// All of it, as a rule.
+    pub fn total_ms(&self) -> u64 {
+        self.prefetch_ms.saturating_add(self.work_ms).saturating_add(self.soak_ms)
+    }
+}
+
+/// Images to pull.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// How many, each node's counted.
+    pub images: usize,
+    /// How much those take whose size is known. Bytes.
+    pub bytes: u64,
+    /// Of these, images whose size is not known.
+    pub unknown: usize,
+}
+
+impl Volume {
+    /// One more.
+    pub(super) fn add(&mut self, size: Option<u64>) {
+        self.images += 1;
+        match size {
+            Some(size) => self.bytes = self.bytes.saturating_add(size),
+            None => self.unknown += 1,
+        }
+    }
 }
 
 /// A stretch of the plan: phases run one after the other.

@@ -252,11 +252,12 @@ pub enum ScenarioError {
     },
 }
 
-const NAMED: [(&str, &str); 4] = [
+const NAMED: [(&str, &str); 5] = [
     ("calm", include_str!("../../demo/calm.toml")),
     ("bad-kubelet", include_str!("../../demo/bad-kubelet.toml")),
     ("bad-canary", include_str!("../../demo/bad-canary.toml")),
     ("rough", include_str!("../../demo/rough.toml")),
+    ("three-minors", include_str!("../../demo/three-minors.toml")),
 ];
 
 fn names() -> String {

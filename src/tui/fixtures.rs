@@ -211,7 +211,15 @@ pub fn plan() -> Plan {
             },
         ],
         notes: Vec::new(),
-        estimate: Estimate { prefetch_ms: 95_000, work_ms: 240_000, soak_ms: 420_000 },
+        comparison: None,
+        fingerprint: Default::default(),
+        estimate: Estimate {
+            prefetch_ms: 95_000,
+            work_ms: 240_000,
+            soak_ms: 420_000,
+            slow_ms: 1_500_000,
+            ..Estimate::default()
+        },
         phases,
         cluster,
     }

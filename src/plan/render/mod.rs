@@ -1,18 +1,24 @@
-//! A plan as text to read before anything moves. No colours; at most [`WIDTH`] columns.
+//! A plan as text to read before anything moves: what changes, wave by wave, within which limits; what it comes to; what was
+//! found. No colours; made for 80 columns.
 
-use super::{ArgsWalk, Change, Finding, Gate, OwnGate, Phase, Plan, Severity, Wave, WaveKind};
-use crate::fleet::{Component, GateName, NodeName, clean, fold_names};
+mod page;
+
+use super::{
+    ArgsWalk, Change, Comparison, Estimate, Finding, Gate, OwnGate, Phase, PhaseKind, Plan, Severity, Wave, WaveKind,
+};
+use crate::fleet::{Component, GateName, NodeName, fold_names};
+use page::{Page, bytes, count, number, range, time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Columns that a line may take.
-const WIDTH: usize = 100;
+/// Waves of a phase that are written out; of more, the first and the last.
+const WAVES: usize = 16;
+/// Characters of node names in one line; more are counted.
+const NAMES: usize = 220;
 
-/// The plan, written out: what changes, in which order, within which limits, what was found, and a summary line at the end.
+/// The plan, written out.
 pub fn render(plan: &Plan) -> String {
     let mut page = Page::default();
-    let release = plan.release.as_deref().map_or(String::new(), |r| format!(" to release {r}"));
-    let back = plan.rollback_of.as_ref().map_or(String::new(), |run| format!(", rollback of run {run}"));
-    page.line(0, &format!("Cluster {}{release}{back}, planned at {:.0}", plan.cluster.name, plan.created));
+    head(plan, &mut page);
     changes(plan, &mut page);
     let mut args = ArgsWalk::new(plan);
     for (i, phase) in plan.phases.iter().enumerate() {
@@ -21,11 +27,26 @@ pub fn render(plan: &Plan) -> String {
     }
     own_gates(plan, &mut page);
     limits(plan, &mut page);
-    findings(plan, &mut page);
     notes(plan, &mut page);
     page.gap();
     summary(plan, &mut page);
+    if let Some(comparison) = &plan.comparison {
+        compared(comparison, &mut page);
+    }
+    findings(plan, &mut page);
+    verdict(plan, &mut page);
     page.0
+}
+
+fn head(plan: &Plan, page: &mut Page) {
+    let what = match (&plan.rollback_of, &plan.release) {
+        (Some(run), _) => format!("rollback of run {run}"),
+        (None, Some(release)) => format!("release {release}"),
+        (None, None) => "single components".into(),
+    };
+    page.line(0, &format!("Cluster {}: {what}", plan.cluster.name));
+    let state = if plan.fingerprint.is_none() { String::new() } else { format!(" on state {}", plan.fingerprint) };
+    page.line(0, &format!("planned at {:.0}{state}; nothing has been touched", plan.created));
 }
 
 fn changes(plan: &Plan, page: &mut Page) {
@@ -39,23 +60,39 @@ fn changes(plan: &Plan, page: &mut Page) {
         return;
     }
     page.head("What changes");
+    let widest = kinds.keys().map(|(_, arrow)| arrow.chars().count()).max().unwrap_or(0).min(30);
     for ((component, arrow), nodes) in kinds {
-        page.line(2, &format!("~ {component:<23} {arrow}  on {}", count(nodes.len(), "node")));
+        page.line(2, &format!("~ {component:<23} {arrow:<widest$}  on {}", count(nodes.len(), "node")));
+    }
+    if !plan.excluded.is_empty() {
+        let names = names(plan.excluded.iter());
+        page.line(2, &format!("= left out by decision    {}: {names}", count(plan.excluded.len(), "node")));
     }
 }
 
-fn write_phase(number: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
+fn write_phase(place: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
     let title = phase.title();
     if !phase.pulls.is_empty() {
         let images: usize = phase.pulls.iter().map(|p| p.images.len()).sum();
-        page.head(&format!("Phase {number}: {title}"));
+        page.head(&format!("Phase {place}: {title}"));
         let (pulls, nodes) = (count(images, "pull"), count(phase.pulls.len(), "node"));
         page.line(2, &format!("{pulls} on {nodes}, at most {} at once; nothing restarts", plan.limits.max_pulls));
+        let present = plan.estimate.present;
+        if present > 0 {
+            page.line(2, &format!("{} of these find their image there already", number(present)));
+        }
+        if let Some(volume) = volume(&plan.estimate) {
+            page.line(2, &volume);
+        }
         return;
+    }
+    if phase.kind == PhaseKind::Workers {
+        page.head(&format!("Phase {place}: {title}, {}", count(phase.waves.len(), "wave")));
+        return write_workers(phase, page);
     }
     let control_plane = phase.waves.iter().all(|w| w.kind == WaveKind::ControlPlane);
     let how = if control_plane { ", one at a time" } else { "" };
-    page.head(&format!("Phase {number}: {title}{how}"));
+    page.head(&format!("Phase {place}: {title}{how}"));
     if let Some(snapshot) = &phase.snapshot {
         let (node, dir) = (&snapshot.node, snapshot.dir.as_str());
         page.line(
@@ -64,33 +101,73 @@ fn write_phase(number: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
         );
     }
     let same_gates = phase.waves.windows(2).all(|pair| pair[0].gates == pair[1].gates);
-    let visits: BTreeSet<String> = phase.waves.iter().flat_map(|w| w.swaps.iter().map(|s| visit(&s.changes))).collect();
-    let same_visits = !control_plane && visits.len() == 1;
-    for visit in visits.iter().filter(|_| same_visits) {
-        page.line(2, &format!("on each: ~ {visit}"));
-    }
     for wave in &phase.waves {
-        if control_plane {
-            for swap in &wave.swaps {
-                page.line(2, &format!("{}  ~ {}", swap.node, visit(&swap.changes)));
-            }
-        } else {
-            write_wave(wave, same_visits, page);
+        for swap in &wave.swaps {
+            page.line(2, &format!("{}  ~ {}", swap.node, visit(&swap.changes)));
         }
-        if !(control_plane && same_gates) {
-            then(4, &wave.gates, page);
+        if !same_gates {
+            then(4, "then wait until ", &wave.gates, page);
         }
-        for (swap, why) in wave.swaps.iter().filter_map(|s| Some((s, s.no_return.as_ref()?))) {
-            page.line(4, &format!("! point of no return after {}: {why}", swap.node));
+        returns(wave, page);
+    }
+    if let (true, Some(wave)) = (same_gates, phase.waves.first()) {
+        then(2, "after each: wait until ", &wave.gates, page);
+    }
+}
+
+/// The waves of the workers: what is the same for all is said once, and of many waves that are alike only some are shown.
+fn write_workers(phase: &Phase, page: &mut Page) {
+    let visits: BTreeSet<String> = phase.waves.iter().flat_map(|w| w.swaps.iter().map(|s| visit(&s.changes))).collect();
+    let same_visits = visits.len() == 1;
+    for visit in visits.iter().filter(|_| same_visits) {
+        page.line(2, &format!("on each node: ~ {visit}"));
+    }
+    // The last wave has no soak: nothing follows that it could guard.
+    let hard =
+        |wave: &Wave| -> Vec<Gate> { wave.gates.iter().filter(|g| !matches!(g, Gate::Soak { .. })).cloned().collect() };
+    let soaks: BTreeSet<Option<u64>> = phase.waves.split_last().map_or_else(BTreeSet::new, |(_, others)| {
+        others
+            .iter()
+            .map(|w| w.gates.iter().find_map(|g| if let Gate::Soak { ms } = g { Some(*ms) } else { None }))
+            .collect()
+    });
+    let same_gates = phase.waves.windows(2).all(|pair| hard(&pair[0]) == hard(&pair[1])) && soaks.len() <= 1;
+    if let (true, Some(first), Some(last)) = (same_gates, phase.waves.first(), phase.waves.last()) {
+        then(2, "after each wave: wait until ", &hard(last), page);
+        if let Some(Gate::Soak { ms }) = first.gates.iter().find(|g| matches!(g, Gate::Soak { .. })) {
+            page.line(2, &format!("and watch it for {} before the next begins", time(*ms)));
         }
     }
-    if let (true, true, Some(wave)) = (control_plane, same_gates, phase.waves.first()) {
-        then(2, &wave.gates, page);
+    let many = phase.waves.len() > WAVES;
+    for (i, wave) in phase.waves.iter().enumerate() {
+        let shown = !many || i < WAVES - 2 || i + 1 == phase.waves.len() || wave.kind != WaveKind::Rack;
+        if many && i == WAVES - 2 {
+            let hidden: Vec<&Wave> =
+                phase.waves[i..phase.waves.len() - 1].iter().filter(|w| w.kind == WaveKind::Rack).collect();
+            let nodes: usize = hidden.iter().map(|w| w.swaps.len()).sum();
+            let most = hidden.iter().map(|w| w.max_parallel).max().unwrap_or(0);
+            let titles = fold_names(hidden.iter().map(|w| w.title.as_str()));
+            let (waves, nodes) = (count(hidden.len(), "more wave"), count(nodes, "node"));
+            page.line(2, &format!("… {waves} with {nodes}, at most {most} at once: {titles}"));
+        }
+        if shown {
+            write_wave(wave, same_visits, page);
+            if !same_gates {
+                then(4, "then wait until ", &wave.gates, page);
+            }
+            returns(wave, page);
+        }
+    }
+}
+
+fn returns(wave: &Wave, page: &mut Page) {
+    for (swap, why) in wave.swaps.iter().filter_map(|s| Some((s, s.no_return.as_ref()?))) {
+        page.line(4, &format!("! point of no return after {}: {why}", swap.node));
     }
 }
 
 fn write_wave(wave: &Wave, visits_told: bool, page: &mut Page) {
-    let nodes = fold_names(wave.swaps.iter().map(|s| s.node.as_str()));
+    let names = names(wave.swaps.iter().map(|s| &s.node));
     let total = wave.swaps.len();
     let pace = match wave.max_parallel {
         _ if total == 1 => String::new(),
@@ -98,16 +175,32 @@ fn write_wave(wave: &Wave, visits_told: bool, page: &mut Page) {
         1 => ", one at a time".into(),
         n => format!(", at most {n} at once"),
     };
-    page.line(2, &format!("{}: {}{pace}: {nodes}", wave.title, count(total, "node")));
+    page.line(2, &format!("{}: {}{pace}: {names}", wave.title, count(total, "node")));
     let mut visits: BTreeMap<String, BTreeSet<&NodeName>> = BTreeMap::new();
     for swap in wave.swaps.iter().filter(|_| !visits_told) {
         visits.entry(visit(&swap.changes)).or_default().insert(&swap.node);
     }
     for (visit, nodes) in &visits {
         let all = nodes.len() == total;
-        let on = if all { String::new() } else { format!("{}: ", fold_names(nodes.iter().map(|n| n.as_str()))) };
+        let on = if all { String::new() } else { format!("{}: ", self::names(nodes.iter().copied())) };
         page.line(4, &format!("{on}~ {visit}"));
     }
+}
+
+/// Nodes' names, folded; of very many only the first, and how many there are more.
+fn names<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> String {
+    let nodes: Vec<&str> = nodes.map(NodeName::as_str).collect();
+    let all = fold_names(nodes.iter().copied());
+    if all.chars().count() <= NAMES {
+        return all;
+    }
+    // The longest beginning that fits, with what stands for the rest.
+    let (mut fits, mut not) = (0, nodes.len());
+    while not - fits > 1 {
+        let middle = fits.midpoint(not);
+        if fold_names(nodes[..middle].iter().copied()).chars().count() <= NAMES { fits = middle } else { not = middle }
+    }
+    format!("{} and {} more", fold_names(nodes[..fits].iter().copied()), number(nodes.len() - fits))
 }
 
 /// What becomes of the containers' arguments in a phase, one difference for all nodes that share it.
@@ -122,7 +215,7 @@ fn write_args<'a>(phase: &'a Phase, walk: &mut ArgsWalk<'a>, page: &mut Page) {
         }
     }
     for ((component, lines), nodes) in diffs {
-        let names = fold_names(nodes.iter().map(|n| n.as_str()));
+        let names = names(nodes.iter().copied());
         page.line(2, &format!("~ arguments of {component} on {}: {names}", count(nodes.len(), "node")));
         for line in lines {
             page.line(6, &line);
@@ -145,7 +238,7 @@ fn visit(changes: &[Change]) -> String {
     parts.join("; ")
 }
 
-fn then(indent: usize, gates: &[Gate], page: &mut Page) {
+fn then(indent: usize, lead: &str, gates: &[Gate], page: &mut Page) {
     let gates: Vec<String> = gates
         .iter()
         .map(|gate| match gate {
@@ -157,7 +250,7 @@ fn then(indent: usize, gates: &[Gate], page: &mut Page) {
         })
         .collect();
     if !gates.is_empty() {
-        page.line(indent, &format!("then wait until {}", gates.join(", ")));
+        page.line(indent, &format!("{lead}{}", gates.join(", ")));
     }
 }
 
@@ -220,8 +313,8 @@ fn findings(plan: &Plan, page: &mut Page) {
         for finding in found {
             page.line(2, &format!("{}: {}", finding.code, finding.text));
             if !finding.nodes.is_empty() {
-                let nodes = fold_names(finding.nodes.iter().map(NodeName::as_str));
-                page.line(4, &format!("{}: {nodes}", count(finding.nodes.len(), "node")));
+                let names = names(finding.nodes.iter());
+                page.line(4, &format!("{}: {names}", count(finding.nodes.len(), "node")));
             }
             if !finding.mend.is_empty() {
                 page.line(4, &format!("-> {}", finding.mend));
@@ -239,18 +332,16 @@ fn findings(plan: &Plan, page: &mut Page) {
     }
 }
 
+/// What is new on the way, one a line; the sources are in the plan's file.
 fn notes(plan: &Plan, page: &mut Page) {
     if plan.notes.is_empty() {
         return;
     }
-    page.head("New for everybody on the way");
+    page.head("New for everybody on the way (sources: --json)");
     for note in &plan.notes {
         page.line(2, &format!("{}: {}", note.code, note.text));
         if !note.mend.is_empty() {
             page.line(4, &format!("-> {}", note.mend));
-        }
-        if !note.link.is_empty() {
-            page.line(4, &format!("see {}", note.link));
         }
     }
 }
@@ -258,21 +349,83 @@ fn notes(plan: &Plan, page: &mut Page) {
 fn summary(plan: &Plan, page: &mut Page) {
     let swaps: Vec<_> = plan.swaps().map(|(_, _, swap)| swap).collect();
     let nodes: BTreeSet<&NodeName> = swaps.iter().map(|s| &s.node).collect();
-    let restarts: usize = swaps.iter().map(|s| s.changes.len()).sum();
+    let mut restarts: BTreeMap<Component, usize> = BTreeMap::new();
+    for change in swaps.iter().flat_map(|s| &s.changes) {
+        *restarts.entry(change.component).or_default() += 1;
+    }
+    let all = restarts.values().sum();
+    let waves: usize = plan.phases.iter().filter(|p| p.kind == PhaseKind::Workers).map(|p| p.waves.len()).sum();
     let returns = swaps.iter().filter(|s| s.no_return.is_some()).count();
-    let e = &plan.estimate;
-    let total = e.prefetch_ms.saturating_add(e.work_ms).saturating_add(e.soak_ms);
-    let mut parts = vec![count(nodes.len(), "node"), count(swaps.len(), "swap"), count(restarts, "restart")];
+    let mut parts = vec![count(nodes.len(), "node"), count(swaps.len(), "swap"), count(all, "restart")];
+    if waves > 0 {
+        parts.push(format!("{} of workers", count(waves, "wave")));
+    }
     if returns > 0 {
         parts.push(format!("{} of no return", count(returns, "point")));
     }
-    page.line(0, &format!("Plan: {}, about {}, 0 evictions", parts.join(", "), time(total)));
-    if !swaps.is_empty() {
-        let (pull, work, soak) = (time(e.prefetch_ms), time(e.work_ms), time(e.soak_ms));
-        page.line(6, &format!("{pull} of pulls, {work} of swaps, {soak} of soak"));
+    parts.push("0 evictions".into());
+    page.line(0, &format!("Plan: {}.", parts.join(", ")));
+    if swaps.is_empty() {
+        return;
     }
+    let e = &plan.estimate;
+    let total = e.total_ms();
+    let from = match e.runs {
+        0 => "from defaults".into(),
+        runs => format!("from {} of this cluster", count(runs, "past run")),
+    };
+    let (pull, work, soak) = (time(e.prefetch_ms), time(e.work_ms), time(e.soak_ms));
+    page.line(6, &format!("about {}, {from}; waiting for gates and pauses come on top", range(total, e.slow_ms)));
+    page.line(6, &format!("as a rule {pull} of pulls, {work} of swaps, {soak} of soak"));
+    let of: Vec<String> = restarts.iter().map(|(component, n)| format!("{component} {}", number(*n))).collect();
+    page.line(6, &format!("restarts: {}", of.join(", ")));
+}
+
+/// What there is to pull, where it is known.
+fn volume(estimate: &Estimate) -> Option<String> {
+    let all = &estimate.pulls;
+    if all.images == all.unknown {
+        return (all.images > 0).then(|| "how large the images are is not known".to_owned());
+    }
+    let least = if all.unknown > 0 { "at least " } else { "" };
+    let mut text = format!("{least}{} in all", bytes(all.bytes));
+    if let Some((rack, most)) = estimate.racks.iter().max_by_key(|(_, volume)| volume.bytes) {
+        text += &format!(", {} of them into {rack}, the most of a rack", bytes(most.bytes));
+    }
+    if all.unknown > 0 {
+        text += &format!("; the size of {} is not known", count(all.unknown, "image"));
+    }
+    Some(text)
+}
+
+/// The table of the strategies.
+fn compared(comparison: &Comparison, page: &mut Page) {
+    page.head(&format!("By other means ({} a second for local data, in all)", comparison.bandwidth));
+    let row =
+        |name: &str, evicted: &str, data: &str, time: &str| format!("{name:<20} {evicted:>13} {data:>19}   {time}");
+    page.line(2, &row("", "pods evicted", "local data copied", "time"));
+    let or_not = |text: Option<String>| text.unwrap_or_else(|| "not known".into());
+    for strategy in &comparison.strategies {
+        let evicted = or_not(strategy.evictions.map(number));
+        let data = or_not(strategy.copy_bytes.map(bytes));
+        let time = or_not(strategy.ms.map(|ms| format!("about {}", long(ms))));
+        page.line(2, &row(&strategy.name, &evicted, &data, &time));
+    }
+    for strategy in &comparison.strategies {
+        page.line(2, &format!("{}: {}", strategy.name, strategy.why));
+    }
+}
+
+/// Days where hours are many.
+fn long(ms: u64) -> String {
+    let hours = ms / 3_600_000;
+    if hours < 48 { time(ms / 1_000 * 1_000) } else { format!("{} days", (hours + 12) / 24) }
+}
+
+fn verdict(plan: &Plan, page: &mut Page) {
     let errors = plan.findings.iter().filter(|f| f.severity == Severity::Error).count();
     if errors > 0 {
+        page.gap();
         page.line(0, &format!("Refused: {} to mend first", count(errors, "error")));
     }
 }
@@ -285,68 +438,6 @@ fn arrow(change: &Change) -> String {
     } else {
         format!("{from} -> {to}")
     }
-}
-
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
-/// A time as people say it: `45s`, `12m 30s`, `2h 5m`.
-fn time(ms: u64) -> String {
-    let s = ms / 1_000;
-    match (s / 3_600, s / 60 % 60, s % 60) {
-        (0, 0, _) if !ms.is_multiple_of(1_000) => format!("{ms}ms"),
-        (0, 0, s) => format!("{s}s"),
-        (0, m, 0) => format!("{m}m"),
-        (0, m, s) => format!("{m}m {s}s"),
-        (h, m, _) => format!("{h}h {m}m"),
-    }
-}
-
-/// Lines, cleaned and wrapped.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn gap(&mut self) {
-        self.0.push('\n');
-    }
-
-    fn head(&mut self, text: &str) {
-        self.gap();
-        self.line(0, text);
-    }
-
-    /// One line; what does not fit goes on below, a little further in. A plan comes from a file, so its text is cleaned here.
-    fn line(&mut self, indent: usize, text: &str) {
-        let text = clean(text);
-        let mut rest = text.trim_end();
-        let mut indent = indent;
-        loop {
-            let room = WIDTH - indent;
-            let cut = cut(rest, room);
-            self.0.extend(std::iter::repeat_n(' ', indent));
-            self.0.push_str(rest[..cut].trim_end());
-            self.0.push('\n');
-            rest = rest[cut..].trim_start();
-            if rest.is_empty() {
-                return;
-            }
-            if cut > 0 && indent < 8 {
-                indent += 2;
-            }
-        }
-    }
-}
-
-/// Where to break `text` so that at most `room` characters stand before: after a space or, in a long list of numbers, after a
-/// comma.
-fn cut(text: &str, room: usize) -> usize {
-    let Some((full, _)) = text.char_indices().nth(room) else { return text.len() };
-    let head = &text[..full];
-    // A break that leaves most of the line empty reads worse than one within a list.
-    let from = |i: Option<usize>| i.map(|i| i + 1).filter(|&i| i > full / 2);
-    from(head.rfind(' ')).or_else(|| from(head.rfind(','))).unwrap_or(full)
 }
 
 #[cfg(test)]
@@ -407,23 +498,5 @@ mod tests {
         let refused = tail(&stage);
         stage.accept = vec!["all".into()];
         insta::assert_snapshot!([refused, tail(&stage)].join("\n=== accepted\n"));
-    }
-
-    #[test]
-    fn times_read_as_people_say_them() {
-        assert_eq!([0, 500, 45_000, 60_000, 750_000, 7_500_000].map(time).join(" "), "0s 500ms 45s 1m 12m 30s 2h 5m");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn lines_fit_and_lose_nothing(text in "[a-z,é ]{0,400}", indent in 0_usize..8) {
-            let mut page = Page::default();
-            page.line(indent, &text);
-            for line in page.0.lines() {
-                proptest::prop_assert!(line.chars().count() <= WIDTH, "{line:?}");
-            }
-            let solid = |t: &str| t.chars().filter(|c| !c.is_whitespace()).collect::<String>();
-            proptest::prop_assert_eq!(solid(&page.0), solid(&text));
-        }
     }
 }
