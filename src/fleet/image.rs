@@ -2,17 +2,52 @@
 
 use super::Version;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::{fmt, str::FromStr};
 
 /// A reference to an image: `registry/repository:tag`, `…@sha256:…`, or both.
 ///
 /// Grammar: <https://github.com/distribution/reference> (a subset: names are lower case, tags at most 128 long).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// A fleet runs few images on many nodes, and a planner asks each time and again for its version: clones share one reading.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Image {
+pub struct Image(Arc<Reading>);
+
+#[derive(Debug)]
+struct Reading {
     text: Box<str>,
     name_end: usize,
     digest_start: Option<usize>,
+    version: Option<Version>,
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Image) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.text == other.0.text
+    }
+}
+
+impl Eq for Image {}
+
+impl PartialOrd for Image {
+    fn partial_cmp(&self, other: &Image) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Image {
+    fn cmp(&self, other: &Image) -> Ordering {
+        self.0.text.cmp(&other.0.text)
+    }
+}
+
+impl Hash for Image {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
 }
 
 /// A text that is not an image reference, and why.
@@ -26,23 +61,24 @@ pub struct ImageError {
 impl Image {
     /// Registry and repository, without tag and digest.
     pub fn name(&self) -> &str {
-        &self.text[..self.name_end]
+        &self.0.text[..self.0.name_end]
     }
 
     /// The tag, where there is one.
     pub fn tag(&self) -> Option<&str> {
-        let end = self.digest_start.map_or(self.text.len(), |i| i - 1);
-        (self.name_end < end).then(|| &self.text[self.name_end + 1..end])
+        let Reading { text, name_end, digest_start, .. } = &*self.0;
+        let end = digest_start.map_or(text.len(), |i| i - 1);
+        (*name_end < end).then(|| &text[name_end + 1..end])
     }
 
     /// The digest (`sha256:…`), where there is one.
     pub fn digest(&self) -> Option<&str> {
-        self.digest_start.map(|i| &self.text[i..])
+        self.0.digest_start.map(|i| &self.0.text[i..])
     }
 
     /// The version that the tag states, if it states one.
-    pub fn version(&self) -> Option<Version> {
-        self.tag()?.parse().ok()
+    pub fn version(&self) -> Option<&Version> {
+        self.0.version.as_ref()
     }
 
     /// What to call this image where room is short: its tag, else its digest's beginning.
@@ -60,7 +96,7 @@ impl Image {
 
     /// The whole reference.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 }
 
@@ -116,7 +152,8 @@ impl FromStr for Image {
             }
         }
         let digest_start = digest.map(|_| rest.len() + 1);
-        Ok(Image { text: text.into(), name_end, digest_start })
+        let version = if name_end < rest.len() { rest[name_end + 1..].parse().ok() } else { None };
+        Ok(Image(Arc::new(Reading { text: text.into(), name_end, digest_start, version })))
     }
 }
 
@@ -129,13 +166,13 @@ impl TryFrom<String> for Image {
 
 impl From<Image> for String {
     fn from(image: Image) -> String {
-        image.text.into()
+        image.as_str().to_owned()
     }
 }
 
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
+        f.pad(self.as_str())
     }
 }
 

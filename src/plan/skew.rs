@@ -137,45 +137,46 @@ fn minors(from: &Version, to: &Version) -> i64 {
 
 /// Which version of what runs where. Versions that are not known are left out and break no rule.
 #[derive(Debug, Clone, Default)]
-pub struct State(BTreeMap<Component, BTreeMap<NodeName, Version>>);
+pub struct State<'a>(BTreeMap<Component, BTreeMap<&'a NodeName, &'a Version>>);
 
-impl State {
+impl<'a> State<'a> {
     /// The cluster as it was observed. A kubelet's version is its image's, else what Kubernetes says of the node.
-    pub fn of(cluster: &Cluster) -> State {
+    pub fn of(cluster: &'a Cluster) -> State<'a> {
         let mut state = State::default();
         for node in cluster.nodes.values() {
             for (&component, running) in &node.components {
                 state.set(component, &node.name, running.image.version());
             }
             let kubelet = node.components.get(&Component::Kubelet).and_then(|r| r.image.version());
-            state.set(Component::Kubelet, &node.name, kubelet.or_else(|| node.kubelet_version.clone()));
+            state.set(Component::Kubelet, &node.name, kubelet.or(node.kubelet_version.as_ref()));
         }
         state
     }
 
     /// Takes note that a component now runs this version.
-    pub fn set(&mut self, component: Component, node: &NodeName, version: Option<Version>) {
+    pub fn set(&mut self, component: Component, node: &'a NodeName, version: Option<&'a Version>) {
         let nodes = self.0.entry(component).or_default();
         match version {
-            Some(version) => nodes.insert(node.clone(), version),
+            Some(version) => nodes.insert(node, version),
             None => nodes.remove(node),
         };
     }
 
     /// The version of a component on a node, where it is known.
     pub fn version(&self, component: Component, node: &NodeName) -> Option<&Version> {
-        self.0.get(&component)?.get(node)
+        self.0.get(&component)?.get(node).copied()
     }
 
     /// Every breach in this state.
     pub fn breaches(&self) -> Vec<(NodeName, Breach)> {
         let Some((oldest, newest)) = self.apiservers() else { return Vec::new() };
-        let all = self.0.iter().flat_map(|(&component, nodes)| nodes.iter().map(move |(n, v)| (component, n, v)));
+        let all = self.0.iter().flat_map(|(&component, nodes)| nodes.iter().map(move |(n, v)| (component, *n, *v)));
         let mut found: Vec<_> = all
             .filter_map(|(component, node, own)| Some((node.clone(), breach(component, own, oldest, newest)?)))
             .collect();
         let kubelets = self.0.get(&Component::Kubelet);
-        found.extend(kubelets.into_iter().flatten().filter_map(|(node, _)| Some((node.clone(), self.beside(node)?))));
+        found
+            .extend(kubelets.into_iter().flatten().filter_map(|(node, _)| Some(((*node).clone(), self.beside(node)?))));
         found
     }
 

@@ -186,12 +186,12 @@ fn etcd(
             }
         }
         if !hops[i].last && version.minor_of() > at.minor_of() {
-            let image = if version.minor_of() == to.minor_of() { Some((*target).clone()) } else { named };
+            let image = if version.minor_of() == to.minor_of() { Some((*target).clone()) } else { named.clone() };
             let newer = newest(way, etcd, version.minor_of()).and_then(|r| r.images.get(&etcd)).cloned();
             let image = if version.minor_of() == to.minor_of() { image } else { newer.or(image) };
             hops[i].targets.extend(image.map(|image| (etcd, image)));
         }
-        at = at.max(version);
+        at = at.max(version.clone());
         i += 1;
     }
 }
@@ -214,10 +214,11 @@ fn between(from: &Version, to: &Version) -> Vec<(u32, u32)> {
 
 /// The release with the newest image of a component in one minor.
 fn newest(way: &[Release], component: Component, minor: (u32, u32)) -> Option<&Release> {
-    let of = |release: &Release| release.images.get(&component)?.version().filter(|v| v.minor_of() == minor);
+    let of =
+        |release: &Release| Some(release.images.get(&component)?.version()?.clone()).filter(|v| v.minor_of() == minor);
     way.iter().filter(|r| of(r).is_some()).max_by_key(|r| of(r))
 }
 
-fn oldest(cluster: &Cluster, component: Component) -> Option<Version> {
+fn oldest(cluster: &Cluster, component: Component) -> Option<&Version> {
     cluster.masters().filter_map(|n| n.components.get(&component)?.image.version()).min()
 }

@@ -124,7 +124,9 @@ impl<'a> Target<'a> {
 
 /// The release with the newest kubelet, or the last one where none states a version.
 pub fn newest(releases: &[Release]) -> Option<&Release> {
-    let version = |r: &Release| r.images.get(&Component::Kubelet).or(r.images.values().next()).and_then(Image::version);
+    fn version(release: &Release) -> Option<&Version> {
+        release.images.get(&Component::Kubelet).or(release.images.values().next()).and_then(Image::version)
+    }
     releases.iter().max_by_key(|r| version(r))
 }
 

@@ -137,7 +137,7 @@ impl Container {
 
 /// The version that a component built into this image reports: the upstream part of the tag.
 pub(crate) fn reported(image: &str) -> String {
-    let version = image.parse::<crate::fleet::Image>().ok().and_then(|i| i.version());
+    let version = image.parse::<crate::fleet::Image>().ok().and_then(|i| i.version().cloned());
     version.map_or_else(
         || "0.0.0".to_owned(),
         |v| {
