@@ -64,7 +64,7 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
     );
     let time = format!(
         "about {} (pulls {}, swaps {}, soak {}){}",
-        span(e.prefetch_ms + e.work_ms + e.soak_ms),
+        span(e.total_ms()),
         span(e.prefetch_ms),
         span(e.work_ms),
         span(e.soak_ms),

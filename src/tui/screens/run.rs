@@ -168,7 +168,7 @@ fn left_words(run: &Run, now: Timestamp, settled: usize) -> String {
         _ => {
             let e = &run.plan.estimate;
             let gone = run.started.map_or(0, |at| flight::millis(at, now));
-            (e.prefetch_ms + e.work_ms + e.soak_ms).saturating_sub(gone)
+            e.total_ms().saturating_sub(gone)
         }
     };
     if left == 0 { String::new() } else { format!("  about {} left", span(left / 1000 * 1000)) }
