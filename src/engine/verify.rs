@@ -129,12 +129,12 @@ async fn component_is_well(visit: &Visit, change: &Change) -> Result<(), String>
     if let Some(check) = &settings.version {
         let answer = visit.port.ask(check).await.map_err(|e| format!("{component}: {e}"))?;
         let found = version_in(&answer).ok_or_else(|| format!("{component}: {check} states no version"))?;
-        if !found.same_upstream(&wanted) {
+        if !found.same_upstream(wanted) {
             return Err(format!("{component} says that it is {found}, not {wanted}"));
         }
     }
     if component == Component::Kubelet {
-        node_is_ready(visit, Some(&wanted)).await?;
+        node_is_ready(visit, Some(wanted)).await?;
     }
     Ok(())
 }

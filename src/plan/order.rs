@@ -33,7 +33,7 @@ fn kubelet_first(changes: &mut [Change]) {
     let at = |component| changes.iter().position(|c: &Change| c.component == component);
     let (Some(proxy), Some(kubelet)) = (at(Component::KubeProxy), at(Component::Kubelet)) else { return };
     let (Some(ahead), Some(behind)) = (changes[proxy].to.version(), changes[kubelet].from.version()) else { return };
-    if proxy < kubelet && beside(&ahead, &behind).is_some() {
+    if proxy < kubelet && beside(ahead, behind).is_some() {
         changes.swap(proxy, kubelet);
     }
 }

@@ -87,7 +87,7 @@ fn kubernetes(
     let Some(to) = targets.get(&apiserver).and_then(|image| image.version()) else { return Vec::new() };
     let Some(from) = oldest(cluster, apiserver) else { return Vec::new() };
     let mut hops = Vec::new();
-    for minor in between(&from, &to) {
+    for minor in between(from, to) {
         match newest(way, apiserver, minor) {
             Some(release) => hops.push(Hop {
                 name: Some(release.name.clone()),
@@ -95,7 +95,7 @@ fn kubernetes(
                 last: false,
                 next: None,
             }),
-            None => missing(apiserver, &from, &to, minor, findings),
+            None => missing(apiserver, from, to, minor, findings),
         }
     }
     hops
@@ -127,7 +127,7 @@ fn catch_up(
                 hop.name.get_or_insert_with(|| release.name.clone());
                 hop.targets.extend(release.images.get(&component).map(|image| (component, image.clone())));
             }
-            None => missing(component, &own, &apiserver, (needed.0, needed.1), findings),
+            None => missing(component, own, apiserver, (needed.0, needed.1), findings),
         }
     }
     (!hop.targets.is_empty()).then_some(hop)
@@ -169,7 +169,7 @@ fn etcd(
             i += 1;
             continue;
         };
-        for minor in between(&at, &version) {
+        for minor in between(&at, version) {
             match newest(way, etcd, minor) {
                 Some(release) => {
                     let images = release.images.get(&etcd).map(|image| (etcd, image.clone()));
@@ -182,7 +182,7 @@ fn etcd(
                     hops.insert(i, alone);
                     i += 1;
                 }
-                None => missing(etcd, &at, &version, minor, findings),
+                None => missing(etcd, &at, version, minor, findings),
             }
         }
         if !hops[i].last && version.minor_of() > at.minor_of() {

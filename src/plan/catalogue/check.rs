@@ -74,7 +74,7 @@ impl<'a> Look<'a> {
         let component = change.component;
         let (Some(from), Some(to)) = (change.from.version(), change.to.version()) else { return };
         let entries = self.crossed.entry((component, from.upstream(), to.upstream())).or_insert_with(|| {
-            let met = self.entries.iter().filter(|e| e.components.contains(&component) && e.crossed(&from, &to));
+            let met = self.entries.iter().filter(|e| e.components.contains(&component) && e.crossed(from, to));
             let (notes, entries): (Vec<&Entry>, Vec<&Entry>) = met.partition(|e| e.is_note());
             self.notes.extend(notes.into_iter().map(|e| ((component, e.since.upstream(), e.id.as_str()), e)));
             entries

@@ -12,7 +12,7 @@ pub(super) fn check(cluster: &Cluster, facts: &Facts, phases: &[Phase], findings
     let now = cluster.masters().filter_map(|n| n.components.get(&apiserver)?.image.version()).min();
     if let (Some(now), Some(to)) = (now, versions.max()) {
         for used in &api.deprecated {
-            deprecated(used, &now, &to, findings);
+            deprecated(used, now, to, findings);
         }
     }
     if let Some(why) = &api.cke {

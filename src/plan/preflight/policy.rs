@@ -64,7 +64,7 @@ pub(in crate::plan) fn check_steps(chosen: &[Chosen<'_>], findings: &mut Finding
             continue;
         };
         let (from_tag, to_tag) = (change.from.short(), change.to.short());
-        match bad_step(component, &from, &to) {
+        match bad_step(component, from, to) {
             Some(BadStep::Downgrade) => {
                 let text = format!("{component} would go down from {from_tag} to {to_tag}");
                 findings.on(node, Severity::Error, "downgrade", text, "stage a version that is not older");
