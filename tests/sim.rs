@@ -414,4 +414,18 @@ fn three_minors_go_one_by_one_and_each_kubelet_restarts_once() {
     // The next plan knows how long things take here.
     let next: Value = serde_json::from_str(&lab.done(&["plan", "--bump", "kubelet=1.36.3.1", "--json"])).unwrap();
     assert_eq!(next["estimate"]["runs"], 1, "{}", next["estimate"]);
+
+    // The run as one file, which needs neither the state folder nor the cluster.
+    lab.done(&["export", "--recording", "run.sonoba"]);
+    let recording = sonoba::journal::read_recording(&lab.path("run.sonoba")).unwrap();
+    assert_eq!(recording.records.len(), journal.lines().count());
+    assert_eq!(recording.chain, sonoba::journal::Chain::Ok);
+    let film = lab.sonoba_in("empty", &["export", "run.sonoba", "--cast", "run.cast", "--speed", "50"]);
+    assert!(film.status.success(), "{}", String::from_utf8_lossy(&film.stderr));
+    let film = std::fs::read_to_string(lab.path("run.cast")).unwrap();
+    assert!(film.starts_with("{\"") && film.lines().count() > 5, "{film:.200}");
+    let blind = lab.fails(1, &["replay", "run.sonoba"]);
+    assert!(blind.contains("needs a terminal"), "{blind}");
+    std::fs::write(lab.path("none.sonoba"), "hello").unwrap();
+    assert!(lab.fails(1, &["replay", "none.sonoba"]).contains("is no recording"));
 }

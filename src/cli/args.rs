@@ -1,5 +1,6 @@
 //! The words of the command line (DESIGN.md, 9). Stable: others script against them.
 
+use super::replay::At;
 use crate::fleet::{ClusterName, Label};
 use crate::plan::{Bandwidth, Ramp};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,6 +57,10 @@ pub(super) enum Command {
     Override(OverrideArgs),
     /// Watch a run as it happens, read-only
     Watch(RunArg),
+    /// Play a run that was recorded, or carried out here, on the cockpit's screens
+    Replay(ReplayArgs),
+    /// Write a run as one file: a recording, or a film for asciinema
+    Export(ExportArgs),
     /// What ran here
     Runs(RunsArgs),
     /// What a run came to
@@ -193,6 +198,49 @@ pub(super) struct RunArg {
     /// The run: its id, its folder, or `latest`
     #[arg(default_value = "latest", value_name = "RUN")]
     pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// A recording's file, or a run: its id, its folder, or `latest`
+    #[arg(default_value = "latest", value_name = "FILE|RUN")]
+    pub run: String,
+    /// How many times faster than it happened, from 0.25 to 200
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub speed: f64,
+    /// Where to begin: 12m30s after the beginning, -1m before the end, or at a moment
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<At>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The run: its id, its folder, `latest`, or for --cast a recording's file
+    #[arg(default_value = "latest", value_name = "RUN")]
+    pub run: String,
+    #[command(flatten)]
+    pub what: ExportWhat,
+    /// With --cast: how many times faster than it happened
+    #[arg(long, value_name = "X", default_value_t = 10.0)]
+    pub speed: f64,
+    /// With --cast: columns of the screen
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u16).range(80..=400))]
+    pub columns: u16,
+    /// With --cast: rows of the screen
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u16).range(24..=100))]
+    pub rows: u16,
+}
+
+/// As what.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct ExportWhat {
+    /// The plan and the journal, for `sonoba replay`
+    #[arg(long, value_name = "FILE.sonoba")]
+    pub recording: Option<PathBuf>,
+    /// The screens, for asciinema's player
+    #[arg(long, value_name = "FILE.cast")]
+    pub cast: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

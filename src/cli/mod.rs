@@ -18,6 +18,7 @@ mod places;
 mod plan;
 mod plan_file;
 mod progress;
+mod replay;
 mod report;
 mod rollback;
 mod runs;
@@ -80,7 +81,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         return cockpit::open(&global, false, &mut Vec::new()).await;
     };
     // These draw, or are heard, elsewhere.
-    if !matches!(command, Command::Watch(_) | Command::Demo(_) | Command::Engine(_)) {
+    if !matches!(command, Command::Watch(_) | Command::Replay(_) | Command::Demo(_) | Command::Engine(_)) {
         logging::to_stderr();
     }
     match command {
@@ -94,6 +95,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Skip(args) => command::skip(&global, &args).await,
         Command::Override(args) => command::pass_over(&global, &args).await,
         Command::Watch(run) => cockpit::watch(&global, &run).await,
+        Command::Replay(args) => replay::run(&global, &args).await,
+        Command::Export(args) => replay::export(&global, &args).await,
         Command::Runs(args) => runs::list(&global, &args),
         Command::Report(args) => report::run(&global, &args).await,
         Command::Engine(args) => engine::run(&args).await,

@@ -13,11 +13,12 @@ pub const PLAN: &str = include_str!("plan.json");
 pub type Door = fn(&[u8]) -> Result<(), String>;
 
 /// Every door, by name.
-pub const DOORS: [(&str, Door); 12] = [
+pub const DOORS: [(&str, Door); 13] = [
     ("profile", profile),
     ("cluster_yml", cluster_yml),
     ("plan", plan),
     ("journal", journal),
+    ("recording", recording),
     ("known_hosts", known_hosts),
     ("control", control),
     ("swap_state", swap_state),
@@ -55,6 +56,14 @@ pub fn journal(bytes: &[u8]) -> Result<(), String> {
         journal::Chain::Ok => Ok(()),
         journal::Chain::Broken { line } => Err(format!("line {line} does not follow from the one before")),
     }
+}
+
+/// A recording; one that reads is also played from its beginning to its end, and back.
+pub fn recording(bytes: &[u8]) -> Result<(), String> {
+    let recording = journal::unpack(bytes, std::path::Path::new("run.sonoba"))?;
+    shown(&recording.about.operator);
+    crate::tui::wind(recording);
+    Ok(())
 }
 
 /// A `known_hosts` file.

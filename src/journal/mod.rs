@@ -12,6 +12,7 @@ mod orders;
 mod orders_tests;
 mod pace;
 mod reader;
+mod recording;
 mod report;
 mod run;
 mod snapshot;
@@ -29,6 +30,8 @@ pub use orders::{API, ROOM};
 pub use pace::Paces;
 pub(crate) use reader::fold_lines;
 pub use reader::{Journal, read, read_for};
+pub(crate) use recording::unpack;
+pub use recording::{Recording, RecordingError, RecordingHead, read_recording, record};
 pub use report::{
     Downtime, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report, SwapCounts, report,
 };

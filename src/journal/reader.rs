@@ -83,7 +83,7 @@ pub(super) fn too_long(path: &Path) -> JournalError {
 /// Reads every whole line, hands each record to `each`.
 pub(super) fn scan(
     path: &Path,
-    file: File,
+    file: impl Read,
     first: Option<String>,
     mut each: impl FnMut(Record),
 ) -> Result<Scan, JournalError> {

@@ -5,6 +5,8 @@ use super::command::Command;
 use super::decide;
 use super::keymap::{Keymap, Mode};
 use super::msg::{Authority, Effect};
+use super::player::Player;
+use super::replay::{self, Tape};
 use super::theme::Theme;
 use crate::fleet::{Cluster, NodeName, RunId};
 use crate::journal::{Run, RunState, Tone, Verb};
@@ -93,8 +95,10 @@ pub struct App {
     pub theme: Theme,
     /// The terminal's columns and rows.
     pub size: (u16, u16),
-    /// The clock, as the last tick gave it.
+    /// The clock, as the last tick gave it; in a replay the tape's.
     pub now: Timestamp,
+    /// The real clock, as the last tick gave it.
+    pub wall: Timestamp,
     /// Where the operator is.
     pub screen: Screen,
     /// What lies over it.
@@ -117,6 +121,8 @@ pub struct App {
     pub ask: AskView,
     /// The run that the cockpit is attached to.
     pub run: Option<RunView>,
+    /// The tape that is played, in a replay.
+    pub player: Option<Player>,
     /// Lines that the report is scrolled down by.
     pub report_top: usize,
     /// Something to say for a moment.
@@ -203,7 +209,7 @@ pub struct Notice {
     pub text: String,
     /// How loud.
     pub tone: Tone,
-    /// Until when.
+    /// Until when, by the real clock.
     pub until: Timestamp,
 }
 
@@ -218,12 +224,14 @@ impl App {
     ) -> App {
         let release = releases.len().saturating_sub(1);
         App {
-            keymap: Keymap::standard(options.read_only),
+            keymap: Keymap::standard(options.read_only).without_tape(),
             authority: Authority::unless(options.read_only),
             options,
             theme,
             size: (80, 24),
             now,
+            wall: now,
+            player: None,
             screen: Screen::Topology,
             over: None,
             sight: Sight::default(),
@@ -241,8 +249,20 @@ impl App {
         }
     }
 
+    /// A cockpit that plays a tape; none when nothing is on it.
+    pub fn for_tape(theme: Theme, tape: Tape, now: Timestamp) -> Option<App> {
+        let options = Options { read_only: true, title: tape.recording.about.cluster.to_string(), demo: false };
+        let defaults = (Limits::default(), tape.recording.plan.budget.clone());
+        let mut app = App::new(options, theme, Vec::new(), defaults, now);
+        app.keymap = Keymap::standard(true);
+        replay::insert(&mut app, tape).then_some(app)
+    }
+
     /// What to do first.
     pub fn begin(&mut self) -> Vec<Effect> {
+        if self.player.is_some() {
+            return Vec::new();
+        }
         self.sight.looking = true;
         vec![Effect::Attach, Effect::Observe]
     }
@@ -279,7 +299,7 @@ impl App {
 
     /// Says something for a moment.
     pub fn say(&mut self, tone: Tone, text: impl Into<String>) {
-        let until = self.now.checked_add(NOTICE).unwrap_or(Timestamp::MAX);
+        let until = self.wall.checked_add(NOTICE).unwrap_or(Timestamp::MAX);
         self.notice = Some(Notice { text: text.into(), tone, until });
         self.touch();
     }
@@ -352,6 +372,7 @@ impl App {
                 (_, None) => Some("the cluster has not been seen yet: wait, or observe again with r"),
                 _ => None,
             },
+            Command::Observe if self.player.is_some() => Some("a replay looks at no cluster"),
             Command::Observe => yes(!self.sight.looking, "an observation is under way"),
             Command::MakePlan => yes(!self.stage.planning, "the planner is at work"),
             Command::OpenConfirm => match &self.plan {

@@ -65,3 +65,41 @@ pub struct Options {
     /// The cluster is simulated and ends with the cockpit.
     pub demo: bool,
 }
+
+/// Behind a replay there is nothing: no cluster, no engine, and no way to either.
+pub struct Nobody;
+
+#[async_trait]
+impl Backend for Nobody {
+    async fn observe(&self) -> Result<Cluster, String> {
+        Err("a replay looks at no cluster".into())
+    }
+
+    fn releases(&self) -> Vec<Release> {
+        Vec::new()
+    }
+
+    fn defaults(&self) -> (Limits, Budget, Settings) {
+        (Limits::default(), Budget::default(), Settings::default())
+    }
+
+    fn plan(&self, cluster: &Cluster, stage: &Stage) -> Plan {
+        crate::plan::make(cluster, stage, &Settings::default(), jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    async fn start(&self, _: Plan) -> Result<RunHandle, String> {
+        Err("a replay starts nothing".into())
+    }
+
+    async fn attach(&self) -> Option<RunHandle> {
+        None
+    }
+
+    async fn command(&self, _: &RunHandle, _: Verb) -> Result<(), String> {
+        Err("a replay commands nothing".into())
+    }
+
+    async fn engine(&self, _: &RunHandle) -> Option<bool> {
+        None
+    }
+}

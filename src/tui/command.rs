@@ -65,6 +65,20 @@ commands! {
     RollBack "roll-back" "roll back" "take the selected node back; asks first";
     Override "override" "override" "pass the gate that is waited for; asks why";
     OpenReport "open-report" "report" "the report of the run";
+    PlayPause "play-pause" "play" "play the tape, or stop it";
+    SeekBack "seek-back" "" "the tape a little back";
+    SeekOn "seek-on" "seek" "the tape a little on";
+    SeekFarBack "seek-far-back" "" "the tape a good deal back";
+    SeekFarOn "seek-far-on" "" "the tape a good deal on";
+    EventBack "event-back" "" "to the event before";
+    EventOn "event-on" "event" "to the next event";
+    NextFailure "next-failure" "failure" "to the next failure on the tape";
+    LastFailure "last-failure" "" "to the failure before";
+    NextWave "next-wave" "wave" "to the beginning of the next wave";
+    Slower "slower" "" "play slower";
+    Faster "faster" "faster" "play faster";
+    TapeBegin "tape-begin" "" "to the beginning of the tape";
+    TapeEnd "tape-end" "" "to the end of the tape";
     Yes "yes" "yes" "yes";
     No "no" "no" "no";
 }

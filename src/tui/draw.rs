@@ -15,8 +15,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         return too_small(app, frame, area);
     }
-    let [head, body, foot] =
-        Layout::vertical([Constraint::Length(3), Constraint::Min(0), Constraint::Length(2)]).areas(area);
+    let tape = Constraint::Length(app.player.is_some().into());
+    let [head, body, tape, foot] =
+        Layout::vertical([Constraint::Length(3), Constraint::Min(0), tape, Constraint::Length(2)]).areas(area);
     widgets::header::draw(app, frame, head);
     // One column of air on both sides.
     let body = Rect { x: body.x + 1, width: body.width - 2, ..body };
@@ -27,6 +28,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Screen::Confirm => screens::confirm::draw(app, frame, body),
         Screen::Run => screens::run::draw(app, frame, body),
         Screen::Report => screens::report::draw(app, frame, body),
+    }
+    if let Some(player) = &app.player {
+        widgets::scrub::draw(app, player, frame, tape);
     }
     widgets::footer::draw(app, frame, foot);
     match app.over {

@@ -1,9 +1,10 @@
 //! The outer loop: the only place that owns the terminal, reads the clock and calls the backend.
 
 use super::app::App;
-use super::backend::{Backend, Options, RunHandle};
+use super::backend::{Backend, Nobody, Options, RunHandle};
 use super::draw::draw;
 use super::msg::{Back, Begun, Effect, Msg};
+use super::replay::Tape;
 use super::theme::Theme;
 use super::update::update;
 use crate::fleet::Cluster;
@@ -46,6 +47,12 @@ pub enum TuiError {
     /// Standard output or input is not a terminal.
     #[error("the cockpit needs a terminal; use `sonoba plan`, `sonoba apply` and `sonoba report` without one")]
     NoTerminal,
+    /// A recording without a single event.
+    #[error("there is nothing on this tape; record a run that has begun: sonoba export RUN --recording FILE.sonoba")]
+    EmptyTape,
+    /// A film that would go on for hours.
+    #[error("the film would be longer than four hours; give a higher --speed")]
+    LongTape,
     /// The terminal failed.
     #[error("the terminal failed while {doing}: {source}; a run goes on, come back with `sonoba`")]
     Terminal {
@@ -79,6 +86,20 @@ pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<(), TuiE
         let _ = writeln!(std::io::stderr(), "sonoba: {words}");
     }
     Ok(())
+}
+
+/// Plays a recorded run; returns when the viewer leaves. Touches nothing.
+///
+/// # Errors
+/// [`TuiError`]: no terminal, or the terminal fails; nothing on the tape.
+pub async fn play(tape: Tape) -> Result<(), TuiError> {
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Err(TuiError::NoTerminal);
+    }
+    let theme = Theme::for_environment(std::env::var_os("NO_COLOR").as_deref());
+    let mut app = App::for_tape(theme, tape, Timestamp::now()).ok_or(TuiError::EmptyTape)?;
+    let mut screen = Stage::open()?;
+    Driver::new(Arc::new(Nobody)).drive(&mut app, &mut screen.terminal).await.map(drop)
 }
 
 /// The terminal while it is the cockpit's. Given back on drop; a panic gives it back before its message is printed.

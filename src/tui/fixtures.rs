@@ -3,10 +3,11 @@
 use super::app::App;
 use super::backend::Options;
 use super::msg::{Begun, Msg};
+use super::replay::{From, Tape};
 use super::theme::Theme;
 use super::update::update;
 use crate::fleet::{Cluster, Component, Image, Leaders, Node, NodeName, RunId, Running, SwapId};
-use crate::journal::{Event, Record, Run, Step, SwapState};
+use crate::journal::{Chain, Event, Record, Recording, RecordingHead, Run, Step, SwapState};
 use crate::plan::{
     Budget, Bump, Change, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan, Pull, Release, Scope,
     Severity, Swap, Wave, WaveKind, inverse,
@@ -412,6 +413,19 @@ pub fn app(size: (u16, u16), options: Options) -> App {
 }
 
 /// The same, attached to a run with this story.
+/// A replay of a story that has ended, stopped at its beginning.
+pub fn replay(size: (u16, u16), story: Story) -> App {
+    let started = start();
+    let about = RecordingHead::new(run_id(), cluster().name, "satoru".into(), started);
+    let plan = story.plan.as_ref().clone();
+    let recording = Recording { about, plan, records: story.records, chain: Chain::Ok };
+    let tape = Tape { recording, speed: 1.0, from: From::Offset(SignedDuration::ZERO) };
+    let mut app = App::for_tape(Theme::colours(), tape, started).unwrap();
+    update(&mut app, Msg::Resize(size.0, size.1));
+    update(&mut app, Msg::Key(crossterm::event::KeyEvent::from(crossterm::event::KeyCode::Char(' '))));
+    app
+}
+
 pub fn running(size: (u16, u16), options: Options, story: Story) -> App {
     let mut app = app(size, options);
     update(&mut app, Msg::Attached(Some(Begun { id: run_id(), plan: story.plan.clone() })));

@@ -2,7 +2,7 @@
 
 use super::app::{App, PlanView, RunView, Screen};
 use super::msg::{Begun, Effect, Msg};
-use super::outline;
+use super::{outline, replay};
 use crate::fleet::{Cluster, RunId, clean};
 use crate::journal::{Event, Outcome, Record, Run, RunState, Tone};
 use crate::plan::Plan;
@@ -112,12 +112,16 @@ fn unfolded(plan: Arc<Plan>, height: usize) -> PlanView {
 }
 
 fn tick(app: &mut App, now: Timestamp) {
-    app.now = now;
+    app.wall = now;
+    match app.player {
+        Some(_) => replay::tick(app, now),
+        None => app.now = now,
+    }
     if app.notice.as_ref().is_some_and(|n| n.until <= now) {
         app.notice = None;
         app.touch();
     }
-    if app.moving() {
+    if app.player.is_none() && app.moving() {
         app.touch();
     }
 }

@@ -26,6 +26,8 @@ pub enum Mode {
     Ask,
     /// A question that takes a reason.
     Reason,
+    /// A tape is played: beside the keys of the screen, and before them.
+    Replay,
 }
 
 impl Mode {
@@ -42,12 +44,13 @@ impl Mode {
             Mode::Help => "help",
             Mode::Ask => "question",
             Mode::Reason => "reason",
+            Mode::Replay => "replay",
         }
     }
 
     /// Whether the keys of [`Mode::Anywhere`] count too.
     fn open(self) -> bool {
-        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask | Mode::Reason)
+        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask | Mode::Reason | Mode::Replay)
     }
 }
 
@@ -105,6 +108,20 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Reason, &["backspace"], Command::Erase),
     (Mode::Reason, &["ctrl-u"], Command::EraseAll),
     (Mode::Reason, &["ctrl-c"], Command::Quit),
+    (Mode::Replay, &["space"], Command::PlayPause),
+    (Mode::Replay, &[">"], Command::Faster),
+    (Mode::Replay, &["<"], Command::Slower),
+    (Mode::Replay, &["]"], Command::SeekOn),
+    (Mode::Replay, &["["], Command::SeekBack),
+    (Mode::Replay, &["}"], Command::SeekFarOn),
+    (Mode::Replay, &["{"], Command::SeekFarBack),
+    (Mode::Replay, &["."], Command::EventOn),
+    (Mode::Replay, &[","], Command::EventBack),
+    (Mode::Replay, &["x"], Command::NextFailure),
+    (Mode::Replay, &["X"], Command::LastFailure),
+    (Mode::Replay, &["w"], Command::NextWave),
+    (Mode::Replay, &["0"], Command::TapeBegin),
+    (Mode::Replay, &["$"], Command::TapeEnd),
 ];
 
 /// One line of the table.
@@ -135,19 +152,27 @@ impl Keymap {
         Keymap { bindings }
     }
 
+    /// The same without the keys of a player: where no tape is played.
+    pub fn without_tape(mut self) -> Keymap {
+        self.bindings.retain(|b| b.mode != Mode::Replay);
+        self
+    }
+
     /// What `key` does in `mode`.
     pub fn find(&self, mode: Mode, key: KeyEvent) -> Option<Command> {
         let hit = |mode: Mode| {
             let mut lines = self.bindings.iter().filter(move |b| b.mode == mode);
             lines.find(|b| b.keys.iter().any(|k| matches(k, key))).map(|b| b.command)
         };
-        hit(mode).or_else(|| mode.open().then(|| hit(Mode::Anywhere)).flatten())
+        let open = |other: Mode| mode.open().then(|| hit(other)).flatten();
+        open(Mode::Replay).or_else(|| hit(mode)).or_else(|| open(Mode::Anywhere))
     }
 
     /// The lines that count in `mode`, its own first.
     pub fn lines(&self, mode: Mode) -> impl Iterator<Item = &Binding> {
-        let own = self.bindings.iter().filter(move |b| b.mode == mode);
-        own.chain(self.bindings.iter().filter(move |b| mode.open() && b.mode == Mode::Anywhere))
+        let of = move |other: Mode| self.bindings.iter().filter(move |b| b.mode == other);
+        let open = move |other: Mode| of(other).filter(move |_| mode.open());
+        open(Mode::Replay).chain(of(mode)).chain(open(Mode::Anywhere))
     }
 }
 

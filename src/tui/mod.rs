@@ -8,6 +8,7 @@
 
 mod app;
 mod backend;
+mod cast;
 mod command;
 mod decide;
 mod draw;
@@ -17,6 +18,8 @@ mod keymap;
 mod lens;
 mod msg;
 mod outline;
+mod player;
+mod replay;
 mod screens;
 mod text;
 mod theme;
@@ -35,4 +38,7 @@ mod snapshot_tests;
 mod update_tests;
 
 pub use backend::{Backend, Options, RunHandle};
-pub use driver::{TuiError, run};
+pub use cast::cast;
+pub use driver::{TuiError, play, run};
+pub(crate) use replay::wind;
+pub use replay::{From as TapeFrom, Tape};

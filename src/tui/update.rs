@@ -6,7 +6,7 @@ use super::decide;
 use super::flow;
 use super::keymap::Mode;
 use super::msg::{Back, Effect, Msg};
-use super::{lens, outline};
+use super::{lens, outline, replay};
 use crate::fleet::clean;
 use crate::journal::{LONGEST_REASON, Tone, Verb};
 use crate::plan::{Bump, Scope, Stage, unfit};
@@ -69,6 +69,9 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         return Vec::new();
     }
     app.touch();
+    if replay::command(app, command) {
+        return Vec::new();
+    }
     match command {
         Command::Help => {
             app.over = Some(Over::Help(0));
@@ -129,6 +132,21 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         }
         Command::Yes => return yes(app),
         Command::No => app.over = None,
+        // The player's: without a tape there is nothing to move.
+        Command::PlayPause
+        | Command::SeekBack
+        | Command::SeekOn
+        | Command::SeekFarBack
+        | Command::SeekFarOn
+        | Command::EventBack
+        | Command::EventOn
+        | Command::NextFailure
+        | Command::LastFailure
+        | Command::NextWave
+        | Command::Slower
+        | Command::Faster
+        | Command::TapeBegin
+        | Command::TapeEnd => {}
     }
     Vec::new()
 }

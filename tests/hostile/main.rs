@@ -146,7 +146,21 @@ macro_rules! doors {
     };
 }
 
-doors!(profile, cluster_yml, plan, journal, known_hosts, control, swap_state, image, version, name, check, jump);
+doors!(
+    profile,
+    cluster_yml,
+    plan,
+    journal,
+    recording,
+    known_hosts,
+    control,
+    swap_state,
+    image,
+    version,
+    name,
+    check,
+    jump
+);
 
 /// Deep nesting and references that grow without end: a small file must not cost much.
 #[test]

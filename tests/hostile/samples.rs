@@ -8,7 +8,8 @@ pub fn of(door: &str) -> Vec<Vec<u8>> {
         "profile" => &[PROFILE],
         "cluster_yml" => &[CLUSTER_YML],
         "plan" => &[sonoba::fuzzing::PLAN],
-        "journal" => return vec![journal()],
+        "journal" => return vec![journal(&"0".repeat(64))],
+        "recording" => return vec![recording()],
         "known_hosts" => &[KNOWN_HOSTS],
         "control" => {
             &[r#"{"verb":"ping"}"#, r#"{"verb":"pause","by":"satoru@bastion1"}"#, r#"{"verb":"abort","by":""}"#]
@@ -24,8 +25,27 @@ pub fn of(door: &str) -> Vec<Vec<u8>> {
     texts.iter().map(|t| t.as_bytes().to_vec()).collect()
 }
 
+/// A plan and a journal that follows from it, as one file.
+fn recording() -> Vec<u8> {
+    let plan = sonoba::fuzzing::PLAN.as_bytes();
+    let hash: String = Sha256::digest(plan).iter().map(|b| format!("{b:02x}")).collect();
+    let head = r#"{"format":1,"run":"r1","cluster":"tokyo0","operator":"satoru","started":"2026-11-23T22:00:00Z"}"#;
+    let zip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(zip);
+    let members: [(&str, &[u8]); 3] =
+        [("recording.json", head.as_bytes()), ("plan.json", plan), ("journal.jsonl", &journal(&hash))];
+    for (name, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        header.set_cksum();
+        tar.append_data(&mut header, name, content).expect("a member");
+    }
+    tar.into_inner().and_then(|zip| zip.finish()).expect("a recording")
+}
+
 /// Records with a chain that holds.
-fn journal() -> Vec<u8> {
+fn journal(first: &str) -> Vec<u8> {
     let events = [
         r#""event":"run-started","run":"r1","cluster":"tokyo0","operator":"satoru","host":"bastion1","version":"0.1.0""#,
         r#""event":"engine-started","pid":4242,"host":"bastion1","resumed":false"#,
@@ -47,7 +67,7 @@ fn journal() -> Vec<u8> {
         r#""event":"paused","reason":"budget","why":"3 failed""#,
         r#""event":"run-ended","outcome":"failed","why":"x""#,
     ];
-    let (mut out, mut prev) = (Vec::new(), "0".repeat(64));
+    let (mut out, mut prev) = (Vec::new(), first.to_owned());
     for (i, event) in events.iter().enumerate() {
         let line = format!(r#"{{"seq":{},"at":"2026-11-23T22:00:{i:02}Z","prev":"{prev}",{event}}}"#, i + 1);
         prev = Sha256::digest(line.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();

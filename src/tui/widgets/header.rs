@@ -60,7 +60,10 @@ fn badges(app: &App) -> Line<'static> {
         spans.push(Span::styled(" SIMULATED ", t.badge));
         spans.push(" ".into());
     }
-    if app.options.read_only {
+    if app.player.is_some() {
+        spans.push(Span::styled(" REPLAY ", t.badge));
+        spans.push(" ".into());
+    } else if app.options.read_only {
         spans.push(Span::styled(" READ-ONLY ", t.badge));
         spans.push(" ".into());
     }

@@ -9,6 +9,7 @@ pub mod node;
 pub mod phases;
 pub mod progress;
 pub mod rack_map;
+pub mod scrub;
 
 use super::flow;
 use super::text;
