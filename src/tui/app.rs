@@ -5,6 +5,7 @@ use super::command::Command;
 use super::decide;
 use super::keymap::{Keymap, Mode};
 use super::msg::{Authority, Effect};
+use super::palette::PaletteView;
 use super::player::Player;
 use super::replay::{self, Tape};
 use super::theme::Theme;
@@ -43,6 +44,8 @@ pub enum Over {
     Help(usize),
     /// A question.
     Ask(Question),
+    /// The palette.
+    Palette,
 }
 
 /// A question that a key must answer.
@@ -119,6 +122,8 @@ pub struct App {
     pub confirm: ConfirmView,
     /// What the question over the screen is about.
     pub ask: AskView,
+    /// What is typed and chosen in the palette.
+    pub palette: PaletteView,
     /// The run that the cockpit is attached to.
     pub run: Option<RunView>,
     /// The tape that is played, in a replay.
@@ -242,6 +247,7 @@ impl App {
             plan: None,
             confirm: ConfirmView::default(),
             ask: AskView::default(),
+            palette: PaletteView::default(),
             run: None,
             report_top: 0,
             notice: None,
@@ -278,6 +284,7 @@ impl App {
             (Some(Over::Help(_)), _) => Mode::Help,
             (Some(Over::Ask(question)), _) if question.takes_a_reason() => Mode::Reason,
             (Some(Over::Ask(_)), _) => Mode::Ask,
+            (Some(Over::Palette), _) => Mode::Palette,
             (None, screen) => screen.mode(),
         }
     }

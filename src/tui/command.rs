@@ -8,7 +8,6 @@ macro_rules! commands {
 
         impl Command {
             /// Every command.
-            #[cfg(test)]
             pub const ALL: &[Command] = &[$(Command::$variant,)*];
 
             /// Its stable name, as a keymap file writes it.
@@ -31,6 +30,7 @@ macro_rules! commands {
 
 commands! {
     Help "help" "help" "show or hide the keys of this screen";
+    Palette "palette" "command" "every command by its name";
     CloseHelp "close-help" "close" "close the help";
     Quit "quit" "quit" "leave; a run goes on without the cockpit";
     Repaint "repaint" "" "paint the screen anew";
@@ -84,6 +84,22 @@ commands! {
 }
 
 impl Command {
+    /// Whether it can be done by its name alone; the others move a cursor, edit a field or answer a question.
+    pub fn has_meaning_alone(self) -> bool {
+        use Command::*;
+        let moves = matches!(self, Up | Down | Left | Right | PageUp | PageDown | First | Last | More | Less);
+        let edits = matches!(self, Erase | EraseAll | Yes | No | CloseHelp | Apply | Palette);
+        !moves && !edits
+    }
+
+    /// Whether it is a key of the player's.
+    pub fn moves_the_tape(self) -> bool {
+        use Command::*;
+        let seeks =
+            matches!(self, SeekBack | SeekOn | SeekFarBack | SeekFarOn | EventBack | EventOn | TapeBegin | TapeEnd);
+        seeks || matches!(self, PlayPause | NextFailure | LastFailure | NextWave | Slower | Faster)
+    }
+
     /// Whether it leads to a change of the cluster or a run; such commands have no key in a read-only cockpit.
     pub fn acts(self) -> bool {
         matches!(

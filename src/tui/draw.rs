@@ -35,6 +35,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     widgets::footer::draw(app, frame, foot);
     match app.over {
         Some(Over::Help(top)) => screens::help::draw(app, frame, body, top),
+        Some(Over::Palette) => screens::palette::draw(app, frame, body),
         Some(Over::Ask(question)) => screens::ask::draw(app, frame, body, question),
         None => {}
     }

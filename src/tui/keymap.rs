@@ -26,6 +26,8 @@ pub enum Mode {
     Ask,
     /// A question that takes a reason.
     Reason,
+    /// The palette.
+    Palette,
     /// A tape is played: beside the keys of the screen, and before them.
     Replay,
 }
@@ -44,13 +46,14 @@ impl Mode {
             Mode::Help => "help",
             Mode::Ask => "question",
             Mode::Reason => "reason",
+            Mode::Palette => "palette",
             Mode::Replay => "replay",
         }
     }
 
     /// Whether the keys of [`Mode::Anywhere`] count too.
     fn open(self) -> bool {
-        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask | Mode::Reason | Mode::Replay)
+        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask | Mode::Reason | Mode::Palette | Mode::Replay)
     }
 }
 
@@ -58,6 +61,7 @@ impl Mode {
 const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Anywhere, &["?", "f1"], Command::Help),
     (Mode::Anywhere, &["q", "ctrl-c"], Command::Quit),
+    (Mode::Anywhere, &[":"], Command::Palette),
     (Mode::Anywhere, &["esc"], Command::Back),
     (Mode::Anywhere, &["up", "k"], Command::Up),
     (Mode::Anywhere, &["down", "j"], Command::Down),
@@ -108,6 +112,13 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Reason, &["backspace"], Command::Erase),
     (Mode::Reason, &["ctrl-u"], Command::EraseAll),
     (Mode::Reason, &["ctrl-c"], Command::Quit),
+    (Mode::Palette, &["enter"], Command::Yes),
+    (Mode::Palette, &["esc"], Command::No),
+    (Mode::Palette, &["up", "ctrl-p"], Command::Up),
+    (Mode::Palette, &["down", "tab", "ctrl-n"], Command::Down),
+    (Mode::Palette, &["backspace"], Command::Erase),
+    (Mode::Palette, &["ctrl-u"], Command::EraseAll),
+    (Mode::Palette, &["ctrl-c"], Command::Quit),
     (Mode::Replay, &["space"], Command::PlayPause),
     (Mode::Replay, &[">"], Command::Faster),
     (Mode::Replay, &["<"], Command::Slower),

@@ -18,6 +18,7 @@ mod keymap;
 mod lens;
 mod msg;
 mod outline;
+mod palette;
 mod player;
 mod replay;
 mod screens;

@@ -594,3 +594,12 @@ fn a_film_holds_every_picture_and_ends() {
     }
     assert!(all.contains("REPLAY") && all.contains("ABORTED"), "{}", all.len());
 }
+
+#[test]
+fn the_palette() {
+    at_each_size("palette", |size| {
+        let mut app = midway(size);
+        press(&mut app, ":re");
+        app
+    });
+}

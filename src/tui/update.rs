@@ -6,7 +6,7 @@ use super::decide;
 use super::flow;
 use super::keymap::Mode;
 use super::msg::{Back, Effect, Msg};
-use super::{lens, outline, replay};
+use super::{lens, outline, palette, replay};
 use crate::fleet::clean;
 use crate::journal::{LONGEST_REASON, Tone, Verb};
 use crate::plan::{Bump, Scope, Stage, unfit};
@@ -53,6 +53,7 @@ fn type_in(app: &mut App, c: char, modifiers: KeyModifiers) {
             app.confirm.typed.push(c);
             app.confirm.wrong = None;
         }
+        Mode::Palette => palette::type_in(app, c),
         Mode::Reason if app.ask.typed.chars().count() < LONGEST_REASON => {
             app.ask.typed.push(c);
             app.ask.wrong = None;
@@ -77,6 +78,7 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
             app.over = Some(Over::Help(0));
         }
         Command::CloseHelp => app.over = None,
+        Command::Palette => palette::open(app),
         Command::Quit => return quit(app),
         Command::Repaint => return vec![Effect::Repaint],
         Command::Back => back(app),
@@ -108,6 +110,9 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
             app.screen = Screen::Confirm;
         }
         Command::Apply => return apply(app),
+        Command::Erase | Command::EraseAll if app.over == Some(Over::Palette) => {
+            palette::erase(app, command == Command::EraseAll);
+        }
         Command::Erase | Command::EraseAll if app.mode() == Mode::Reason => {
             if command == Command::EraseAll {
                 app.ask.typed.clear();
@@ -130,6 +135,7 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
             app.notice = None;
             app.screen = Screen::Report;
         }
+        Command::Yes if app.over == Some(Over::Palette) => return palette::choose(app),
         Command::Yes => return yes(app),
         Command::No => app.over = None,
         // The player's: without a tape there is nothing to move.
@@ -221,6 +227,9 @@ fn step(app: &mut App, by: isize) {
     if let Some(Over::Help(top)) = app.over {
         app.over = Some(Over::Help(top.saturating_add_signed(by).min(super::screens::help::len(app))));
         return;
+    }
+    if app.over == Some(Over::Palette) {
+        return palette::step(app, by);
     }
     match app.screen {
         Screen::Topology => walk(app, by),

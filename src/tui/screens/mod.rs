@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod confirm;
 pub mod help;
+pub mod palette;
 pub mod plan;
 pub mod report;
 pub mod run;
