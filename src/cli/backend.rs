@@ -1,4 +1,4 @@
-//! The cockpit's way to everything below: the live one, and the one of a watcher.
+//! The live cockpit's way to everything below.
 
 use super::args::Global;
 use super::command::tell;
@@ -118,57 +118,8 @@ impl Backend for Live {
     }
 }
 
-/// A watcher's backend: it reads one journal. There is no way from it to a node or to a control socket.
-pub(super) struct Watching {
-    dir: RunDir,
-    run: Mutex<Option<RunHandle>>,
-    cluster: Cluster,
-}
-
-impl Watching {
-    pub fn new(run: &RunDir, plan: Plan) -> Watching {
-        let cluster = plan.cluster.clone();
-        Watching { dir: run.clone(), run: Mutex::new(Some(handle(run, plan))), cluster }
-    }
-}
-
-#[async_trait]
-impl Backend for Watching {
-    async fn observe(&self) -> Result<Cluster, String> {
-        Ok(self.cluster.clone())
-    }
-
-    fn releases(&self) -> Vec<Release> {
-        Vec::new()
-    }
-
-    fn defaults(&self) -> (Limits, Budget, Settings) {
-        (Limits::default(), Budget::default(), Settings::default())
-    }
-
-    fn plan(&self, cluster: &Cluster, stage: &Stage) -> Plan {
-        plan::make(cluster, stage, &Settings::default(), Timestamp::now())
-    }
-
-    async fn start(&self, _: Plan) -> Result<RunHandle, String> {
-        Err("this is a watcher: it starts nothing".into())
-    }
-
-    async fn attach(&self) -> Option<RunHandle> {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    async fn command(&self, _: &RunHandle, _: Verb) -> Result<(), String> {
-        Err("this is a watcher: it commands nothing".into())
-    }
-
-    async fn engine(&self, _: &RunHandle) -> Option<bool> {
-        self.dir.engine_lives()
-    }
-}
-
 /// Follows a run's journal into a channel until the cockpit lets go of it.
-fn handle(run: &RunDir, plan: Plan) -> RunHandle {
+pub(super) fn handle(run: &RunDir, plan: Plan) -> RunHandle {
     let (records, receiver) = mpsc::channel::<Record>(AHEAD);
     let mut follower = Follower::open(&run.journal());
     tokio::spawn(async move {

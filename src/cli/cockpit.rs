@@ -1,10 +1,11 @@
 //! The cockpit, live and as a watcher.
 
 use super::args::{Global, RunArg};
-use super::backend::{Live, Watching};
+use super::backend::Live;
 use super::failure::Failure;
 use super::follow::{Manner, follow};
 use super::setup::Setup;
+use super::watching::watching;
 use super::{logging, places, runs};
 use crate::tui::{self, Options};
 use std::io::IsTerminal;
@@ -27,16 +28,14 @@ pub(super) async fn open(global: &Global, demo: bool, engines: &mut Vec<u32>) ->
 
 /// `sonoba watch`. Without a terminal it prints lines.
 pub(super) async fn watch(global: &Global, arg: &RunArg) -> Result<(), Failure> {
-    let run = runs::find(global, &arg.run)?;
     if !on_terminal() {
         logging::to_stderr();
-        return follow(&run, Manner { json: false, commands: false }).await;
+        return follow(&runs::find(global, &arg.run)?, Manner { json: false, commands: false }).await;
     }
+    let backend = watching(global, &arg.run)?;
     let _guard = logging::to_file(&places::state_dir(global)?.join("cockpit.log"))?;
-    let (plan, _) = run.plan().map_err(Failure::failed)?;
-    let title = plan.cluster.name.to_string();
-    let backend = Arc::new(Watching::new(&run, plan));
-    tui::run(backend, Options { read_only: true, title, demo: false }).await.map_err(Failure::failed)
+    let title = backend.cluster().to_string();
+    tui::run(Arc::new(backend), Options { read_only: true, title, demo: false }).await.map_err(Failure::failed)
 }
 
 fn on_terminal() -> bool {

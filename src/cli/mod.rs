@@ -28,6 +28,7 @@ mod say;
 mod setup;
 mod sim;
 mod stage;
+mod watching;
 
 pub(crate) use plan_file::parse as parse_plan;
 

@@ -50,7 +50,7 @@ pub(crate) use control::check_request;
 pub use control::{command, ping};
 pub use error::{EngineError, ObserveError};
 pub use facts::facts;
-pub use observe::observe;
+pub use observe::{glance, observe};
 pub use past::pace as past_pace;
 pub use ports::Ports;
 pub use process::detach;

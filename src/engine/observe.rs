@@ -6,7 +6,7 @@ use crate::fleet::{
     Cluster, Component, ContainerName, Label, Leaders, Node, NodeName, RackName, RoleName, Running, clean,
 };
 use crate::inventory::{NodeEntry, Profile};
-use crate::k8s::NodeView;
+use crate::k8s::{ClusterPort, NodeView};
 use crate::plan::Check;
 use crate::remote::Look;
 use futures::{StreamExt, stream};
@@ -39,6 +39,21 @@ pub async fn observe(profile: &Profile, ports: &Ports) -> Result<Cluster, Observ
     let mut cluster = Cluster { name: profile.name.clone(), nodes, leaders: Leaders::default() };
     cluster.leaders = leaders(profile, ports, &cluster).await;
     Ok(cluster)
+}
+
+/// The cluster as its API alone tells it: nodes with their racks and health, and nothing of what runs on them. It asks no node, so
+/// a watcher may use it.
+///
+/// # Errors
+/// As [`observe`].
+pub async fn glance(profile: &Profile, api: &dyn ClusterPort) -> Result<Cluster, ObserveError> {
+    let seen: HashMap<NodeName, NodeView> =
+        api.nodes().await?.into_iter().map(|view| (view.name.clone(), view)).collect();
+    let nodes = profile.entries()?.into_iter().map(|entry| {
+        let node = Node { reachable: None, ..node(profile, &entry, seen.get(&entry.name), None) };
+        (entry.name, node)
+    });
+    Ok(Cluster { name: profile.name.clone(), nodes: nodes.collect(), leaders: Leaders::default() })
 }
 
 async fn look(ports: &Ports, name: &NodeName, containers: &[ContainerName]) -> Option<(NodeName, Look)> {

@@ -270,6 +270,9 @@ impl App {
             return Vec::new();
         }
         self.sight.looking = true;
+        if self.options.read_only {
+            self.say(Tone::Calm, "watching: a run is shown here as soon as one begins");
+        }
         vec![Effect::Attach, Effect::Observe]
     }
 

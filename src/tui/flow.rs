@@ -89,7 +89,8 @@ fn seen(app: &mut App, cluster: Arc<Cluster>) {
     }
     app.sight.cluster = Some(cluster);
     if let Some(view) = &mut app.run {
-        view.past = view.run.ended().is_some();
+        // A watcher does not see what runs on nodes: its journal stays what it knows.
+        view.past = view.run.ended().is_some() && !app.options.read_only;
     }
 }
 
@@ -128,6 +129,7 @@ fn tick(app: &mut App, now: Timestamp) {
 
 fn attach(app: &mut App, begun: Begun) {
     let run = Run::new(begun.plan);
+    app.report_top = 0;
     app.run = Some(RunView {
         id: begun.id,
         run,
@@ -171,7 +173,10 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
             app.over = app.over.filter(|o| matches!(o, super::app::Over::Help(_)));
             app.say(tone, format!("the run has ended: {}; its report says more", outcome_word(outcome)));
             app.sight.looking = true;
-            return vec![Effect::Observe];
+            // Who only watches sees the next run too, when one begins.
+            let mut effects = vec![Effect::Observe];
+            effects.extend(app.options.read_only.then_some(Effect::Attach));
+            return effects;
         }
         (_, RunState::Paused(_)) if was != state => {
             let why = app.run.as_ref().map(|v| v.run.why.clone()).unwrap_or_default();

@@ -5,6 +5,7 @@
 
 pub mod kills;
 pub mod process;
+pub mod terminal;
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};

@@ -108,6 +108,13 @@ async fn what_a_shell_says_is_cleaned_and_bounded() {
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     let script = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some()).unwrap();
     let evil = EVIL.replace('\'', "");
+    // A script of another length is not run at all, so the liar's has the same.
+    let length = fs::metadata(&script).unwrap().len();
+    let put = |lie: &str| {
+        let lie = format!("{lie}\nexit $?\n");
+        let rest = usize::try_from(length).unwrap() - lie.len();
+        fs::write(&script, lie + &"#".repeat(rest)).unwrap();
+    };
     for lie in [
         format!("printf '%s' '{evil}' >&2; exit 1"),
         format!("while :; do printf '%s' '{evil}'; done | head -c 3000000 >&2; exit 1"),
@@ -116,10 +123,10 @@ async fn what_a_shell_says_is_cleaned_and_bounded() {
         "yes | head -c 3000000".into(),
         String::new(),
     ] {
-        fs::write(&script, &lie).unwrap();
+        put(&lie);
         harmless(port.tx_state(&tx).await.unwrap_err());
         harmless(port.give_verdict(&tx, sonoba::journal::Verdict::Commit).await.unwrap_err());
     }
-    fs::write(&script, format!("printf 'sonoba-tx 1\\nwhy %s\\n.\\n' '{}'", evil.replace(['\r', '\n'], ""))).unwrap();
+    put(&format!("printf 'sonoba-tx 1\\nwhy %s\\n.\\n' '{}'", evil.replace(['\r', '\n'], "")));
     assert_eq!(port.tx_state(&tx).await.unwrap().why, "[2J31mevil ");
 }
