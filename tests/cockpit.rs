@@ -93,7 +93,7 @@ fn a_recording_is_played_and_sought() {
     screen.press("0");
     screen.until_it("the beginning", |text| text.contains("0 ms of"));
     screen.press("x");
-    screen.until("rolling back");
+    screen.until("3 disturbed");
     screen.press("<<");
     screen.until("×10");
     screen.press("\t");

@@ -103,7 +103,12 @@ fn cut(text: &str, room: usize) -> usize {
     let head = &text[..full];
     // A break that leaves most of the line empty reads worse than one within a list.
     let from = |i: Option<usize>| i.map(|i| i + 1).filter(|&i| i > full / 2);
-    from(head.rfind(' ')).or_else(|| from(head.rfind(','))).unwrap_or(full)
+    // A flag stays beside its value, so that both can be pasted.
+    let flag = |space: &usize| {
+        head[..*space].rsplit(' ').next().is_some_and(|word| word.starts_with("--") && !word.contains('='))
+    };
+    let space = head.rmatch_indices(' ').map(|(i, _)| i).find(|space| !flag(space));
+    from(space).or_else(|| from(head.rfind(' '))).or_else(|| from(head.rfind(','))).unwrap_or(full)
 }
 
 #[cfg(test)]
@@ -113,6 +118,14 @@ mod tests {
     #[test]
     fn times_read_as_people_say_them() {
         assert_eq!([0, 500, 45_000, 60_000, 750_000, 7_500_000].map(time).join(" "), "0s 500ms 45s 1m 12m 30s 2h 5m");
+    }
+
+    #[test]
+    fn a_flag_is_not_parted_from_its_value() {
+        let mut page = Page::default();
+        let words = "x".repeat(58);
+        page.line(0, &format!("{words} left out: --exclude rack1-cs1 does it"));
+        assert_eq!(page.0, format!("{words} left out:\n  --exclude rack1-cs1 does it\n"));
     }
 
     #[test]
