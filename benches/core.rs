@@ -56,6 +56,7 @@ fn node(name: String, rack: usize, master: bool, release: usize) -> Node {
                     image: image(c, release),
                     image_id: format!("sha256:{}", "0".repeat(64)),
                     running: true,
+                    started: None,
                     args: vec![c.as_str().to_owned()],
                 };
                 (c, running)

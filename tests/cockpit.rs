@@ -17,7 +17,7 @@ fn open(lab: &Lab, size: (u16, u16), args: &[&str]) -> Terminal {
 fn from_the_map_to_the_way_back_by_keys() {
     let lab = Lab::start(&SIM);
     let mut screen = open(&lab, (120, 36), &[]);
-    screen.until("9/9 nodes Ready");
+    screen.until("9/9 Ready");
     screen.press("s");
     screen.until("1.36.2");
     screen.press("\r");
@@ -60,7 +60,7 @@ fn from_the_map_to_the_way_back_by_keys() {
 fn a_watcher_is_there_before_the_run_and_after_it_and_can_command_nothing() {
     let lab = Lab::start(&SIM);
     let mut screen = open(&lab, (120, 36), &["watch"]);
-    screen.until("9/9 nodes Ready");
+    screen.until("9/9 Ready");
     screen.until("READ-ONLY");
     screen.until("no run");
     lab.begin();

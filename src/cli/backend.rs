@@ -5,7 +5,7 @@ use super::command::tell;
 use super::setup::Setup;
 use super::{places, runs};
 use crate::engine::{self, Ports, RunDir};
-use crate::fleet::Cluster;
+use crate::fleet::{Cluster, NodeName, PodProof};
 use crate::journal::{Follower, Record, Verb};
 use crate::plan::{self, Budget, Facts, Limits, Plan, Release, Settings, Stage};
 use crate::tui::{Backend, RunHandle};
@@ -60,6 +60,11 @@ impl Backend for Live {
         let facts = self.setup.facts(&self.global, ports, &cluster, &self.everything()).await;
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
         Ok(cluster)
+    }
+
+    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String> {
+        let ports = self.ports.get_or_try_init(|| self.setup.ports()).await.map_err(|f| f.text)?;
+        ports.cluster.pods(node).await.map_err(|e| e.to_string())
     }
 
     fn releases(&self) -> Vec<Release> {

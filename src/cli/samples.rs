@@ -14,6 +14,7 @@ pub(super) fn cluster() -> Cluster {
             image: "ghcr.io/cybozu/kubernetes:1.35.6.1".parse().unwrap(),
             image_id: "sha256:1".into(),
             running: true,
+            started: None,
             args: Vec::new(),
         };
         Node {

@@ -6,7 +6,7 @@ use super::backend::handle;
 use super::setup::Setup;
 use super::{places, runs};
 use crate::engine::{self, RunDir};
-use crate::fleet::{Cluster, ClusterName};
+use crate::fleet::{Cluster, ClusterName, NodeName, PodProof};
 use crate::journal::Verb;
 use crate::k8s::ClusterPort;
 use crate::plan::{self, Budget, Limits, Plan, Release, Settings, Stage};
@@ -99,6 +99,12 @@ impl Backend for Watching {
             (None, Some(seen)) => seen,
             (None, None) => Err("no run has begun yet, and without a profile the cluster's API is not known".into()),
         }
+    }
+
+    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String> {
+        let setup = self.setup.as_ref().ok_or("without a profile the cluster's API is not known")?;
+        let api = self.api.get_or_try_init(|| setup.cluster()).await.map_err(|f| f.text)?;
+        api.pods(node).await.map_err(|e| e.to_string())
     }
 
     fn releases(&self) -> Vec<Release> {

@@ -1,6 +1,7 @@
 //! A cluster as it was observed at one moment.
 
 use super::{ClusterName, Component, ContainerName, Image, Label, NodeName, RackName, RoleName, Version};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +84,9 @@ pub struct Running {
     pub image_id: String,
     /// Whether it is running.
     pub running: bool,
+    /// When it was last started, by the node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
     /// Its command line: entry point and arguments.
     #[serde(default)]
     pub args: Vec<String>,

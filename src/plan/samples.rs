@@ -42,6 +42,7 @@ pub(super) fn running(node: &Node, component: Component, image: &str) -> Running
         image: image.parse().unwrap(),
         image_id: format!("sha256:{image}"),
         running: true,
+        started: None,
         args: Vec::new(),
     }
 }

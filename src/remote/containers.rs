@@ -8,6 +8,7 @@ use crate::fleet::{ContainerName, Image, Running, clean, clean_short, without_se
 use crate::plan::Change;
 use futures::future::try_join_all;
 use hyper::Method;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// What runs under these names, and what is left over beside them.
@@ -51,8 +52,15 @@ fn read(engine: &Engine, name: &ContainerName, container: &Value) -> Result<Runn
         image,
         image_id: text(&container["Image"]),
         running: container["State"]["Running"].as_bool().unwrap_or(false),
+        started: started(&container["State"]["StartedAt"]),
         args: without_secrets(args),
     })
+}
+
+/// Docker writes the year 1 for what was never started.
+fn started(value: &Value) -> Option<Timestamp> {
+    let at: Timestamp = value.as_str()?.parse().ok()?;
+    (at > Timestamp::UNIX_EPOCH).then_some(at)
 }
 
 /// The image's id, when it is there.

@@ -3,7 +3,9 @@
 use super::backend::Options;
 use super::command::Command;
 use super::decide;
+use super::hits::Hits;
 use super::keymap::{Keymap, Mode};
+use super::map::{MapView, Zoom};
 use super::msg::{Authority, Effect};
 use super::palette::PaletteView;
 use super::player::Player;
@@ -112,6 +114,10 @@ pub struct App {
     pub releases: Vec<Release>,
     /// The profile's budget.
     pub budget: Budget,
+    /// The map: how near, which layer, what is filtered and marked.
+    pub map: MapView,
+    /// What stands where on the last picture.
+    pub hits: Hits,
     /// The node under the cursor.
     pub selected: Option<NodeName>,
     /// What is being staged.
@@ -242,6 +248,8 @@ impl App {
             sight: Sight::default(),
             releases,
             budget,
+            map: MapView::default(),
+            hits: Hits::default(),
             selected: None,
             stage: StageView { cursor: release, release, limits, leave_out: false, planning: false },
             plan: None,
@@ -288,6 +296,7 @@ impl App {
             (Some(Over::Ask(question)), _) if question.takes_a_reason() => Mode::Reason,
             (Some(Over::Ask(_)), _) => Mode::Ask,
             (Some(Over::Palette), _) => Mode::Palette,
+            (None, Screen::Topology) if self.map.typing => Mode::Filter,
             (None, screen) => screen.mode(),
         }
     }
@@ -382,6 +391,12 @@ impl App {
                 (_, None) => Some("the cluster has not been seen yet: wait, or observe again with r"),
                 _ => None,
             },
+            Command::ZoomOut => yes(self.map.zoom != Zoom::Fleet, "this is all of it"),
+            Command::NextMatch | Command::LastMatch | Command::MarkMatches => {
+                yes(!self.map.filter.is_empty(), "there is no filter: type one after /")
+            }
+            Command::ClearFilter => yes(!self.map.typed.is_empty(), "there is no filter"),
+            Command::UnmarkAll => yes(!self.map.marked.is_empty(), "nothing is marked"),
             Command::Observe if self.player.is_some() => Some("a replay looks at no cluster"),
             Command::Observe => yes(!self.sight.looking, "an observation is under way"),
             Command::MakePlan => yes(!self.stage.planning, "the planner is at work"),

@@ -1,6 +1,6 @@
 //! What the cockpit needs from below; the command line implements it.
 
-use crate::fleet::{Cluster, RunId};
+use crate::fleet::{Cluster, NodeName, PodProof, RunId};
 use crate::journal::{Record, Verb};
 use crate::plan::{Budget, Limits, Plan, Release, Settings, Stage};
 use async_trait::async_trait;
@@ -15,6 +15,12 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// When the cluster cannot be observed.
     async fn observe(&self) -> Result<Cluster, String>;
+
+    /// The pods that are bound to a node.
+    ///
+    /// # Errors
+    /// When the API cannot be asked.
+    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String>;
 
     /// The releases that the profile knows.
     fn releases(&self) -> Vec<Release>;
@@ -72,6 +78,10 @@ pub struct Nobody;
 #[async_trait]
 impl Backend for Nobody {
     async fn observe(&self) -> Result<Cluster, String> {
+        Err("a replay looks at no cluster".into())
+    }
+
+    async fn pods(&self, _: &NodeName) -> Result<Vec<PodProof>, String> {
         Err("a replay looks at no cluster".into())
     }
 

@@ -47,6 +47,24 @@ commands! {
     OpenStage "open-stage" "stage" "stage a release";
     OpenMap "open-map" "map" "the map, with the run's swaps on it";
     OpenRun "open-run" "run" "the run";
+    ZoomIn "zoom-in" "zoom" "nearer: the rack, then the node";
+    ZoomOut "zoom-out" "" "further away: the rack, then the fleet";
+    NextLayer "next-layer" "layer" "the next layer: what the cells show";
+    LayerState "layer-state" "" "cells show the run's or the release's state";
+    LayerVersion "layer-version" "" "cells show the kubelet's version";
+    LayerHealth "layer-health" "" "cells show whether the node is well";
+    LayerRole "layer-role" "" "cells show the role";
+    LayerAge "layer-age" "" "cells show how long the kubelet has been up";
+    Filter "filter" "filter" "find nodes: letters, rack=3 version<1.36 ...";
+    KeepFilter "keep-filter" "keep" "keep the filter, and go on with the map";
+    ClearFilter "clear-filter" "clear" "take the filter away";
+    NextMatch "next-match" "" "to the next node that matches the filter";
+    LastMatch "last-match" "" "to the one before";
+    Mark "mark" "mark" "mark the node, or take its mark away";
+    MarkRange "mark-range" "" "mark from the last mark up to here";
+    MarkRack "mark-rack" "" "mark the rack, or take its marks away";
+    MarkMatches "mark-matches" "" "mark all that match, or unmark them";
+    UnmarkAll "unmark-all" "" "take every mark away";
     More "more" "more" "raise the selected limit";
     Less "less" "less" "lower the selected limit";
     MakePlan "make-plan" "plan" "plan the release; nothing is touched";
@@ -88,7 +106,7 @@ impl Command {
     pub fn has_meaning_alone(self) -> bool {
         use Command::*;
         let moves = matches!(self, Up | Down | Left | Right | PageUp | PageDown | First | Last | More | Less);
-        let edits = matches!(self, Erase | EraseAll | Yes | No | CloseHelp | Apply | Palette);
+        let edits = matches!(self, Erase | EraseAll | Yes | No | CloseHelp | Apply | Palette | KeepFilter);
         !moves && !edits
     }
 

@@ -15,12 +15,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         return too_small(app, frame, area);
     }
-    let tape = Constraint::Length(app.player.is_some().into());
-    let [head, body, tape, foot] =
-        Layout::vertical([Constraint::Length(3), Constraint::Min(0), tape, Constraint::Length(2)]).areas(area);
+    app.hits.clear();
+    let Places { head, body, tape, foot } = places(app, area);
     widgets::header::draw(app, frame, head);
-    // One column of air on both sides.
-    let body = Rect { x: body.x + 1, width: body.width - 2, ..body };
     match app.screen {
         Screen::Topology => screens::topology::draw(app, frame, body),
         Screen::Stage => screens::stage::draw(app, frame, body),
@@ -33,12 +30,36 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         widgets::scrub::draw(app, player, frame, tape);
     }
     widgets::footer::draw(app, frame, foot);
+    if app.over.is_some() {
+        app.hits.cover();
+    }
     match app.over {
         Some(Over::Help(top)) => screens::help::draw(app, frame, body, top),
         Some(Over::Palette) => screens::palette::draw(app, frame, body),
         Some(Over::Ask(question)) => screens::ask::draw(app, frame, body, question),
         None => {}
     }
+}
+
+struct Places {
+    head: Rect,
+    body: Rect,
+    tape: Rect,
+    foot: Rect,
+}
+
+fn places(app: &App, area: Rect) -> Places {
+    let tape = Constraint::Length(app.player.is_some().into());
+    let [head, body, tape, foot] =
+        Layout::vertical([Constraint::Length(3), Constraint::Min(0), tape, Constraint::Length(2)]).areas(area);
+    // One column of air on both sides.
+    let body = Rect { x: body.x + 1, width: body.width.saturating_sub(2), ..body };
+    Places { head, body, tape, foot }
+}
+
+/// Where the screen itself stands on the terminal.
+pub fn body(app: &App) -> Rect {
+    places(app, Rect::new(0, 0, app.size.0, app.size.1)).body
 }
 
 /// A run is not harmed by a small window: say so, and say what is needed.

@@ -247,6 +247,10 @@ impl Driver {
                     None => tell(&sender, Msg::Attached(None)).await,
                 }
             }),
+            Effect::Pods(node) => self.spawn(async move {
+                let pods = backend.pods(&node).await;
+                tell(&sender, Msg::Pods(node, pods)).await;
+            }),
             Effect::Start(_, plan) => {
                 self.errands.spawn(async move {
                     match backend.start(plan.as_ref().clone()).await {

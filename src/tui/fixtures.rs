@@ -48,6 +48,7 @@ fn node(text: &str, address: String, rack: usize, master: bool) -> Node {
         image: image(component, false),
         image_id: "sha256:1".into(),
         running: true,
+        started: Some("2026-11-01T00:00:00Z".parse().unwrap()),
         args: Vec::new(),
     };
     Node {

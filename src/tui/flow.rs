@@ -68,6 +68,12 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
                 app.touch();
             }
         }
+        Msg::Pods(node, pods) => {
+            if let Some(view) = app.map.pods.as_mut().filter(|view| view.node == node) {
+                view.pods = Some(pods.map_err(|why| clean(&why)));
+                app.touch();
+            }
+        }
         Msg::Commanded(verb, result) => {
             if let Err(why) = result {
                 if let Some(view) = &mut app.run {

@@ -28,6 +28,8 @@ pub enum Mode {
     Reason,
     /// The palette.
     Palette,
+    /// Typing a filter.
+    Filter,
     /// A tape is played: beside the keys of the screen, and before them.
     Replay,
 }
@@ -47,13 +49,15 @@ impl Mode {
             Mode::Ask => "question",
             Mode::Reason => "reason",
             Mode::Palette => "palette",
+            Mode::Filter => "filter",
             Mode::Replay => "replay",
         }
     }
 
     /// Whether the keys of [`Mode::Anywhere`] count too.
     fn open(self) -> bool {
-        !matches!(self, Mode::Confirm | Mode::Help | Mode::Ask | Mode::Reason | Mode::Palette | Mode::Replay)
+        use Mode::*;
+        !matches!(self, Confirm | Help | Ask | Reason | Palette | Filter | Replay)
     }
 }
 
@@ -75,6 +79,27 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Topology, &["s"], Command::OpenStage),
     (Mode::Topology, &["r"], Command::Observe),
     (Mode::Topology, &["tab"], Command::OpenRun),
+    (Mode::Topology, &["enter"], Command::ZoomIn),
+    (Mode::Topology, &["backspace"], Command::ZoomOut),
+    (Mode::Topology, &["/"], Command::Filter),
+    (Mode::Topology, &["space"], Command::Mark),
+    (Mode::Topology, &["L"], Command::NextLayer),
+    (Mode::Topology, &["1"], Command::LayerState),
+    (Mode::Topology, &["2"], Command::LayerVersion),
+    (Mode::Topology, &["3"], Command::LayerHealth),
+    (Mode::Topology, &["4"], Command::LayerRole),
+    (Mode::Topology, &["5"], Command::LayerAge),
+    (Mode::Topology, &["n"], Command::NextMatch),
+    (Mode::Topology, &["N"], Command::LastMatch),
+    (Mode::Topology, &["v"], Command::MarkRange),
+    (Mode::Topology, &["m"], Command::MarkRack),
+    (Mode::Topology, &["*"], Command::MarkMatches),
+    (Mode::Topology, &["u"], Command::UnmarkAll),
+    (Mode::Filter, &["enter"], Command::KeepFilter),
+    (Mode::Filter, &["esc"], Command::ClearFilter),
+    (Mode::Filter, &["backspace"], Command::Erase),
+    (Mode::Filter, &["ctrl-u"], Command::EraseAll),
+    (Mode::Filter, &["ctrl-c"], Command::Quit),
     (Mode::Stage, &["enter"], Command::MakePlan),
     (Mode::Stage, &["+", "="], Command::More),
     (Mode::Stage, &["-"], Command::Less),

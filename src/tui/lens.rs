@@ -6,7 +6,7 @@ use crate::fleet::{Cluster, Component, Image, Node, NodeName, Version};
 use crate::journal::{Run, SwapState, SwapView};
 use crate::plan::Release;
 use ratatui::style::Style;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A node's or a component's state, as one glyph shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -261,18 +261,31 @@ pub fn census(cluster: &Cluster, component: Component) -> Vec<(&Image, usize)> {
     seen
 }
 
-/// The kubelet versions that Kubernetes states, each with its number of nodes, newest first.
-pub fn kubelets(cluster: &Cluster) -> Vec<(&Version, usize)> {
-    let mut seen: BTreeMap<&Version, usize> = BTreeMap::new();
-    for version in cluster.nodes.values().filter_map(|n| n.kubelet_version.as_ref()) {
-        *seen.entry(version).or_default() += 1;
+/// The kubelets' versions, each with its number of nodes, newest first: as observed, and as the run has moved them since.
+pub fn kubelets(cluster: &Cluster, view: Option<&RunView>) -> Vec<(String, usize)> {
+    let mut moved: HashMap<&NodeName, &Version> = HashMap::new();
+    let run = view.filter(|v| !v.past).map(|v| &v.run);
+    for (run, swap) in run.into_iter().flat_map(|run| run.swaps.iter().map(move |swap| (run, swap))) {
+        let change = run.planned(swap).changes.iter().find(|c| c.component == Component::Kubelet);
+        if let Some(to) = change.and_then(|c| c.to.version()).filter(|_| swap.state == SwapState::Committed) {
+            moved.insert(&swap.node, to);
+        }
     }
-    seen.into_iter().rev().collect()
-}
-
-/// Rows of the map, for the cursor: a master each, then a rack each.
-pub fn grid(cluster: &Cluster) -> Vec<Vec<&NodeName>> {
-    let masters = cluster.masters().map(|n| vec![&n.name]);
-    let racks = cluster.racks().into_iter().map(|(_, nodes)| nodes.into_iter().map(|n| &n.name).collect());
-    masters.chain(racks).collect()
+    let mut seen: BTreeMap<&Version, usize> = BTreeMap::new();
+    for node in cluster.nodes.values() {
+        let running = node.components.get(&Component::Kubelet).and_then(|r| r.image.version());
+        let now = moved.get(&node.name).copied().or(running).or(node.kubelet_version.as_ref());
+        if let Some(version) = now {
+            *seen.entry(version).or_default() += 1;
+        }
+    }
+    let mut words: Vec<(String, usize)> = Vec::new();
+    for (version, n) in seen.into_iter().rev() {
+        let word = format!("{}.{}.{}", version.major, version.minor, version.patch);
+        match words.last_mut() {
+            Some((last, sum)) if *last == word => *sum += n,
+            _ => words.push((word, n)),
+        }
+    }
+    words
 }

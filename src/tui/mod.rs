@@ -7,15 +7,20 @@
 //! All that a screen says of a run is folded from its journal (law 1): a pause is shown when the journal says so.
 
 mod app;
+mod atlas;
 mod backend;
 mod cast;
 mod command;
 mod decide;
 mod draw;
 mod driver;
+mod filter;
 mod flow;
+mod hits;
 mod keymap;
+mod layer;
 mod lens;
+mod map;
 mod msg;
 mod outline;
 mod palette;

@@ -1,6 +1,6 @@
 //! What comes into the core, and what it asks for.
 
-use crate::fleet::{Cluster, RunId, SwapId};
+use crate::fleet::{Cluster, NodeName, PodProof, RunId, SwapId};
 use crate::journal::{Record, Verb};
 use crate::plan::{Plan, Stage};
 use crossterm::event::KeyEvent;
@@ -33,6 +33,8 @@ pub enum Msg {
     RecordsEnded(RunId),
     /// The run's engine was looked for: whether it lives.
     Engine(RunId, bool),
+    /// The pods of a node, or why they are not known.
+    Pods(NodeName, Result<Vec<PodProof>, String>),
     /// A command was delivered, or not.
     Commanded(Verb, Result<(), String>),
 }
@@ -53,6 +55,8 @@ pub enum Effect {
     Observe,
     /// Look for a run that is under way.
     Attach,
+    /// Ask for the pods of a node.
+    Pods(NodeName),
     /// Plan this stage.
     Plan(Arc<Cluster>, Box<Stage>),
     /// Start an engine on this plan.

@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, Options, RunHandle};
 use super::fixtures::{self, Story};
-use crate::fleet::Cluster;
+use crate::fleet::{Cluster, NodeName, PodProof};
 use crate::journal::{Event, Outcome, PauseReason, Record, Verb};
 use crate::plan::{Budget, Limits, Plan, Release, Settings, Stage};
 use jiff::Timestamp;
@@ -47,6 +47,10 @@ impl Backend for Fake {
     async fn observe(&self) -> Result<Cluster, String> {
         assert!(self.part != "panic", "the backend panics");
         Ok(fixtures::cluster())
+    }
+
+    async fn pods(&self, _: &NodeName) -> Result<Vec<PodProof>, String> {
+        Ok(Vec::new())
     }
 
     fn releases(&self) -> Vec<Release> {
@@ -198,7 +202,7 @@ impl Screen {
 #[test]
 fn from_the_map_to_the_report_by_keys() {
     let mut screen = Screen::open("plain");
-    screen.until("63/63 nodes Ready");
+    screen.until("63/63 Ready");
     screen.press("s");
     screen.until("WHAT IT BUMPS 1.36.2");
     screen.press("\r");

@@ -82,6 +82,73 @@ fn topology_in_a_run() {
 }
 
 #[test]
+fn topology_of_a_rack() {
+    at_each_size("topology-rack", |size| {
+        let mut app = midway(size);
+        app.screen = Screen::Topology;
+        app.selected = Some(fixtures::name("rack2-cs2"));
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        app
+    });
+}
+
+#[test]
+fn topology_of_a_node() {
+    at_each_size("topology-node", |size| {
+        let mut app = midway(size);
+        app.screen = Screen::Topology;
+        app.selected = Some(fixtures::name("rack2-cs2"));
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        let effects = update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        assert_eq!(effects, [super::msg::Effect::Pods(fixtures::name("rack2-cs2"))]);
+        let pod = |i: usize| crate::fleet::PodProof {
+            pod: format!("app-mysql/moco-{i}"),
+            uid: i.to_string(),
+            ended: i == 2,
+            ready: i == 0,
+            ready_since: None,
+            containers: vec![crate::fleet::ContainerProof {
+                name: "mysqld".into(),
+                id: "containerd://1".into(),
+                restarts: i as i32,
+                started_at: Some(fixtures::start()),
+            }],
+        };
+        update(&mut app, Msg::Pods(fixtures::name("rack2-cs2"), Ok((0..3).map(pod).collect())));
+        app
+    });
+}
+
+#[test]
+fn topology_with_a_filter_and_marks() {
+    at_each_size("topology-filter", |size| {
+        let mut app = midway(size);
+        app.screen = Screen::Topology;
+        app.selected = Some(fixtures::name("rack2-cs2"));
+        press(&mut app, "/rack=2,3 version<1.36");
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        press(&mut app, "n v");
+        app
+    });
+    let mut app = midway((80, 24));
+    app.screen = Screen::Topology;
+    press(&mut app, "/rack=2 state=sad");
+    insta::assert_snapshot!("topology-filter-wrong-80x24", picture(&app));
+}
+
+#[test]
+fn layers() {
+    let mut pictures = String::new();
+    for key in ["2", "3", "4", "5"] {
+        let mut app = midway((80, 24));
+        app.screen = Screen::Topology;
+        press(&mut app, key);
+        pictures += &picture(&app);
+    }
+    insta::assert_snapshot!("layers-80x24", pictures);
+}
+
+#[test]
 fn stage() {
     at_each_size("stage", |size| {
         let mut app = plain(size);

@@ -6,7 +6,7 @@ use super::decide;
 use super::flow;
 use super::keymap::Mode;
 use super::msg::{Back, Effect, Msg};
-use super::{lens, outline, palette, replay};
+use super::{map, outline, palette, replay};
 use crate::fleet::clean;
 use crate::journal::{LONGEST_REASON, Tone, Verb};
 use crate::plan::{Bump, Scope, Stage, unfit};
@@ -54,6 +54,7 @@ fn type_in(app: &mut App, c: char, modifiers: KeyModifiers) {
             app.confirm.wrong = None;
         }
         Mode::Palette => palette::type_in(app, c),
+        Mode::Filter => map::type_in(app, c),
         Mode::Reason if app.ask.typed.chars().count() < LONGEST_REASON => {
             app.ask.typed.push(c);
             app.ask.wrong = None;
@@ -73,6 +74,9 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
     if replay::command(app, command) {
         return Vec::new();
     }
+    if let Some(effects) = map::command(app, command) {
+        return effects;
+    }
     match command {
         Command::Help => {
             app.over = Some(Over::Help(0));
@@ -82,14 +86,14 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Quit => return quit(app),
         Command::Repaint => return vec![Effect::Repaint],
         Command::Back => back(app),
-        Command::Up => step(app, -1),
-        Command::Down => step(app, 1),
-        Command::PageUp => step(app, -PAGE),
-        Command::PageDown => step(app, PAGE),
-        Command::First => step(app, isize::MIN),
-        Command::Last => step(app, isize::MAX),
-        Command::Left => sideways(app, -1),
-        Command::Right => sideways(app, 1),
+        Command::Up => return step(app, -1),
+        Command::Down => return step(app, 1),
+        Command::PageUp => return step(app, -PAGE),
+        Command::PageDown => return step(app, PAGE),
+        Command::First => return step(app, isize::MIN),
+        Command::Last => return step(app, isize::MAX),
+        Command::Left => return sideways(app, -1),
+        Command::Right => return sideways(app, 1),
         Command::Observe => {
             app.sight.looking = true;
             return vec![Effect::Observe];
@@ -112,6 +116,9 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Apply => return apply(app),
         Command::Erase | Command::EraseAll if app.over == Some(Over::Palette) => {
             palette::erase(app, command == Command::EraseAll);
+        }
+        Command::Erase | Command::EraseAll if app.mode() == Mode::Filter => {
+            map::erase(app, command == Command::EraseAll);
         }
         Command::Erase | Command::EraseAll if app.mode() == Mode::Reason => {
             if command == Command::EraseAll {
@@ -138,21 +145,8 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Yes if app.over == Some(Over::Palette) => return palette::choose(app),
         Command::Yes => return yes(app),
         Command::No => app.over = None,
-        // The player's: without a tape there is nothing to move.
-        Command::PlayPause
-        | Command::SeekBack
-        | Command::SeekOn
-        | Command::SeekFarBack
-        | Command::SeekFarOn
-        | Command::EventBack
-        | Command::EventOn
-        | Command::NextFailure
-        | Command::LastFailure
-        | Command::NextWave
-        | Command::Slower
-        | Command::Faster
-        | Command::TapeBegin
-        | Command::TapeEnd => {}
+        // The map's are done above; without a tape there is nothing for the player's to move.
+        _ => {}
     }
     Vec::new()
 }
@@ -212,6 +206,9 @@ fn tell(app: &mut App, verb: Verb) -> Vec<Effect> {
 }
 
 fn back(app: &mut App) {
+    if app.screen == Screen::Topology && map::back(app) {
+        return;
+    }
     app.screen = match app.screen {
         Screen::Topology | Screen::Stage | Screen::Run => Screen::Topology,
         Screen::Plan if app.plan.as_ref().is_some_and(|v| v.plan.rollback_of.is_some()) => Screen::Run,
@@ -222,7 +219,15 @@ fn back(app: &mut App) {
     };
 }
 
-fn step(app: &mut App, by: isize) {
+fn step(app: &mut App, by: isize) -> Vec<Effect> {
+    if app.over.is_none() && app.screen == Screen::Topology {
+        return map::walk(app, by);
+    }
+    scroll(app, by);
+    Vec::new()
+}
+
+fn scroll(app: &mut App, by: isize) {
     let moved = |at: usize, total: usize| at.saturating_add_signed(by).min(total.saturating_sub(1));
     if let Some(Over::Help(top)) = app.over {
         app.over = Some(Over::Help(top.saturating_add_signed(by).min(super::screens::help::len(app))));
@@ -232,7 +237,7 @@ fn step(app: &mut App, by: isize) {
         return palette::step(app, by);
     }
     match app.screen {
-        Screen::Topology => walk(app, by),
+        Screen::Topology => {}
         Screen::Stage => {
             app.stage.cursor = moved(app.stage.cursor, app.releases.len() + super::screens::stage::FIELDS);
             if app.stage.cursor < app.releases.len() {
@@ -261,42 +266,20 @@ fn step(app: &mut App, by: isize) {
     }
 }
 
-fn sideways(app: &mut App, by: isize) {
+fn sideways(app: &mut App, by: isize) -> Vec<Effect> {
     match app.screen {
-        Screen::Topology => {
-            let Some(cluster) = app.sight.cluster.clone() else { return };
-            let names: Vec<_> = lens::grid(&cluster).into_iter().flatten().collect();
-            let at = names.iter().position(|n| Some(*n) == app.selected.as_ref());
-            let to = at.map_or(0, |i| i.saturating_add_signed(by).min(names.len().saturating_sub(1)));
-            app.selected = names.get(to).map(|n| (*n).clone());
-        }
+        Screen::Topology => return map::sideways(app, by),
         Screen::Stage => adjust(app, by),
         Screen::Plan => {
-            let Some(view) = &mut app.plan else { return };
-            let Some(key) = outline::rows(view).get(view.cursor).and_then(|r| outline::fold_key(*r)) else { return };
-            if view.open.contains(&key) != (by > 0) {
+            let Some(view) = &mut app.plan else { return Vec::new() };
+            let key = outline::rows(view).get(view.cursor).and_then(|r| outline::fold_key(*r));
+            if key.is_some_and(|key| view.open.contains(&key) != (by > 0)) {
                 fold(app);
             }
         }
         _ => {}
     }
-}
-
-/// Moves the map's cursor by rows; the place in the row is kept where the row is long enough.
-fn walk(app: &mut App, by: isize) {
-    let Some(cluster) = app.sight.cluster.clone() else { return };
-    let grid = lens::grid(&cluster);
-    let place = grid
-        .iter()
-        .enumerate()
-        .find_map(|(y, row)| row.iter().position(|n| Some(*n) == app.selected.as_ref()).map(|x| (x, y)));
-    let Some((x, y)) = place else {
-        app.selected = grid.first().and_then(|r| r.first()).map(|n| (*n).clone());
-        return;
-    };
-    let y = y.saturating_add_signed(by).min(grid.len().saturating_sub(1));
-    let row = grid.get(y).map(Vec::as_slice).unwrap_or_default();
-    app.selected = row.get(x.min(row.len().saturating_sub(1))).map(|n| (*n).clone());
+    Vec::new()
 }
 
 /// Has the way back of the run planned. Nothing is asked here: the plan is read first, and applied as any other.
@@ -332,7 +315,7 @@ fn make_plan(app: &mut App) -> Vec<Effect> {
     let (Some(cluster), Some(release)) = (app.sight.cluster.clone(), app.releases.get(app.stage.release)) else {
         return Vec::new();
     };
-    let mut scope = Scope::default();
+    let mut scope = Scope { nodes: app.map.marked.iter().cloned().collect(), ..Scope::default() };
     if app.stage.leave_out {
         scope.exclude = unfit(&cluster, &scope);
     }

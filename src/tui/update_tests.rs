@@ -460,3 +460,56 @@ fn the_help_shows_every_key_of_every_screen() {
         }
     }
 }
+
+#[test]
+fn what_is_marked_on_the_map_is_the_scope_of_the_next_plan() {
+    let mut app = plain();
+    let marked = |app: &App| app.map.marked.iter().map(ToString::to_string).collect::<Vec<_>>();
+    keys(&mut app, "jjj lv");
+    assert_eq!(marked(&app), ["rack0-cs1", "rack0-cs2"], "a range");
+    keys(&mut app, "m");
+    assert_eq!(marked(&app).len(), 10, "the rack");
+    keys(&mut app, "m");
+    assert_eq!(marked(&app).len(), 0, "and back");
+    keys(&mut app, "/rack=5 role=ss");
+    key(&mut app, KeyCode::Enter);
+    assert_eq!(app.selected.as_ref().unwrap().as_str(), "rack5-ss8", "the cursor goes to a match");
+    keys(&mut app, "*");
+    assert_eq!(marked(&app), ["rack5-ss10", "rack5-ss8", "rack5-ss9"]);
+    // One that the cluster loses stays marked: the plan says that it is not there.
+    let mut cluster = fixtures::cluster();
+    cluster.nodes.remove(&fixtures::name("rack5-ss9"));
+    update(&mut app, Msg::Observed(Ok(Box::new(cluster))));
+    keys(&mut app, "s");
+    let effects = key(&mut app, KeyCode::Enter);
+    let [Effect::Plan(_, stage)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(stage.scope.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), marked(&app));
+    update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Esc)));
+    keys(&mut app, "u");
+    assert_eq!(marked(&app).len(), 0);
+}
+
+#[test]
+fn the_map_is_zoomed_into_and_out_of_and_escape_leads_home() {
+    use super::map::Zoom;
+    let mut app = plain();
+    keys(&mut app, "jjj");
+    key(&mut app, KeyCode::Enter);
+    assert_eq!(app.map.zoom, Zoom::Rack);
+    keys(&mut app, "k");
+    assert_eq!(app.selected.as_ref().unwrap().as_str(), "rack0-boot", "its master is on the rack");
+    keys(&mut app, "jjl");
+    assert_eq!(app.selected.as_ref().unwrap().as_str(), "rack1-cs1", "the next rack's first worker");
+    let effects = key(&mut app, KeyCode::Enter);
+    assert_eq!((app.map.zoom, effects), (Zoom::Node, vec![Effect::Pods(fixtures::name("rack1-cs1"))]));
+    keys(&mut app, "l");
+    assert_eq!(app.map.pods.as_ref().unwrap().node.as_str(), "rack1-cs2", "the pods of the one that is shown");
+    update(&mut app, Msg::Pods(fixtures::name("rack1-cs1"), Ok(Vec::new())));
+    assert!(app.map.pods.as_ref().unwrap().pods.is_none(), "an answer about another node is passed over");
+    keys(&mut app, "/cs9");
+    assert_eq!(app.map.zoom, Zoom::Rack);
+    for zoom in [Zoom::Rack, Zoom::Fleet, Zoom::Fleet] {
+        key(&mut app, KeyCode::Esc);
+        assert_eq!((app.map.zoom, app.screen, app.map.typed.as_str()), (zoom, Screen::Topology, ""));
+    }
+}

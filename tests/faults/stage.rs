@@ -295,6 +295,7 @@ pub fn running(container: &Container) -> Option<Running> {
         image: container.image().parse().ok()?,
         image_id: image_id(container.image()),
         running: container.running(),
+        started: None,
         args: args.filter_map(|a| a.as_str().map(str::to_owned)).collect(),
     })
 }

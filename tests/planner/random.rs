@@ -155,6 +155,7 @@ fn node(rng: &mut StdRng, i: usize, rack: &str, master: bool, (base, minor): (u3
             image_id: format!("sha256:{image}"),
             image,
             running: small || rng.random_bool(0.998),
+            started: None,
             args: Vec::new(),
         };
         components.insert(component, running);

@@ -158,6 +158,7 @@ fn running(name: &str, node: &FakeNode) -> Option<Running> {
         image: b.image.clone(),
         image_id: image_id(&b.image),
         running: b.running,
+        started: None,
         args,
     })
 }

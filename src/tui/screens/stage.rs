@@ -1,10 +1,11 @@
 //! Staging: which release, and how far and how fast.
 
 use super::super::app::App;
+use super::super::layer::Looks;
 use super::super::lens;
 use super::super::text::{self, count, pad, span};
 use super::super::widgets::{heading, paint, rack_map};
-use crate::fleet::{Cluster, Component, Image};
+use crate::fleet::{Cluster, Component, Image, fold_names};
 use crate::plan::{Release, Scope, unfit};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -14,7 +15,7 @@ use ratatui::text::{Line, Span};
 pub const FIELDS: usize = 5;
 
 /// Lines from which the map of what is old and new is worth its place.
-const MAP: usize = 8;
+const MAP: u16 = 8;
 
 /// Paints the stage: releases, what the chosen one bumps, limits, and the nodes where there is room.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
@@ -29,8 +30,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         paint(frame, left, lines, "");
         let mut lines = change_lines(app, right.width);
         lines.push(Line::default());
-        lines.extend(map_lines(app, right.width, usize::from(right.height).saturating_sub(lines.len())));
+        let below = below(right, lines.len());
         paint(frame, right, lines, "");
+        draw_map(app, frame, below);
         return;
     }
     // The limits and three releases keep their places; the changes take what is left, the map what they leave.
@@ -42,15 +44,24 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let room = height.saturating_sub(lines.len());
     lines.extend(text::fit_lines(changes, room, "components; the plan has them all"));
     lines.extend(limits);
-    lines.extend(map_lines(app, area.width, usize::from(area.height).saturating_sub(lines.len())));
+    let below = below(area, lines.len());
     paint(frame, area, lines, "");
+    draw_map(app, frame, below);
+}
+
+/// What is left of an area below so many lines.
+fn below(area: Rect, lines: usize) -> Rect {
+    let used = u16::try_from(lines).unwrap_or(u16::MAX).min(area.height);
+    Rect { y: area.y + used, height: area.height - used, ..area }
 }
 
 /// The workers, old and new as the chosen release sees them; nothing where there is no room.
-fn map_lines(app: &App, width: u16, height: usize) -> Vec<Line<'static>> {
+fn draw_map(app: &App, frame: &mut Frame<'_>, area: Rect) {
     match &app.sight.cluster {
-        Some(cluster) if height >= MAP => rack_map::lines(app, cluster, width.into(), height),
-        _ => Vec::new(),
+        Some(cluster) if area.height >= MAP => {
+            rack_map::draw(app, cluster, &Looks::of(app, cluster), frame, area);
+        }
+        _ => {}
     }
 }
 
@@ -153,6 +164,11 @@ fn limit_lines(app: &App, width: u16) -> Vec<Line<'static>> {
             Span::styled(format!("  {} {} ", pad(name, 16), text::right(&value, 8)), style),
             Span::styled(format!(" {about}"), t.dim),
         ]));
+    }
+    if !app.map.marked.is_empty() {
+        let names = fold_names(app.map.marked.iter().map(|n| n.as_str()));
+        let words = format!("  scope: {} marked: {names}", count(app.map.marked.len(), "node", "nodes"));
+        lines.push(Line::styled(text::fit(&words, width.into()), t.notice));
     }
     let b = &app.budget;
     lines.push(Line::styled(

@@ -1,7 +1,8 @@
 //! The footer: what was said last, and what can be pressed now.
 
-use super::super::app::App;
+use super::super::app::{App, Screen};
 use super::super::command::Command;
+use super::super::hits::Hit;
 use super::super::text::{fit, width};
 use super::paint;
 use crate::journal::Tone;
@@ -11,7 +12,8 @@ use ratatui::text::{Line, Span};
 
 /// Paints the footer: a line for notices, a line of keys.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
-    paint(frame, area, vec![notice(app, area.width.into()), keys(app, area.width.into())], "");
+    let foot = Rect { y: area.y + 1, height: 1, ..area };
+    paint(frame, area, vec![notice(app, area.width.into()), keys(app, foot)], "");
 }
 
 fn notice(app: &App, columns: usize) -> Line<'static> {
@@ -27,28 +29,36 @@ fn notice(app: &App, columns: usize) -> Line<'static> {
     Line::styled(fit(&format!(" {glyph} {}", notice.text), columns), style)
 }
 
-/// The keys of this mode that do something now, made from the key table.
-fn keys(app: &App, columns: usize) -> Line<'static> {
+/// The keys of this mode that do something now, made from the key table. Each can be clicked.
+fn keys(app: &App, area: Rect) -> Line<'static> {
     let t = &app.theme;
+    let columns = usize::from(area.width);
     let mut spans: Vec<Span<'static>> = vec![" ".into()];
     let mut used = 1;
-    let mode = app.mode();
     let mut hidden = false;
-    // `?` always has its place: it leads to all the others.
+    let offered: Vec<(String, Command)> = app
+        .keymap
+        .lines(app.mode())
+        .filter(|b| !b.command.hint().is_empty() && app.hindrance(b.command).is_none() && !at_home(app, b.command))
+        .filter_map(|b| Some((b.keys.first()?.to_string(), b.command)))
+        .collect();
+    let room = |(key, command): &(String, Command)| width(key) + 1 + width(command.hint()) + 2;
+    // The help always has its place: it leads to all the others.
+    let help = offered.iter().find(|(_, command)| *command == Command::Help).map_or(0, room);
     let tail = "…";
-    for binding in app.keymap.lines(mode) {
-        let (Some(key), hint) = (binding.keys.first(), binding.command.hint()) else { continue };
-        if hint.is_empty() || app.hindrance(binding.command).is_some() || at_home(app, binding.command) {
-            continue;
-        }
-        let room = width(key) + 1 + width(hint) + 2;
-        if used + room + width(tail) > columns {
+    for offer in &offered {
+        let (key, command) = offer;
+        let reserved = if *command == Command::Help || hidden { 0 } else { help } + width(tail);
+        if used + room(offer) + reserved > columns || (hidden && *command != Command::Help) {
             hidden = true;
             continue;
         }
-        used += room;
-        spans.push(Span::styled((*key).to_owned(), t.key));
-        spans.push(Span::raw(format!(" {hint}  ")));
+        let place = Rect { x: area.x + u16::try_from(used).unwrap_or(0), width: 0, height: 1, ..area };
+        let place = Rect { width: u16::try_from(room(offer)).unwrap_or(0).saturating_sub(1), ..place };
+        app.hits.put(place, Hit::Key(*command));
+        used += room(offer);
+        spans.push(Span::styled(key.clone(), t.key));
+        spans.push(Span::raw(format!(" {}  ", command.hint())));
     }
     if hidden {
         spans.push(Span::styled(tail, t.dim));
@@ -58,5 +68,5 @@ fn keys(app: &App, columns: usize) -> Line<'static> {
 
 /// There is nothing behind the home screen.
 fn at_home(app: &App, command: Command) -> bool {
-    command == Command::Back && app.over.is_none() && app.screen == super::super::app::Screen::Topology
+    command == Command::Back && app.over.is_none() && app.screen == Screen::Topology && !app.map.has_way_back()
 }

@@ -2,8 +2,11 @@
 
 use super::super::app::{App, Screen};
 use super::super::lens;
-use super::super::text::{count, fit_line, span};
+use super::super::map::Zoom;
+use super::super::text::{count, fit, fit_line, span};
 use super::{paint, view_badge};
+use crate::fleet::{Cluster, Component, Node};
+use crate::journal::{Run, SwapState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -34,7 +37,11 @@ fn crumbs(app: &App) -> Line<'static> {
     };
     let back = app.plan.as_ref().is_some_and(|v| v.plan.rollback_of.is_some());
     let path: &[&str] = match app.screen {
-        Screen::Topology => &["topology"],
+        Screen::Topology => match app.map.zoom {
+            Zoom::Fleet => &["topology"],
+            Zoom::Rack => &["topology", "rack"],
+            Zoom::Node => &["topology", "rack", "node"],
+        },
         Screen::Stage => &["topology", "stage"],
         Screen::Plan if back => &["run", "plan"],
         Screen::Confirm if back => &["run", "plan", "confirm"],
@@ -67,6 +74,11 @@ fn badges(app: &App) -> Line<'static> {
         spans.push(Span::styled(" READ-ONLY ", t.badge));
         spans.push(" ".into());
     }
+    // What is on the table but not yet in a run.
+    if let Some(view) = app.plan.as_ref().filter(|v| v.plan.rollback_of.is_none()) {
+        let name = view.plan.release.as_deref().map_or("bumps".to_owned(), |r| format!("release {}", fit(r, 16)));
+        spans.push(Span::styled(format!("staged: {name}  "), t.key));
+    }
     match &app.run {
         Some(view) => {
             let (badge, style) = view_badge(t, view);
@@ -88,23 +100,21 @@ fn facts(app: &App) -> Line<'static> {
     // While a run is on, its journal is fresher than the last observation.
     let live = app.live().and_then(|v| v.run.ready.as_ref());
     let api = live.map_or(app.sight.error.is_none(), |r| r.api);
-    spans.push(if api {
-        Span::styled("✓ API answers", t.good)
-    } else {
-        Span::styled("✗ API does not answer", t.alarm)
-    });
+    spans.push(if api { Span::styled("✓ API", t.good) } else { Span::styled("✗ API does not answer", t.alarm) });
     let (ready, total) = match live {
         Some(r) => (r.ready, r.total),
         None => (cluster.nodes.values().filter(|n| n.ready).count(), cluster.nodes.len()),
     };
     let (glyph, style) = if ready == total { ("✓", t.good) } else { ("!", t.alarm) };
-    spans.push(Span::styled(format!("  {glyph} {ready}/{total} nodes Ready"), style));
+    spans.push(Span::styled(format!("  {glyph} {ready}/{total} Ready"), style));
     let deaf = cluster.nodes.values().filter(|n| n.reachable == Some(false)).count();
     if deaf > 0 {
         spans.push(Span::styled(format!("  × {deaf} without SSH"), t.alarm));
     }
+    spans.extend(etcd(app, cluster));
+    spans.extend(pods(app));
     spans.push(Span::styled("  kubelet ", t.dim));
-    let versions = lens::kubelets(cluster);
+    let versions = lens::kubelets(cluster, app.run.as_ref());
     for (i, (version, n)) in versions.iter().take(3).enumerate() {
         spans.push(Span::raw(format!("{}{version} ×{n}", if i > 0 { ", " } else { "" })));
     }
@@ -112,6 +122,40 @@ fn facts(app: &App) -> Line<'static> {
         spans.push(Span::raw(format!(", … {}", count(versions.len() - 3, "more version", "more versions"))));
     }
     Line::from(spans)
+}
+
+/// Members of etcd that serve, of all: fewer than all is worth a look, no more than half is no quorum.
+fn etcd(app: &App, cluster: &Cluster) -> Option<Span<'static>> {
+    let t = &app.theme;
+    let members: Vec<&Node> = cluster.masters().filter(|n| n.components.contains_key(&Component::Etcd)).collect();
+    let total = members.len();
+    let run = app.live().map(|view| &view.run);
+    let away = |node: &Node| {
+        let down = |run: &Run| {
+            let mut swaps = run.swaps_of(&node.name).filter(|s| s.state.open() && s.state != SwapState::Preparing);
+            swaps.any(|s| run.planned(s).changes.iter().any(|c| c.component == Component::Etcd))
+        };
+        node.reachable == Some(false)
+            || node.components.get(&Component::Etcd).is_some_and(|r| !r.running)
+            || run.is_some_and(down)
+    };
+    let up = members.iter().filter(|n| !away(n)).count();
+    let (glyph, style) = match up {
+        _ if up == total => ("✓", t.good),
+        _ if up * 2 > total => ("!", t.notice),
+        _ => ("✗", t.alarm),
+    };
+    (total > 0).then(|| Span::styled(format!("  {glyph} etcd {up}/{total}"), style))
+}
+
+/// The proof so far, where there is a run.
+fn pods(app: &App) -> Option<Span<'static>> {
+    let (t, pods) = (&app.theme, &app.run.as_ref()?.run.pods);
+    Some(match pods.disturbed.len() {
+        0 if pods.checked == 0 => return None,
+        0 => Span::styled(format!("  ✓ {} pods undisturbed", pods.undisturbed), t.good),
+        n => Span::styled(format!("  ✗ {n} of {} pods disturbed", pods.checked), t.alarm),
+    })
 }
 
 fn age(app: &App) -> Line<'static> {

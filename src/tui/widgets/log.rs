@@ -15,7 +15,8 @@ pub fn lines(theme: &Theme, view: &RunView, width: usize, height: usize) -> Vec<
     log.range(start..end).map(|l| line(theme, l, width)).collect()
 }
 
-fn line(theme: &Theme, line: &LogLine, width: usize) -> Line<'static> {
+/// One line of the log.
+pub fn line(theme: &Theme, line: &LogLine, width: usize) -> Line<'static> {
     let (glyph, style) = match line.tone {
         Tone::Calm => (" ", theme.text),
         Tone::Notice => ("!", theme.notice),

@@ -1,13 +1,24 @@
 //! Masters: a line each, a cell a component.
 
 use super::super::app::App;
-use super::super::lens::{self, Mark, Target};
+use super::super::hits::Hit;
+use super::super::layer::Looks;
+use super::super::lens::{self, Mark};
 use super::super::text::{fit, pad};
 use crate::fleet::{Cluster, Component, Node};
+use ratatui::Frame;
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-/// The heading line and one line a master.
-pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
+/// Paints the heading line and one line a master, which can be clicked.
+pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'_>, area: Rect) {
+    for (node, y) in cluster.masters().zip(area.y + 1..area.bottom()) {
+        app.hits.put(Rect { y, height: 1, ..area }, Hit::Node(node.name.clone()));
+    }
+    super::paint(frame, area, lines(app, cluster, looks, area.width.into()), "");
+}
+
+fn lines(app: &App, cluster: &Cluster, looks: &Looks<'_>, width: usize) -> Vec<Line<'static>> {
     let t = &app.theme;
     let masters: Vec<&Node> = cluster.masters().collect();
     let name = masters.iter().map(|n| n.name.as_str().len()).max().unwrap_or(0).max(7);
@@ -20,8 +31,7 @@ pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
         Span::styled(pad(long, cell - 1) + " ", t.dim)
     }));
     let mut lines = vec![Line::from(head)];
-    let target = Target::of(app);
-    lines.extend(masters.into_iter().map(|n| line(app, cluster, n, &target, name, cell)));
+    lines.extend(masters.into_iter().map(|n| line(app, cluster, n, looks, name, cell)));
     lines
 }
 
@@ -34,19 +44,19 @@ fn narrow(component: Component, width: usize) -> &'static str {
     }
 }
 
-fn line(app: &App, cluster: &Cluster, node: &Node, target: &Target<'_>, name: usize, cell: usize) -> Line<'static> {
+fn line(app: &App, cluster: &Cluster, node: &Node, looks: &Looks<'_>, name: usize, cell: usize) -> Line<'static> {
     let t = &app.theme;
     let run = app.run.as_ref();
-    let mark = lens::node_mark(node, run, target);
-    let chosen = app.selected.as_ref() == Some(&node.name);
-    let style = if chosen { t.selected } else { t.text };
+    let (glyph, look) = looks.sign(node);
+    let style = if app.selected.as_ref() == Some(&node.name) { t.selected } else { t.text };
     let mut spans = vec![
-        Span::styled(format!("{} ", mark.glyph()), mark.style(t)),
+        Span::styled(glyph.to_string(), look),
+        Span::styled(if app.map.marked.contains(&node.name) { "*" } else { " " }, t.key),
         Span::styled(pad(node.name.as_str(), name), style),
         " ".into(),
     ];
     for component in Component::ALL {
-        spans.push(match lens::component_mark(node, component, run, target) {
+        spans.push(match lens::component_mark(node, component, run, &looks.target) {
             None => Span::styled(pad("-", cell), t.dim),
             Some((mark, image)) => {
                 // A leader at rest shows its star: the version beside it tells old from new.

@@ -1,5 +1,7 @@
 //! Parts of screens.
 
+pub mod dossier;
+pub mod filter_line;
 pub mod flight;
 pub mod footer;
 pub mod header;
@@ -8,6 +10,7 @@ pub mod masters;
 pub mod node;
 pub mod phases;
 pub mod progress;
+pub mod rack;
 pub mod rack_map;
 pub mod scrub;
 

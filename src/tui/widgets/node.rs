@@ -59,11 +59,14 @@ pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
         lines.extend(cells);
     }
     lines.extend(done);
-    if !node.leftovers.is_empty() {
-        let names: Vec<&str> = node.leftovers.iter().map(|n| n.as_str()).collect();
-        lines.push(Line::styled(fit(&format!("! left over: {}", names.join(", ")), width), t.notice));
-    }
+    lines.extend(leftovers(t, node, width));
     lines
+}
+
+/// What a swap left behind on the node, where something is.
+pub fn leftovers(t: &Theme, node: &Node, width: usize) -> Option<Line<'static>> {
+    let names: Vec<&str> = node.leftovers.iter().map(|n| n.as_str()).collect();
+    (!names.is_empty()).then(|| Line::styled(fit(&format!("! left over: {}", names.join(", ")), width), t.notice))
 }
 
 /// The node's swaps in the run: those that are under way or went wrong, and the others.
@@ -82,13 +85,15 @@ fn swap_lines(t: &Theme, run: &Run, node: &Node, width: usize) -> (Vec<Line<'sta
     (news, rest)
 }
 
-fn place(node: &Node) -> String {
+/// What kind of node it is, and where.
+pub fn place(node: &Node) -> String {
     let kind = if node.master { "master" } else { "worker" };
     let role = node.role.as_ref().map(|r| format!(", role {r}")).unwrap_or_default();
     format!("{kind} in {}{role}, {}", node.rack, fit(&node.address, 40))
 }
 
-fn states(node: &Node) -> String {
+/// Whether it is well, in words.
+pub fn states(node: &Node) -> String {
     let ready = if node.ready { "Ready" } else { "NotReady" };
     let ssh = match node.reachable {
         Some(true) => "answers over SSH",

@@ -1,168 +1,189 @@
-//! Workers by rack: a row a rack, a cell a node; as much of each node as the room allows.
+//! Workers by rack: racks side by side, a cell a node; as much of each node as the room allows.
 
 use super::super::app::App;
+use super::super::atlas::{Atlas, Block, Cell};
+use super::super::hits::Hit;
+use super::super::layer::{Layer, Looks};
 use super::super::lens::{self, Mark, Target};
-use super::super::text::{self, count, pad};
-use crate::fleet::{Cluster, Node, RackName};
+use super::super::text::{self, count, pad, right};
+use crate::fleet::{Cluster, Node};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-/// How much a cell tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cell {
-    /// Mark, name and version.
-    Version(usize),
-    /// Mark and name, the name in so many columns.
-    Name(usize),
-    /// The mark with a space.
-    Wide,
-    /// The mark alone.
-    Mark,
-}
-
-impl Cell {
-    fn width(self) -> usize {
-        match self {
-            Cell::Version(name) => 2 + name + 1 + 9 + 2,
-            Cell::Name(name) => 2 + name + 2,
-            Cell::Wide => 2,
-            Cell::Mark => 1,
-        }
-    }
-}
-
-/// Heading, racks and a legend in `height` lines, with the selected node in sight.
-pub fn lines(app: &App, cluster: &Cluster, width: usize, height: usize) -> Vec<Line<'static>> {
+/// Paints heading, racks and legend, with the selected node in sight; what is painted can be clicked.
+pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'_>, area: Rect) {
     let t = &app.theme;
-    let racks = cluster.racks();
-    let target = Target::of(app);
-    let legend = legend(app, cluster, &target, width);
-    let room = height.saturating_sub(1 + legend.len());
-    let label = racks.iter().map(|(r, _)| r.as_str().len()).max().unwrap_or(4).clamp(4, 16);
-    let tail = 20;
-    let across = width.saturating_sub(label + 1 + tail).max(1);
-    let name = cluster.workers().map(|n| n.name.as_str().len()).max().unwrap_or(0).min(28);
-    let tall = |cell: Cell| -> usize {
-        let each = (across / cell.width()).max(1);
-        racks.iter().map(|(_, n)| n.len().div_ceil(each).max(1)).sum()
-    };
-    let cells = [Cell::Version(name), Cell::Name(name), Cell::Wide, Cell::Mark];
-    let cell = cells.into_iter().find(|c| tall(*c) <= room).unwrap_or(Cell::Mark);
-    let spaced = tall(cell) + racks.len() <= room && !matches!(cell, Cell::Wide | Cell::Mark);
-    // The counts stand beside the longest rack, not at the far edge.
-    let longest = racks.iter().map(|(_, n)| n.len()).max().unwrap_or(0);
-    let across = across.min(longest.max(1) * cell.width());
-    let mut rows: Vec<Line<'static>> = Vec::new();
-    let mut focus = 0;
-    for (rack, nodes) in &racks {
-        if let Some(at) = nodes.iter().position(|n| Some(&n.name) == app.selected.as_ref()) {
-            focus = rows.len() + at / (across / cell.width()).max(1);
-        }
-        rows.extend(rack_lines(app, rack, nodes, &target, cell, label, across));
-        if spaced {
-            rows.push(Line::default());
-        }
-    }
-    let workers = racks.iter().map(|(_, n)| n.len()).sum::<usize>();
-    let note = format!("{} in {}", count(workers, "node", "nodes"), count(racks.len(), "rack", "racks"));
-    let mut lines = vec![super::heading(t, "WORKERS", &note, u16::try_from(width).unwrap_or(u16::MAX))];
-    if rows.len() <= room {
-        lines.extend(rows);
-    } else {
-        lines.extend(text::excerpt(rows, focus, room, t.dim));
+    let (width, height) = (usize::from(area.width), usize::from(area.height));
+    let legend = legend(app, cluster, looks, width);
+    let room = room(height, legend.len());
+    let atlas = Atlas::fit(cluster, width, room);
+    let focus = atlas.places().find(|(node, ..)| Some(*node) == app.selected.as_ref()).map_or(0, |(_, _, y)| y);
+    let shown = Shown { app, looks, atlas: &atlas };
+    let workers = atlas.blocks.iter().map(|b| b.nodes).sum::<usize>();
+    let note = format!("{} in {}", count(workers, "node", "nodes"), count(atlas.blocks.len(), "rack", "racks"));
+    let mut lines = vec![super::heading(t, "WORKERS", &note, area.width)];
+    let total = atlas.lines();
+    let top = if total <= room { 0 } else { text::window(focus, total, room) };
+    let rows = shown.rows();
+    lines.extend(if total <= room { rows } else { text::excerpt(rows, focus, room, t.dim) });
+    for (node, x, y) in atlas.places() {
+        let Some(line) = y.checked_sub(top).filter(|line| *line < room) else { continue };
+        let at = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        let place = Rect {
+            x: area.x.saturating_add(at(x)),
+            y: area.y.saturating_add(at(line + 1)),
+            width: at(atlas.cell.width()),
+            height: 1,
+        };
+        app.hits.put(place, Hit::Node(node.clone()));
     }
     lines.extend(legend);
-    lines
+    super::paint(frame, area, lines, "");
 }
 
-fn rack_lines(
-    app: &App,
-    rack: &RackName,
-    nodes: &[&Node],
-    target: &Target<'_>,
-    cell: Cell,
-    label: usize,
-    across: usize,
-) -> Vec<Line<'static>> {
-    let t = &app.theme;
-    let run = app.run.as_ref();
-    let marks: Vec<Mark> = nodes.iter().map(|n| lens::node_mark(n, run, target)).collect();
-    let new = marks.iter().filter(|m| **m == Mark::New).count();
-    let bad = marks.iter().filter(|m| **m >= Mark::RolledBack).count();
-    let each = (across / cell.width()).max(1);
-    let mut lines = Vec::new();
-    for (i, chunk) in nodes.chunks(each).enumerate() {
-        let mut spans = vec![Span::styled(pad(if i == 0 { rack.as_str() } else { "" }, label) + " ", t.text)];
-        for (j, node) in chunk.iter().enumerate() {
-            let mark = marks.get(i * each + j).copied().unwrap_or(Mark::Unknown);
-            spans.extend(node_cell(app, node, mark, cell));
-        }
-        if i == 0 {
-            let used: usize = spans.iter().map(Span::width).sum();
-            spans.push(Span::raw(" ".repeat((label + 1 + across).saturating_sub(used))));
-            let style = if new == nodes.len() { t.good } else { t.dim };
-            spans.push(Span::styled(format!(" {new}/{} new", nodes.len()), style));
-            if bad > 0 {
-                spans.push(Span::styled(format!(" ! {bad}"), t.alarm));
+/// Lines for the racks where heading and legend take theirs.
+pub fn room(height: usize, legend: usize) -> usize {
+    height.saturating_sub(1 + legend)
+}
+
+struct Shown<'a> {
+    app: &'a App,
+    looks: &'a Looks<'a>,
+    atlas: &'a Atlas<'a>,
+}
+
+impl Shown<'_> {
+    fn rows(&self) -> Vec<Line<'static>> {
+        let mut rows = Vec::with_capacity(self.atlas.lines());
+        for (band, height) in self.atlas.bands() {
+            for line in 0..height {
+                let mut spans: Vec<Span<'static>> = Vec::new();
+                let mut used = 0;
+                for (b, block) in band.iter().enumerate() {
+                    let left = self.atlas.left(b);
+                    spans.push(Span::raw(" ".repeat(left.saturating_sub(used))));
+                    used = left + self.block_line(block, line, &mut spans);
+                }
+                rows.push(Line::from(spans));
             }
         }
-        lines.push(Line::from(spans));
+        rows
     }
-    lines
-}
 
-fn node_cell(app: &App, node: &Node, mark: Mark, cell: Cell) -> Vec<Span<'static>> {
-    let t = &app.theme;
-    let chosen = app.selected.as_ref() == Some(&node.name);
-    let glyph = if chosen { mark.style(t).patch(t.selected) } else { mark.style(t) };
-    let name = if chosen { t.selected } else { t.text };
-    match cell {
-        Cell::Mark => vec![Span::styled(mark.glyph().to_string(), glyph)],
-        Cell::Wide => vec![Span::styled(mark.glyph().to_string(), glyph), " ".into()],
-        Cell::Name(w) => vec![
-            Span::styled(format!("{} ", mark.glyph()), mark.style(t)),
-            Span::styled(pad(node.name.as_str(), w), name),
-            "  ".into(),
-        ],
-        Cell::Version(w) => {
-            let run = app.run.as_ref();
-            let target = Target::default();
-            let version = lens::component_mark(node, crate::fleet::Component::Kubelet, run, &target)
-                .map_or("-".to_owned(), |(_, image)| lens::short_version(image, 9));
-            vec![
-                Span::styled(format!("{} ", mark.glyph()), mark.style(t)),
+    /// One line of a rack; returns the columns that it took.
+    fn block_line(&self, block: &Block<'_>, line: usize, spans: &mut Vec<Span<'static>>) -> usize {
+        let (t, atlas) = (&self.app.theme, self.atlas);
+        let Some(cells) = block.cells.chunks(atlas.each).nth(line) else { return 0 };
+        let label = if line == 0 { block.rack.as_str() } else { "" };
+        spans.push(Span::styled(pad(label, atlas.label) + " ", t.text));
+        for cell in cells {
+            match cell {
+                Some(node) => self.cell(node, spans),
+                None => spans.push(Span::raw(" ".repeat(atlas.cell.width()))),
+            }
+        }
+        let used = atlas.label + 1 + cells.len() * atlas.cell.width();
+        if line > 0 {
+            return used;
+        }
+        let room = (atlas.each - cells.len()) * atlas.cell.width();
+        spans.push(Span::raw(" ".repeat(room)));
+        let before = spans.len();
+        self.counts(block, spans);
+        used + room + spans[before..].iter().map(Span::width).sum::<usize>()
+    }
+
+    /// How many of the rack are new, and how many are in trouble.
+    fn counts(&self, block: &Block<'_>, spans: &mut Vec<Span<'static>>) {
+        let t = &self.app.theme;
+        let nodes = || block.cells.iter().flatten();
+        let marks: Vec<Mark> = nodes().map(|n| self.looks.mark(n)).collect();
+        let new = marks.iter().filter(|m| **m == Mark::New).count();
+        let bad = marks.iter().filter(|m| **m >= Mark::RolledBack).count();
+        let filter = !self.app.map.filter.is_empty();
+        let style = if new == block.nodes { t.good } else { t.dim };
+        match self.atlas.across > 1 {
+            true if bad > 0 => spans.push(Span::styled(right(&format!("!{bad}"), self.atlas.tail), t.alarm)),
+            true => spans.push(Span::styled(right(&format!("{new}/{}", block.nodes), self.atlas.tail), style)),
+            false if filter => {
+                let found = nodes().filter(|n| self.looks.takes(n)).count();
+                spans.push(Span::styled(format!(" {found}/{} match", block.nodes), t.dim));
+            }
+            false => {
+                spans.push(Span::styled(format!(" {new}/{} new", block.nodes), style));
+                if bad > 0 {
+                    spans.push(Span::styled(format!(" ! {bad}"), t.alarm));
+                }
+            }
+        }
+    }
+
+    fn cell(&self, node: &Node, spans: &mut Vec<Span<'static>>) {
+        let t = &self.app.theme;
+        let chosen = self.app.selected.as_ref() == Some(&node.name);
+        let marked = self.app.map.marked.contains(&node.name);
+        let (mut glyph, mut style) = self.looks.sign(node);
+        let mut name = t.text;
+        if !self.app.map.filter.is_empty() && !self.looks.takes(node) {
+            (glyph, style, name) = ('·', t.dim, t.dim);
+        }
+        if marked {
+            style = style.add_modifier(Modifier::UNDERLINED);
+            name = name.add_modifier(Modifier::UNDERLINED);
+        }
+        let sign = if chosen { style.patch(t.selected) } else { style };
+        let name = if chosen { t.selected } else { name };
+        let star = if marked { "*" } else { " " };
+        match self.atlas.cell {
+            Cell::Sign => spans.push(Span::styled(glyph.to_string(), sign)),
+            Cell::Wide => spans.extend([Span::styled(glyph.to_string(), sign), Span::styled(star, t.key)]),
+            Cell::Name(w) => spans.extend([
+                Span::styled(glyph.to_string(), style),
+                Span::styled(star, t.key),
                 Span::styled(pad(node.name.as_str(), w), name),
-                Span::styled(format!(" {}", pad(&version, 9)), t.dim),
                 "  ".into(),
-            ]
+            ]),
+            Cell::Version(w) => {
+                let (run, target) = (self.app.run.as_ref(), Target::default());
+                let version = lens::component_mark(node, crate::fleet::Component::Kubelet, run, &target)
+                    .map_or("-".to_owned(), |(_, image)| lens::short_version(image, 9));
+                spans.extend([
+                    Span::styled(glyph.to_string(), style),
+                    Span::styled(star, t.key),
+                    Span::styled(pad(node.name.as_str(), w), name),
+                    Span::styled(format!(" {}", pad(&version, 9)), t.dim),
+                    "  ".into(),
+                ]);
+            }
         }
     }
 }
 
-/// The marks that are on the map, with how many nodes wear each.
-fn legend(app: &App, cluster: &Cluster, target: &Target<'_>, width: usize) -> Vec<Line<'static>> {
+/// The signs that are on the map, with how many nodes wear each, and what else can stand in a cell.
+pub fn legend(app: &App, cluster: &Cluster, looks: &Looks<'_>, width: usize) -> Vec<Line<'static>> {
     let t = &app.theme;
-    let run = app.run.as_ref();
-    let mut seen = std::collections::BTreeMap::new();
-    for node in cluster.nodes.values() {
-        *seen.entry(lens::node_mark(node, run, target)).or_insert(0_usize) += 1;
-    }
-    let mut lines = vec![Line::from(Span::styled("all nodes: ", t.dim))];
-    for mark in Mark::ALL {
-        let Some(n) = seen.get(&mark) else { continue };
-        let words = format!("{} {} ×{n}   ", mark.glyph(), mark.word());
+    let mut lines = vec![Line::from(Span::styled(format!("{}: ", app.map.layer.word()), t.dim))];
+    let mut add = |words: String, style| {
         if lines.last().is_some_and(|l| l.width() + text::width(&words) > width) {
             lines.push(Line::default());
         }
         if let Some(line) = lines.last_mut() {
-            line.spans.push(Span::styled(words, mark.style(t)));
+            line.spans.push(Span::styled(words, style));
         }
+    };
+    for sign in looks.legend() {
+        add(format!("{} {} ×{}   ", sign.glyph, sign.word, sign.nodes), sign.style);
     }
-    let star = "★ leader";
-    if lines.last().is_some_and(|l| l.width() + text::width(star) > width) {
-        lines.push(Line::default());
+    if app.map.layer == Layer::State && cluster.leaders != Default::default() {
+        add("★ leader   ".into(), t.dim);
     }
-    if let Some(line) = lines.last_mut() {
-        line.spans.push(Span::styled(star, t.dim));
+    if !app.map.filter.is_empty() {
+        add("· no match   ".into(), t.dim);
+    }
+    if !app.map.marked.is_empty() {
+        add(format!("* marked ×{}   ", app.map.marked.len()), t.key);
     }
     lines
 }
