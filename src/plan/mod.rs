@@ -28,6 +28,7 @@ mod select;
 mod settings;
 pub mod skew;
 mod snapshot;
+mod spoken;
 mod spread;
 mod stage;
 mod types;
@@ -56,6 +57,7 @@ pub use render::render;
 pub use select::unfit;
 pub use settings::Settings;
 pub use snapshot::{EtcdSettings, InnerPath, Program, Snapshot};
+pub use spoken::{image_for, known_label, pick, pins, select};
 pub use stage::{Release, Scope, Stage};
 pub use types::{
     Budget, Bump, Change, Check, ComponentSettings, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan,

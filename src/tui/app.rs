@@ -7,9 +7,11 @@ use super::hits::Hits;
 use super::keymap::{Keymap, Mode};
 use super::map::{MapView, Zoom};
 use super::msg::{Authority, Effect};
+use super::outline;
 use super::palette::PaletteView;
 use super::player::Player;
 use super::replay::{self, Tape};
+use super::stage::{self, Row, StageView};
 use super::theme::Theme;
 use crate::fleet::{Cluster, NodeName, RunId};
 use crate::journal::{Run, RunState, Tone, Verb};
@@ -155,21 +157,6 @@ pub struct Sight {
     pub error: Option<String>,
 }
 
-/// What is being staged.
-#[derive(Debug)]
-pub struct StageView {
-    /// The cursor's line: releases first, then the limits.
-    pub cursor: usize,
-    /// The release that will be planned.
-    pub release: usize,
-    /// How far and how fast.
-    pub limits: Limits,
-    /// Whether nodes that are down are left out; a plan that has such nodes in scope is refused otherwise.
-    pub leave_out: bool,
-    /// Whether the planner is at work.
-    pub planning: bool,
-}
-
 /// The plan on the table.
 #[derive(Debug)]
 pub struct PlanView {
@@ -233,7 +220,6 @@ impl App {
         (limits, budget): (Limits, Budget),
         now: Timestamp,
     ) -> App {
-        let release = releases.len().saturating_sub(1);
         App {
             keymap: Keymap::standard(options.read_only).without_tape(),
             authority: Authority::unless(options.read_only),
@@ -246,12 +232,12 @@ impl App {
             screen: Screen::Topology,
             over: None,
             sight: Sight::default(),
-            releases,
             budget,
             map: MapView::default(),
             hits: Hits::default(),
             selected: None,
-            stage: StageView { cursor: release, release, limits, leave_out: false, planning: false },
+            stage: StageView::new(&releases, limits),
+            releases,
             plan: None,
             confirm: ConfirmView::default(),
             ask: AskView::default(),
@@ -297,6 +283,7 @@ impl App {
             (Some(Over::Ask(_)), _) => Mode::Ask,
             (Some(Over::Palette), _) => Mode::Palette,
             (None, Screen::Topology) if self.map.typing => Mode::Filter,
+            (None, Screen::Stage) if self.stage.edit.is_some() => Mode::Edit,
             (None, screen) => screen.mode(),
         }
     }
@@ -399,6 +386,20 @@ impl App {
             Command::UnmarkAll => yes(!self.map.marked.is_empty(), "nothing is marked"),
             Command::Observe if self.player.is_some() => Some("a replay looks at no cluster"),
             Command::Observe => yes(!self.sight.looking, "an observation is under way"),
+            Command::Edit => yes(
+                !matches!(stage::here(self), Some(Row::Release(_) | Row::LeaveOut) | None),
+                "space chooses here; there is nothing to type",
+            ),
+            Command::Accept => match outline::finding(self) {
+                Some(f) if f.offer.is_empty() && !f.acknowledgeable => {
+                    Some("this finding has no offer, and must be mended")
+                }
+                Some(_) if self.plan.as_ref().is_some_and(|v| v.plan.rollback_of.is_some()) => {
+                    Some("a way back is planned with what it finds")
+                }
+                Some(_) => yes(!self.stage.planning, "the planner is at work"),
+                None => Some("choose a finding with the arrows first"),
+            },
             Command::MakePlan => yes(!self.stage.planning, "the planner is at work"),
             Command::OpenConfirm => match &self.plan {
                 _ if self.live().is_some() => Some("a run is under way: only one at a time"),

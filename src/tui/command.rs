@@ -67,6 +67,12 @@ commands! {
     UnmarkAll "unmark-all" "" "take every mark away";
     More "more" "more" "raise the selected limit";
     Less "less" "less" "lower the selected limit";
+    Choose "choose" "choose" "stage the selected release or component";
+    Edit "edit" "edit" "type into the line; checked as you type";
+    Unstage "unstage" "unstage" "unstage the line; a limit to the profile's";
+    KeepField "keep-field" "keep" "keep what is typed";
+    LeaveField "leave-field" "as before" "leave the field as it was";
+    Accept "accept" "accept" "take the finding's offer, or it as it is";
     MakePlan "make-plan" "plan" "plan the release; nothing is touched";
     Fold "fold" "fold" "fold or unfold the selected line";
     FoldAll "fold-all" "fold all" "fold or unfold every phase";
@@ -106,7 +112,8 @@ impl Command {
     pub fn has_meaning_alone(self) -> bool {
         use Command::*;
         let moves = matches!(self, Up | Down | Left | Right | PageUp | PageDown | First | Last | More | Less);
-        let edits = matches!(self, Erase | EraseAll | Yes | No | CloseHelp | Apply | Palette | KeepFilter);
+        let edits = matches!(self, Erase | EraseAll | Yes | No | CloseHelp | Apply | Palette)
+            || matches!(self, KeepFilter | KeepField | LeaveField | Choose | Edit | Unstage | Accept);
         !moves && !edits
     }
 

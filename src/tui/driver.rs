@@ -5,6 +5,7 @@ use super::backend::{Backend, Nobody, Options, RunHandle};
 use super::draw::draw;
 use super::msg::{Back, Begun, Effect, Msg};
 use super::replay::Tape;
+use super::stage::Draft;
 use super::theme::Theme;
 use super::update::update;
 use crate::fleet::Cluster;
@@ -233,6 +234,13 @@ impl Driver {
                 let seen = backend.observe().await.map(Box::new);
                 tell(&sender, Msg::Observed(seen)).await;
             }),
+            Effect::Draft(cluster, stage) => {
+                self.tasks.spawn_blocking(move || {
+                    let draft = Draft::of(&backend.plan(&cluster, &stage));
+                    // Nobody is left to be told once the loop has ended.
+                    let _ = sender.blocking_send(Told::Msg(Msg::Drafted(stage, draft)));
+                });
+            }
             Effect::Plan(cluster, stage) => {
                 // A plan for thousands of nodes takes long enough to be felt at the keyboard.
                 self.tasks.spawn_blocking(move || {

@@ -23,6 +23,11 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
             app.touch();
         }
+        Msg::Drafted(stage, draft) => {
+            app.stage.drafting = false;
+            app.stage.draft = Some((*stage, draft));
+            app.touch();
+        }
         Msg::Planned(plan) => {
             app.stage.planning = false;
             show(app, plan);
@@ -93,6 +98,7 @@ fn seen(app: &mut App, cluster: Arc<Cluster>) {
     if !app.selected.as_ref().is_some_and(|n| cluster.nodes.contains_key(n)) {
         app.selected = cluster.masters().chain(cluster.workers()).next().map(|n| n.name.clone());
     }
+    app.stage.forget_draft();
     app.sight.cluster = Some(cluster);
     if let Some(view) = &mut app.run {
         // A watcher does not see what runs on nodes: its journal stays what it knows.

@@ -30,6 +30,8 @@ pub enum Mode {
     Palette,
     /// Typing a filter.
     Filter,
+    /// Typing a field of the stage.
+    Edit,
     /// A tape is played: beside the keys of the screen, and before them.
     Replay,
 }
@@ -50,6 +52,7 @@ impl Mode {
             Mode::Reason => "reason",
             Mode::Palette => "palette",
             Mode::Filter => "filter",
+            Mode::Edit => "edit",
             Mode::Replay => "replay",
         }
     }
@@ -57,7 +60,7 @@ impl Mode {
     /// Whether the keys of [`Mode::Anywhere`] count too.
     fn open(self) -> bool {
         use Mode::*;
-        !matches!(self, Confirm | Help | Ask | Reason | Palette | Filter | Replay)
+        !matches!(self, Confirm | Help | Ask | Reason | Palette | Filter | Edit | Replay)
     }
 }
 
@@ -101,11 +104,20 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Filter, &["ctrl-u"], Command::EraseAll),
     (Mode::Filter, &["ctrl-c"], Command::Quit),
     (Mode::Stage, &["enter"], Command::MakePlan),
+    (Mode::Stage, &["e", "i"], Command::Edit),
+    (Mode::Stage, &["space"], Command::Choose),
+    (Mode::Stage, &["x"], Command::Unstage),
     (Mode::Stage, &["+", "="], Command::More),
     (Mode::Stage, &["-"], Command::Less),
     (Mode::Plan, &["a"], Command::OpenConfirm),
     (Mode::Plan, &["enter", "space"], Command::Fold),
     (Mode::Plan, &["f"], Command::FoldAll),
+    (Mode::Plan, &["t"], Command::Accept),
+    (Mode::Edit, &["enter"], Command::KeepField),
+    (Mode::Edit, &["esc"], Command::LeaveField),
+    (Mode::Edit, &["backspace"], Command::Erase),
+    (Mode::Edit, &["ctrl-u"], Command::EraseAll),
+    (Mode::Edit, &["ctrl-c"], Command::Quit),
     (Mode::Confirm, &["enter"], Command::Apply),
     (Mode::Confirm, &["esc"], Command::Back),
     (Mode::Confirm, &["backspace"], Command::Erase),

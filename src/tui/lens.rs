@@ -100,8 +100,8 @@ pub struct Target<'a>(BTreeMap<Component, &'a Image>);
 impl<'a> Target<'a> {
     /// The target that the cockpit measures nodes against.
     pub fn of(app: &'a App) -> Target<'a> {
-        if let (Screen::Stage, Some(release)) = (app.screen, app.releases.get(app.stage.release)) {
-            return Target::of_release(release);
+        if app.screen == Screen::Stage {
+            return Target(app.stage.staged.bumps.iter().map(|(c, i)| (*c, i)).collect());
         }
         let live = app.live().map(|r| &r.run.plan);
         let last = app.run.as_ref().map(|r| &r.run.plan);

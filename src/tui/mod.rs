@@ -27,6 +27,7 @@ mod palette;
 mod player;
 mod replay;
 mod screens;
+mod stage;
 mod text;
 mod theme;
 mod update;

@@ -1,5 +1,6 @@
 //! What comes into the core, and what it asks for.
 
+use super::stage::Draft;
 use crate::fleet::{Cluster, NodeName, PodProof, RunId, SwapId};
 use crate::journal::{Record, Verb};
 use crate::plan::{Plan, Stage};
@@ -19,6 +20,8 @@ pub enum Msg {
     Tick(Timestamp),
     /// An observation came back.
     Observed(Result<Box<Cluster>, String>),
+    /// The planner is through with a draft of this stage.
+    Drafted(Box<Stage>, Draft),
     /// The planner is through.
     Planned(Arc<Plan>),
     /// The way back of a run is planned, or the cluster could not be looked at.
@@ -57,6 +60,8 @@ pub enum Effect {
     Attach,
     /// Ask for the pods of a node.
     Pods(NodeName),
+    /// Say what the planner makes of this stage.
+    Draft(Arc<Cluster>, Box<Stage>),
     /// Plan this stage.
     Plan(Arc<Cluster>, Box<Stage>),
     /// Start an engine on this plan.

@@ -1,7 +1,7 @@
 //! A plan as lines of a tree that can be folded.
 
-use super::app::PlanView;
-use crate::plan::{Plan, Severity};
+use super::app::{App, PlanView};
+use crate::plan::{Finding, Plan, Severity};
 
 /// One line of the tree. Indices point into the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,4 +55,13 @@ pub fn fold_key(row: Row) -> Option<(usize, Option<usize>)> {
 /// How many findings of a severity a plan has.
 pub fn findings(plan: &Plan, severity: Severity) -> usize {
     plan.findings.iter().filter(|f| f.severity == severity).count()
+}
+
+/// The finding under the plan's cursor.
+pub fn finding(app: &App) -> Option<&Finding> {
+    let view = app.plan.as_ref()?;
+    match rows(view).get(view.cursor)? {
+        Row::Finding(i) => view.plan.findings.get(*i),
+        _ => None,
+    }
 }

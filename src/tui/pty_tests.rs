@@ -204,7 +204,7 @@ fn from_the_map_to_the_report_by_keys() {
     let mut screen = Screen::open("plain");
     screen.until("63/63 Ready");
     screen.press("s");
-    screen.until("WHAT IT BUMPS 1.36.2");
+    screen.until("204 restarts");
     screen.press("\r");
     screen.until("7. workers");
     screen.press("a");

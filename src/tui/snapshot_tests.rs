@@ -44,6 +44,12 @@ fn planned(size: (u16, u16), plan: crate::plan::Plan) -> App {
     app
 }
 
+/// The planner answers what it was asked.
+fn drafted(app: &mut App, plan: &crate::plan::Plan) {
+    let stage = super::stage::build(app, app.sight.cluster.as_ref().unwrap()).unwrap();
+    update(app, Msg::Drafted(Box::new(stage), super::stage::Draft::of(plan)));
+}
+
 fn press(app: &mut App, keys: &str) {
     for c in keys.chars() {
         update(app, Msg::Key(KeyEvent::from(KeyCode::Char(c))));
@@ -153,6 +159,18 @@ fn stage() {
     at_each_size("stage", |size| {
         let mut app = plain(size);
         press(&mut app, "s");
+        drafted(&mut app, &fixtures::plan());
+        app
+    });
+    at_each_size("stage-refused", |size| {
+        let mut app = plain(size);
+        press(&mut app, " mjsGkkke9");
+        drafted(&mut app, &fixtures::refused());
+        app
+    });
+    at_each_size("stage-wrong", |size| {
+        let mut app = plain(size);
+        press(&mut app, "sjjjjjjjjjjerack9");
         app
     });
 }

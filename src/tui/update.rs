@@ -6,10 +6,9 @@ use super::decide;
 use super::flow;
 use super::keymap::Mode;
 use super::msg::{Back, Effect, Msg};
-use super::{map, outline, palette, replay};
+use super::{map, outline, palette, replay, stage};
 use crate::fleet::clean;
 use crate::journal::{LONGEST_REASON, Tone, Verb};
-use crate::plan::{Bump, Scope, Stage, unfit};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Characters of a cluster's name that can be typed; names are at most 63 long.
@@ -20,6 +19,12 @@ const PAGE: isize = 10;
 
 /// Takes one message; returns what must be done.
 pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
+    let mut effects = take(app, msg);
+    effects.extend(stage::draft(app));
+    effects
+}
+
+fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Key(key) => press(app, key),
         Msg::Resize(columns, rows) => {
@@ -55,6 +60,7 @@ fn type_in(app: &mut App, c: char, modifiers: KeyModifiers) {
         }
         Mode::Palette => palette::type_in(app, c),
         Mode::Filter => map::type_in(app, c),
+        Mode::Edit => stage::type_in(app, c),
         Mode::Reason if app.ask.typed.chars().count() < LONGEST_REASON => {
             app.ask.typed.push(c);
             app.ask.wrong = None;
@@ -74,7 +80,7 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
     if replay::command(app, command) {
         return Vec::new();
     }
-    if let Some(effects) = map::command(app, command) {
+    if let Some(effects) = map::command(app, command).or_else(|| stage::command(app, command)) {
         return effects;
     }
     match command {
@@ -101,12 +107,6 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::OpenStage => app.screen = Screen::Stage,
         Command::OpenMap => app.screen = Screen::Topology,
         Command::OpenRun => app.screen = Screen::Run,
-        Command::More | Command::Less if app.stage.cursor < app.releases.len() => {
-            app.say(Tone::Notice, "choose a limit with the arrows first");
-        }
-        Command::More => adjust(app, 1),
-        Command::Less => adjust(app, -1),
-        Command::MakePlan => return make_plan(app),
         Command::Fold => fold(app),
         Command::FoldAll => fold_all(app),
         Command::OpenConfirm => {
@@ -116,6 +116,9 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Apply => return apply(app),
         Command::Erase | Command::EraseAll if app.over == Some(Over::Palette) => {
             palette::erase(app, command == Command::EraseAll);
+        }
+        Command::Erase | Command::EraseAll if app.mode() == Mode::Edit => {
+            stage::erase(app, command == Command::EraseAll);
         }
         Command::Erase | Command::EraseAll if app.mode() == Mode::Filter => {
             map::erase(app, command == Command::EraseAll);
@@ -238,12 +241,7 @@ fn scroll(app: &mut App, by: isize) {
     }
     match app.screen {
         Screen::Topology => {}
-        Screen::Stage => {
-            app.stage.cursor = moved(app.stage.cursor, app.releases.len() + super::screens::stage::FIELDS);
-            if app.stage.cursor < app.releases.len() {
-                app.stage.release = app.stage.cursor;
-            }
-        }
+        Screen::Stage => app.stage.cursor = moved(app.stage.cursor, stage::rows(app).len()),
         Screen::Plan => {
             if let Some(view) = &mut app.plan {
                 view.cursor = moved(view.cursor, outline::rows(view).len());
@@ -269,7 +267,10 @@ fn scroll(app: &mut App, by: isize) {
 fn sideways(app: &mut App, by: isize) -> Vec<Effect> {
     match app.screen {
         Screen::Topology => return map::sideways(app, by),
-        Screen::Stage => adjust(app, by),
+        Screen::Stage => {
+            let more = if by > 0 { Command::More } else { Command::Less };
+            return stage::command(app, more).unwrap_or_default();
+        }
         Screen::Plan => {
             let Some(view) = &mut app.plan else { return Vec::new() };
             let key = outline::rows(view).get(view.cursor).and_then(|r| outline::fold_key(*r));
@@ -286,50 +287,10 @@ fn sideways(app: &mut App, by: isize) -> Vec<Effect> {
 fn roll_back(app: &mut App) -> Vec<Effect> {
     let (Some(authority), Some(view)) = (app.authority(), app.run.as_ref()) else { return Vec::new() };
     let (run, plan, done) = (view.id.clone(), view.run.plan.clone(), view.run.done());
-    let back = Back { run, plan, done, leave_out: app.stage.leave_out };
+    let back = Back { run, plan, done, leave_out: app.stage.staged.leave_out };
     app.stage.planning = true;
     app.sight.looking = true;
     vec![Effect::Rollback(authority, Box::new(back))]
-}
-
-/// Changes the limit under the cursor.
-fn adjust(app: &mut App, by: isize) {
-    let Some(field) = app.stage.cursor.checked_sub(app.releases.len()) else { return };
-    let limits = &mut app.stage.limits;
-    let count = |n: usize| n.saturating_add_signed(by).clamp(1, 10_000);
-    match field {
-        0 if limits.ramp.is_some() => {}
-        0 => limits.canary = count(limits.canary),
-        1 => limits.max_parallel = count(limits.max_parallel),
-        2 => limits.max_unavailable = count(limits.max_unavailable),
-        4 => app.stage.leave_out = by > 0,
-        _ => {
-            let step = if limits.soak_ms < 60_000 || (by < 0 && limits.soak_ms == 60_000) { 5_000 } else { 30_000 };
-            let ms = if by < 0 { limits.soak_ms.saturating_sub(step) } else { limits.soak_ms.saturating_add(step) };
-            limits.soak_ms = ms.min(24 * 3_600_000);
-        }
-    }
-}
-
-fn make_plan(app: &mut App) -> Vec<Effect> {
-    let (Some(cluster), Some(release)) = (app.sight.cluster.clone(), app.releases.get(app.stage.release)) else {
-        return Vec::new();
-    };
-    let mut scope = Scope { nodes: app.map.marked.iter().cloned().collect(), ..Scope::default() };
-    if app.stage.leave_out {
-        scope.exclude = unfit(&cluster, &scope);
-    }
-    let stage = Stage {
-        release: Some(release.name.clone()),
-        bumps: release.images.iter().map(|(c, i)| Bump { component: *c, to: i.clone() }).collect(),
-        scope,
-        limits: app.stage.limits.clone(),
-        budget: app.budget.clone(),
-        way: app.releases.clone(),
-        ..Stage::default()
-    };
-    app.stage.planning = true;
-    vec![Effect::Plan(cluster, Box::new(stage))]
 }
 
 fn fold(app: &mut App) {

@@ -6,6 +6,7 @@ use super::command::Command;
 use super::fixtures::{self, Story, app, running};
 use super::keymap::Mode;
 use super::msg::{Begun, Effect, Msg};
+use super::stage::{Row, rows};
 use super::update::{run, update};
 use crate::journal::{Event, Outcome, PauseReason, Record, RunState, Tone, Verb};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -46,7 +47,7 @@ fn planned(plan: crate::plan::Plan) -> App {
 #[test]
 fn the_way_from_the_map_to_a_run_by_keys_alone() {
     let mut app = plain();
-    assert_eq!(keys(&mut app, "s"), []);
+    assert!(matches!(keys(&mut app, "s").as_slice(), [Effect::Draft(..)]));
     assert_eq!(app.screen, Screen::Stage);
     let effects = key(&mut app, KeyCode::Enter);
     let [Effect::Plan(cluster, stage)] = effects.as_slice() else { panic!("{effects:?}") };
@@ -327,12 +328,14 @@ fn the_cursor_walks_masters_and_racks_and_stays_on_the_map() {
 #[test]
 fn limits_move_within_their_bounds() {
     let mut app = plain();
+    let to = |app: &mut App, row| app.stage.cursor = rows(app).iter().position(|r| *r == row).unwrap();
     keys(&mut app, "s+");
-    assert_eq!(app.stage.limits, fixtures::limits());
-    keys(&mut app, "j-------");
-    assert_eq!(app.stage.limits.canary, 1);
-    keys(&mut app, "jjj");
-    let soak = |app: &App| app.stage.limits.soak_ms;
+    assert_eq!(app.stage.staged.limits, fixtures::limits());
+    to(&mut app, Row::Waves);
+    keys(&mut app, "-------");
+    assert_eq!(app.stage.staged.limits.canary, 1);
+    to(&mut app, Row::Soak);
+    let soak = |app: &App| app.stage.staged.limits.soak_ms;
     keys(&mut app, "+");
     assert_eq!(soak(&app), 90_000);
     keys(&mut app, "--");
@@ -382,7 +385,8 @@ fn what_is_down_is_left_out_when_the_operator_says_so_and_not_before() {
     keys(&mut app, "s");
     assert_eq!(excluded(&mut app), []);
     app.stage.planning = false;
-    keys(&mut app, "G+");
+    app.stage.cursor = rows(&app).iter().position(|r| *r == Row::LeaveOut).unwrap();
+    keys(&mut app, "+");
     assert_eq!(excluded(&mut app), [down]);
     app.stage.planning = false;
     keys(&mut app, "-");
