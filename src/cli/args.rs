@@ -116,6 +116,9 @@ pub(super) struct PlanArgs {
     /// Waves that grow, for instance 1,1/rack,5%,25%,100% or 1,5,20,100 [default: the profile's]
     #[arg(long, value_name = "SIZES")]
     pub waves: Option<Ramp>,
+    /// How long everything is watched after each wave, for instance 90s or 5m [default: the profile's]
+    #[arg(long, value_name = "TIME")]
+    pub soak: Option<jiff::SignedDuration>,
     /// Swaps in flight at once [default: the profile's]
     #[arg(long, value_name = "N")]
     pub max_parallel: Option<usize>,

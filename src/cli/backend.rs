@@ -3,10 +3,10 @@
 use super::args::Global;
 use super::command::tell;
 use super::setup::Setup;
-use super::{places, runs};
+use super::{logging, places, runs};
 use crate::engine::{self, Ports, RunDir};
 use crate::fleet::{Cluster, NodeName, PodProof};
-use crate::journal::{Follower, Record, Verb};
+use crate::journal::{Follower, Record, Report, Verb};
 use crate::plan::{self, Budget, Facts, Limits, Plan, Release, Settings, Stage};
 use crate::tui::{Backend, RunHandle};
 use async_trait::async_trait;
@@ -65,6 +65,14 @@ impl Backend for Live {
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String> {
         let ports = self.ports.get_or_try_init(|| self.setup.ports()).await.map_err(|f| f.text)?;
         ports.cluster.pods(node).await.map_err(|e| e.to_string())
+    }
+
+    async fn history(&self) -> Result<Vec<Report>, String> {
+        runs::reports(&self.global, &self.setup.profile.name).await
+    }
+
+    async fn trace(&self) -> Result<String, String> {
+        logging::tail(&self.global)
     }
 
     fn releases(&self) -> Vec<Release> {

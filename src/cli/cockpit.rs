@@ -16,14 +16,24 @@ pub(super) async fn open(global: &Global, demo: bool, engines: &mut Vec<u32>) ->
     if !on_terminal() {
         return Err(Failure::usage("the cockpit needs a terminal; without one use: sonoba plan, sonoba apply"));
     }
-    let setup = Setup::load(global)?;
-    let _guard = logging::to_file(&places::state_dir(global)?.join("cockpit.log"))?;
-    let title = setup.profile.name.to_string();
-    let backend = Arc::new(Live::new(global.clone(), setup));
-    let shown =
-        tui::run(Arc::clone(&backend) as Arc<dyn tui::Backend>, Options { read_only: false, title, demo }).await;
-    engines.extend(backend.engines());
-    shown.map_err(Failure::failed)
+    let mut global = global.clone();
+    let _guard = logging::to_file(&logging::file(&global)?)?;
+    // A simulated cluster is alone.
+    let clusters = if demo { Vec::new() } else { places::clusters() };
+    loop {
+        let setup = Setup::load(&global)?;
+        let title = setup.profile.name.to_string();
+        let backend = Arc::new(Live::new(global.clone(), setup));
+        let options = Options { read_only: false, title, demo, clusters: clusters.clone() };
+        let shown = tui::run(Arc::clone(&backend) as Arc<dyn tui::Backend>, options).await;
+        engines.extend(backend.engines());
+        match shown.map_err(Failure::failed)? {
+            Some(next) => {
+                (global.profile, global.cluster) = (None, Some(next.parse().map_err(Failure::usage)?));
+            }
+            None => return Ok(()),
+        }
+    }
 }
 
 /// `sonoba watch`. Without a terminal it prints lines.
@@ -33,9 +43,10 @@ pub(super) async fn watch(global: &Global, arg: &RunArg) -> Result<(), Failure> 
         return follow(&runs::find(global, &arg.run)?, Manner { json: false, commands: false }).await;
     }
     let backend = watching(global, &arg.run)?;
-    let _guard = logging::to_file(&places::state_dir(global)?.join("cockpit.log"))?;
+    let _guard = logging::to_file(&logging::file(global)?)?;
     let title = backend.cluster().to_string();
-    tui::run(Arc::new(backend), Options { read_only: true, title, demo: false }).await.map_err(Failure::failed)
+    let options = Options { read_only: true, title, ..Options::default() };
+    tui::run(Arc::new(backend), options).await.map(drop).map_err(Failure::failed)
 }
 
 fn on_terminal() -> bool {

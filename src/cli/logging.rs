@@ -1,11 +1,13 @@
 //! Where the log goes. Never to the screen that a cockpit draws on.
 
+use super::args::Global;
 use super::failure::Failure;
+use super::places;
 use crate::fleet::clean;
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -39,6 +41,9 @@ impl<W: Write> Write for CleanLines<W> {
     }
 }
 
+/// Bytes of the log that are shown.
+const TAIL: u64 = 64 * 1024;
+
 fn filter(default: &str) -> EnvFilter {
     std::env::var(VARIABLE).ok().and_then(|f| f.parse().ok()).unwrap_or_else(|| EnvFilter::new(default))
 }
@@ -52,6 +57,29 @@ pub(super) fn to_stderr() {
         .with_ansi(false)
         .without_time()
         .try_init();
+}
+
+/// The cockpit's log in a state folder.
+pub(super) fn file(global: &Global) -> Result<PathBuf, Failure> {
+    Ok(places::state_dir(global)?.join("cockpit.log"))
+}
+
+/// The end of the cockpit's log.
+///
+/// # Errors
+/// In words, when it cannot be read.
+pub(super) fn tail(global: &Global) -> Result<String, String> {
+    let path = file(global).map_err(|failure| failure.text)?;
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(&path)?;
+        let length = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut text = Vec::new();
+        file.take(TAIL).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|e| format!("log {}: {e}", path.display()))?;
+    Ok(format!("{}\n{}", path.display(), String::from_utf8_lossy(&text)))
 }
 
 /// Everything of note to a file, for its owner alone. What was written when the guard is dropped is in the file.

@@ -55,6 +55,11 @@ pub(super) fn profile(global: &Global) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The clusters that there are profiles of in the configuration folder.
+pub(super) fn clusters() -> Vec<String> {
+    project().map(|project| known(&project.config_dir().join("clusters"))).unwrap_or_default()
+}
+
 /// The names of the profiles in a folder, sorted.
 fn known(clusters: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(clusters).into_iter().flatten().flatten();

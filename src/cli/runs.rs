@@ -55,6 +55,27 @@ pub(super) fn fold(run: &RunDir) -> Result<(Run, Chain), Failure> {
     Ok((folded, journal.chain))
 }
 
+/// What a cluster's runs came to, newest first. One that cannot be read is passed over, and logged.
+///
+/// # Errors
+/// In words, when the state folder cannot be read.
+pub(super) async fn reports(global: &Global, cluster: &ClusterName) -> Result<Vec<Report>, String> {
+    let (global, cluster) = (global.clone(), cluster.clone());
+    let read = move || {
+        let runs = of_cluster(&global, &cluster).map_err(|failure| failure.text)?;
+        let report = |run: RunDir| match fold(&run) {
+            Ok((folded, chain)) => (folded.events > 0).then(|| journal::report(&folded, chain)),
+            Err(failure) => {
+                tracing::warn!("{} is passed over: {}", run.path().display(), failure.text);
+                None
+            }
+        };
+        Ok(runs.into_iter().filter_map(report).collect())
+    };
+    // Many journals are long.
+    tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?
+}
+
 /// Why it ended so, and of which run it is the rollback.
 fn why(r: &Report) -> String {
     match &r.rollback_of {

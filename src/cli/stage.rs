@@ -39,6 +39,9 @@ pub(super) fn stage(args: &PlanArgs, profile: &Profile, cluster: &Cluster) -> Re
         (limits.canary, limits.ramp) = (canary, None);
     }
     limits.ramp = args.waves.clone().or(limits.ramp);
+    if let Some(soak) = args.soak {
+        limits.soak_ms = u64::try_from(soak.as_millis()).map_err(|_| Failure::usage("--soak cannot be negative"))?;
+    }
     limits.max_parallel = at_least_one("--max-parallel", args.max_parallel)?.unwrap_or(limits.max_parallel);
     limits.max_unavailable = at_least_one("--max-unavailable", args.max_unavailable)?.unwrap_or(limits.max_unavailable);
     Ok(Stage {

@@ -4,10 +4,10 @@
 use super::args::Global;
 use super::backend::handle;
 use super::setup::Setup;
-use super::{places, runs};
+use super::{logging, places, runs};
 use crate::engine::{self, RunDir};
 use crate::fleet::{Cluster, ClusterName, NodeName, PodProof};
-use crate::journal::Verb;
+use crate::journal::{Report, Verb};
 use crate::k8s::ClusterPort;
 use crate::plan::{self, Budget, Limits, Plan, Release, Settings, Stage};
 use crate::tui::{Backend, RunHandle};
@@ -105,6 +105,14 @@ impl Backend for Watching {
         let setup = self.setup.as_ref().ok_or("without a profile the cluster's API is not known")?;
         let api = self.api.get_or_try_init(|| setup.cluster()).await.map_err(|f| f.text)?;
         api.pods(node).await.map_err(|e| e.to_string())
+    }
+
+    async fn history(&self) -> Result<Vec<Report>, String> {
+        runs::reports(&self.global, &self.cluster).await
+    }
+
+    async fn trace(&self) -> Result<String, String> {
+        logging::tail(&self.global)
     }
 
     fn releases(&self) -> Vec<Release> {

@@ -3,9 +3,12 @@
 use super::backend::Options;
 use super::command::Command;
 use super::decide;
+use super::events::{self, EventsView};
+use super::history::{self, HistoryView};
 use super::hits::Hits;
 use super::keymap::{Keymap, Mode};
 use super::map::{MapView, Zoom};
+use super::mouse::Clicks;
 use super::msg::{Authority, Effect};
 use super::outline;
 use super::palette::PaletteView;
@@ -39,6 +42,10 @@ pub enum Screen {
     Run,
     /// Reading what became of it.
     Report,
+    /// Reading every line of its story.
+    Events,
+    /// Choosing among past runs.
+    History,
 }
 
 /// What lies over the screen.
@@ -50,6 +57,10 @@ pub enum Over {
     Ask(Question),
     /// The palette.
     Palette,
+    /// What the cockpit logged, scrolled up by so many lines.
+    Trace(usize),
+    /// The clusters that there are, and the line under the cursor.
+    Clusters(usize),
 }
 
 /// A question that a key must answer.
@@ -138,6 +149,14 @@ pub struct App {
     pub player: Option<Player>,
     /// Lines that the report is scrolled down by.
     pub report_top: usize,
+    /// The run's story on a screen of its own.
+    pub events: EventsView,
+    /// Past runs.
+    pub history: HistoryView,
+    /// What the cockpit logged; none while it is read.
+    pub trace: Option<Result<String, String>>,
+    /// What was clicked last.
+    pub clicks: Clicks,
     /// Something to say for a moment.
     pub notice: Option<Notice>,
     authority: Option<Authority>,
@@ -244,6 +263,10 @@ impl App {
             palette: PaletteView::default(),
             run: None,
             report_top: 0,
+            events: EventsView::default(),
+            history: HistoryView::default(),
+            trace: None,
+            clicks: Clicks::default(),
             notice: None,
             dirty: true,
         }
@@ -251,7 +274,8 @@ impl App {
 
     /// A cockpit that plays a tape; none when nothing is on it.
     pub fn for_tape(theme: Theme, tape: Tape, now: Timestamp) -> Option<App> {
-        let options = Options { read_only: true, title: tape.recording.about.cluster.to_string(), demo: false };
+        let title = tape.recording.about.cluster.to_string();
+        let options = Options { read_only: true, title, ..Options::default() };
         let defaults = (Limits::default(), tape.recording.plan.budget.clone());
         let mut app = App::new(options, theme, Vec::new(), defaults, now);
         app.keymap = Keymap::standard(true);
@@ -278,11 +302,13 @@ impl App {
     /// The mode that keys are looked up in.
     pub fn mode(&self) -> Mode {
         match (self.over, self.screen) {
-            (Some(Over::Help(_)), _) => Mode::Help,
+            (Some(Over::Help(_) | Over::Trace(_)), _) => Mode::Help,
+            (Some(Over::Clusters(_)), _) => Mode::List,
             (Some(Over::Ask(question)), _) if question.takes_a_reason() => Mode::Reason,
             (Some(Over::Ask(_)), _) => Mode::Ask,
             (Some(Over::Palette), _) => Mode::Palette,
             (None, Screen::Topology) if self.map.typing => Mode::Filter,
+            (None, Screen::Events) if self.events.typing => Mode::Find,
             (None, Screen::Stage) if self.stage.edit.is_some() => Mode::Edit,
             (None, screen) => screen.mode(),
         }
@@ -373,6 +399,20 @@ impl App {
                 yes(state.is_some_and(|s| matches!(s, RunState::Ended(_))), "the report comes when the run has ended")
             }
             Command::OpenRun => yes(self.run.is_some(), "there is no run yet: stage a release with s"),
+            Command::OpenEvents => yes(self.run.is_some(), "there is no run yet: stage a release with s"),
+            Command::OpenNode => yes(
+                match self.screen {
+                    Screen::Events => events::here(self).is_some_and(|line| line.node.is_some()),
+                    _ => self.run.as_ref().is_some_and(|view| view.cursor.is_some()),
+                },
+                "choose a line that is about a node first",
+            ),
+            Command::OpenHistory => yes(self.player.is_none(), "a replay knows one run only"),
+            Command::ReadReport => yes(
+                self.history.open.is_none() && history::here(self).is_some(),
+                "there is no run to read the report of",
+            ),
+            Command::Clusters => yes(self.options.clusters.len() > 1, "there is a profile of one cluster only"),
             Command::OpenStage => match (self.releases.is_empty(), &self.sight.cluster) {
                 (true, _) => Some("the profile has no [[release]]: add one, then come back"),
                 (_, None) => Some("the cluster has not been seen yet: wait, or observe again with r"),
@@ -426,6 +466,8 @@ impl Screen {
             Screen::Confirm => Mode::Confirm,
             Screen::Run => Mode::Run,
             Screen::Report => Mode::Report,
+            Screen::Events => Mode::Events,
+            Screen::History => Mode::History,
         }
     }
 }

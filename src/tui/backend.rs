@@ -1,7 +1,7 @@
 //! What the cockpit needs from below; the command line implements it.
 
 use crate::fleet::{Cluster, NodeName, PodProof, RunId};
-use crate::journal::{Record, Verb};
+use crate::journal::{Record, Report, Verb};
 use crate::plan::{Budget, Limits, Plan, Release, Settings, Stage};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -21,6 +21,22 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// When the API cannot be asked.
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String>;
+
+    /// What ran here before, newest first.
+    ///
+    /// # Errors
+    /// When the state folder cannot be read.
+    async fn history(&self) -> Result<Vec<Report>, String> {
+        Err("past runs are not known here".into())
+    }
+
+    /// The end of what the cockpit itself logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn trace(&self) -> Result<String, String> {
+        Err("this cockpit keeps no log".into())
+    }
 
     /// The releases that the profile knows.
     fn releases(&self) -> Vec<Release>;
@@ -70,6 +86,8 @@ pub struct Options {
     pub title: String,
     /// The cluster is simulated and ends with the cockpit.
     pub demo: bool,
+    /// The clusters that there are profiles of, to switch to.
+    pub clusters: Vec<String>,
 }
 
 /// Behind a replay there is nothing: no cluster, no engine, and no way to either.

@@ -89,6 +89,19 @@ commands! {
     RollBack "roll-back" "roll back" "take the selected node back; asks first";
     Override "override" "override" "pass the gate that is waited for; asks why";
     OpenReport "open-report" "report" "the report of the run";
+    OpenEvents "open-events" "events" "every line of the run's story";
+    Find "find" "find" "only lines with these words";
+    KeepFind "keep-find" "keep" "keep the words, and go on with the lines";
+    ClearFind "clear-find" "clear" "show every line again";
+    OnlyTrouble "only-trouble" "trouble" "only lines that are worth a look, or all";
+    OpenNode "open-node" "node" "the node of the selected line, from near";
+    OpenHistory "open-history" "history" "past runs and their reports";
+    ReadReport "read-report" "report" "the report of the selected run";
+    Clusters "clusters" "clusters" "open another cluster";
+    Log "log" "" "what this cockpit logged";
+    Copy "copy" "" "copy what the cursor is on";
+    CopyCommand "copy-command" "" "copy a command line that does the same";
+    Suspend "suspend" "" "back to the shell; fg goes on";
     PlayPause "play-pause" "play" "play the tape, or stop it";
     SeekBack "seek-back" "" "the tape a little back";
     SeekOn "seek-on" "seek" "the tape a little on";
@@ -113,7 +126,10 @@ impl Command {
         use Command::*;
         let moves = matches!(self, Up | Down | Left | Right | PageUp | PageDown | First | Last | More | Less);
         let edits = matches!(self, Erase | EraseAll | Yes | No | CloseHelp | Apply | Palette)
-            || matches!(self, KeepFilter | KeepField | LeaveField | Choose | Edit | Unstage | Accept);
+            || matches!(
+                self,
+                KeepFilter | KeepFind | ClearFind | KeepField | LeaveField | Choose | Edit | Unstage | Accept
+            );
         !moves && !edits
     }
 

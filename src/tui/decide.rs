@@ -157,6 +157,16 @@ fn standing(run: &Run, nodes: &[NodeName]) -> String {
     said.join(", ")
 }
 
+/// Puts the cursor on a node, where it can stand there.
+pub fn select(app: &mut App, node: NodeName) {
+    let now = app.run_now();
+    let Some(view) = app.run.as_mut() else { return };
+    if stops(&app.theme, &view.run, now).contains(&node) {
+        view.cursor = Some(node.clone());
+    }
+    app.selected = Some(node);
+}
+
 /// Moves the cursor over the nodes in flight and in trouble; `false` when there is none to stand on.
 pub fn walk(app: &mut App, by: isize) -> bool {
     let now = app.run_now();

@@ -25,6 +25,8 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Screen::Confirm => screens::confirm::draw(app, frame, body),
         Screen::Run => screens::run::draw(app, frame, body),
         Screen::Report => screens::report::draw(app, frame, body),
+        Screen::Events => screens::events::draw(app, frame, body),
+        Screen::History => screens::history::draw(app, frame, body),
     }
     if let Some(player) = &app.player {
         widgets::scrub::draw(app, player, frame, tape);
@@ -35,6 +37,8 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     }
     match app.over {
         Some(Over::Help(top)) => screens::help::draw(app, frame, body, top),
+        Some(Over::Trace(back)) => screens::trace::draw(app, frame, body, back),
+        Some(Over::Clusters(cursor)) => screens::clusters::draw(app, frame, body, cursor),
         Some(Over::Palette) => screens::palette::draw(app, frame, body),
         Some(Over::Ask(question)) => screens::ask::draw(app, frame, body, question),
         None => {}

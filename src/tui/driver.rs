@@ -6,12 +6,13 @@ use super::draw::draw;
 use super::msg::{Back, Begun, Effect, Msg};
 use super::replay::Tape;
 use super::stage::Draft;
+use super::terminal::{Screen, clipboard, notification};
 use super::theme::Theme;
 use super::update::update;
 use crate::fleet::Cluster;
 use crate::journal::Verb;
 use crate::plan::{self, Plan, Scope};
-use crossterm::event::{Event, EventStream, KeyEventKind};
+use crossterm::event::{Event, EventStream, KeyEventKind, MouseEventKind};
 use futures::StreamExt;
 use jiff::Timestamp;
 use ratatui::DefaultTerminal;
@@ -68,10 +69,11 @@ pub enum TuiError {
 }
 
 /// Opens the cockpit; returns when the operator leaves, or on SIGTERM, SIGHUP or SIGINT. The terminal is as before then.
+/// Returns the cluster that the operator wants to see next, where that is why.
 ///
 /// # Errors
 /// [`TuiError`]: no terminal, or the terminal fails.
-pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<(), TuiError> {
+pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<Option<String>, TuiError> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(TuiError::NoTerminal);
     }
@@ -79,14 +81,18 @@ pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<(), TuiE
     let (limits, budget, _) = backend.defaults();
     let mut app = App::new(options, theme, backend.releases(), (limits, budget), Timestamp::now());
     let farewell = {
-        let mut screen = Stage::open()?;
-        Driver::new(backend).drive(&mut app, &mut screen.terminal).await?
+        let mut screen = Screen::open()?;
+        Driver::new(backend).drive(&mut app, &mut screen).await?
     };
-    if let Some(words) = farewell {
-        // The screen is gone already; nobody is left to be told when this fails.
-        let _ = writeln!(std::io::stderr(), "sonoba: {words}");
+    match farewell {
+        Farewell::Nothing => Ok(None),
+        Farewell::Switch(cluster) => Ok(Some(cluster)),
+        Farewell::Words(words) => {
+            // The screen is gone already; nobody is left to be told when this fails.
+            let _ = writeln!(std::io::stderr(), "sonoba: {words}");
+            Ok(None)
+        }
     }
-    Ok(())
 }
 
 /// Plays a recorded run; returns when the viewer leaves. Touches nothing.
@@ -99,29 +105,8 @@ pub async fn play(tape: Tape) -> Result<(), TuiError> {
     }
     let theme = Theme::for_environment(std::env::var_os("NO_COLOR").as_deref());
     let mut app = App::for_tape(theme, tape, Timestamp::now()).ok_or(TuiError::EmptyTape)?;
-    let mut screen = Stage::open()?;
-    Driver::new(Arc::new(Nobody)).drive(&mut app, &mut screen.terminal).await.map(drop)
-}
-
-/// The terminal while it is the cockpit's. Given back on drop; a panic gives it back before its message is printed.
-struct Stage {
-    terminal: DefaultTerminal,
-}
-
-impl Stage {
-    fn open() -> Result<Stage, TuiError> {
-        let terminal =
-            ratatui::try_init().map_err(|source| TuiError::Terminal { doing: "the screen was set up", source })?;
-        Ok(Stage { terminal })
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // After a hang-up there is no terminal to give back to: no more can be done then.
-        let _ = self.terminal.show_cursor();
-        let _ = ratatui::try_restore();
-    }
+    let mut screen = Screen::open()?;
+    Driver::new(Arc::new(Nobody)).drive(&mut app, &mut screen).await.map(drop)
 }
 
 struct Driver {
@@ -132,8 +117,20 @@ struct Driver {
     errands: JoinSet<()>,
     sender: mpsc::Sender<Told>,
     inbox: mpsc::Receiver<Told>,
-    leaving: Option<Option<String>>,
+    leaving: Option<Farewell>,
     repaint: bool,
+    suspend: bool,
+    /// What the terminal itself is asked: a clipboard, a bell.
+    asides: Vec<u8>,
+}
+
+/// How the cockpit is left.
+enum Farewell {
+    Nothing,
+    /// With something to print.
+    Words(String),
+    /// For another cluster.
+    Switch(String),
 }
 
 /// What tasks tell the loop.
@@ -155,19 +152,21 @@ impl Driver {
             inbox,
             leaving: None,
             repaint: false,
+            suspend: false,
+            asides: Vec::new(),
         }
     }
 
     /// The loop. Returns what to print after the screen is gone.
-    async fn drive(mut self, app: &mut App, terminal: &mut DefaultTerminal) -> Result<Option<String>, TuiError> {
+    async fn drive(mut self, app: &mut App, screen: &mut Screen) -> Result<Farewell, TuiError> {
         let failed = |doing| move |source| TuiError::Terminal { doing, source };
         let mut signals = Signals::new().map_err(failed("signal handlers were set"))?;
         let mut events = EventStream::new();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let size = terminal.size().map_err(failed("its size was asked"))?;
+        let size = screen.terminal.size().map_err(failed("its size was asked"))?;
         // Not every terminal hands out an empty screen.
-        wipe(terminal).map_err(failed("the screen was cleared"))?;
+        wipe(&mut screen.terminal).map_err(failed("the screen was cleared"))?;
         update(app, Msg::Resize(size.width, size.height));
         for effect in app.begin() {
             self.carry_out(effect);
@@ -182,13 +181,13 @@ impl Driver {
                 biased;
                 () = signals.any() => {
                     self.finish_errands().await;
-                    return Ok(None);
+                    return Ok(Farewell::Nothing);
                 }
                 event = events.next() => match event {
                     // The terminal is gone: the run goes on without us.
                     None => {
                         self.finish_errands().await;
-                        return Ok(None);
+                        return Ok(Farewell::Nothing);
                     }
                     Some(event) => match message(event.map_err(failed("a key was read"))?) {
                         Some(msg) => update(app, msg),
@@ -205,9 +204,9 @@ impl Driver {
                 }
                 () = tokio::time::sleep_until(next_frame), if app.dirty() || self.repaint => {
                     if std::mem::take(&mut self.repaint) {
-                        wipe(terminal).map_err(failed("the screen was cleared"))?;
+                        wipe(&mut screen.terminal).map_err(failed("the screen was cleared"))?;
                     }
-                    terminal.draw(|frame| draw(app, frame)).map_err(failed("the screen was painted"))?;
+                    screen.terminal.draw(|frame| draw(app, frame)).map_err(failed("the screen was painted"))?;
                     app.painted();
                     next_frame = Instant::now() + FRAME;
                     Vec::new()
@@ -223,6 +222,15 @@ impl Driver {
             };
             for effect in effects {
                 self.carry_out(effect);
+            }
+            if !self.asides.is_empty() {
+                screen.say(&std::mem::take(&mut self.asides)).map_err(failed("it was asked something"))?;
+            }
+            if std::mem::take(&mut self.suspend) {
+                screen.suspend().map_err(failed("the shell was given it"))?;
+                let size = screen.terminal.size().map_err(failed("its size was asked"))?;
+                update(app, Msg::Resize(size.width, size.height));
+                self.repaint = true;
             }
         }
     }
@@ -282,7 +290,19 @@ impl Driver {
                 });
             }
             Effect::Repaint => self.repaint = true,
-            Effect::Leave(words) => self.leaving = Some(words),
+            Effect::Leave(words) => self.leaving = Some(words.map_or(Farewell::Nothing, Farewell::Words)),
+            Effect::Switch(cluster) => self.leaving = Some(Farewell::Switch(cluster)),
+            Effect::Suspend => self.suspend = true,
+            Effect::Copy(text) => self.asides.extend(clipboard(&text)),
+            Effect::Notify(text) => self.asides.extend(notification(&text)),
+            Effect::History => self.spawn(async move {
+                let runs = backend.history().await;
+                tell(&sender, Msg::Past(runs)).await;
+            }),
+            Effect::Trace => self.spawn(async move {
+                let log = backend.trace().await;
+                tell(&sender, Msg::Trace(log)).await;
+            }),
         }
     }
 
@@ -378,6 +398,7 @@ async fn give(sender: &mpsc::Sender<Told>, handle: RunHandle, tell: fn(Begun) ->
 /// The core's message for a terminal event, if it is one that counts.
 fn message(event: Event) -> Option<Msg> {
     match event {
+        Event::Mouse(event) if event.kind != MouseEventKind::Moved => Some(Msg::Mouse(event)),
         Event::Key(key) if key.kind != KeyEventKind::Release => Some(Msg::Key(key)),
         Event::Resize(columns, rows) => Some(Msg::Resize(columns, rows)),
         _ => None,

@@ -6,14 +6,17 @@ use super::{outline, replay};
 use crate::fleet::{Cluster, RunId, clean};
 use crate::journal::{Event, Outcome, Record, Run, RunState, Tone};
 use crate::plan::Plan;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What happened before this is no news.
+const FRESH: SignedDuration = SignedDuration::from_secs(30);
 
 /// Takes a message that is not a key's.
 pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
     match msg {
-        Msg::Key(_) | Msg::Resize(..) => {}
+        Msg::Key(_) | Msg::Mouse(_) | Msg::Resize(..) => {}
         Msg::Tick(now) => tick(app, now),
         Msg::Observed(result) => {
             app.sight.looking = false;
@@ -78,6 +81,14 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
                 view.pods = Some(pods.map_err(|why| clean(&why)));
                 app.touch();
             }
+        }
+        Msg::Past(runs) => {
+            app.history.runs = Some(runs.map_err(|why| clean(&why)));
+            app.touch();
+        }
+        Msg::Trace(log) => {
+            app.trace = Some(log);
+            app.touch();
         }
         Msg::Commanded(verb, result) => {
             if let Err(why) = result {
@@ -182,21 +193,30 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
             let calm = matches!(outcome, Outcome::Completed | Outcome::RolledBack);
             let tone = if calm { Tone::Calm } else { Tone::Alarm };
             // What lay over the screen asked about a run that is over now.
-            app.over = app.over.filter(|o| matches!(o, super::app::Over::Help(_)));
+            app.over = app.over.filter(|o| !matches!(o, super::app::Over::Ask(_)));
             app.say(tone, format!("the run has ended: {}; its report says more", outcome_word(outcome)));
             app.sight.looking = true;
             // Who only watches sees the next run too, when one begins.
             let mut effects = vec![Effect::Observe];
+            effects.extend(call(app, records, outcome_word(outcome)));
             effects.extend(app.options.read_only.then_some(Effect::Attach));
             return effects;
         }
         (_, RunState::Paused(_)) if was != state => {
             let why = app.run.as_ref().map(|v| v.run.why.clone()).unwrap_or_default();
             app.say(Tone::Notice, format!("paused: {why}"));
+            return call(app, records, &format!("paused: {why}")).into_iter().collect();
         }
         _ => {}
     }
     Vec::new()
+}
+
+/// Calls the operator, unless it happened long ago: whoever attaches to a run reads its past at once.
+fn call(app: &App, records: &[Record], what: &str) -> Option<Effect> {
+    let fresh = records.last().is_some_and(|r| app.now.duration_since(r.at) < FRESH);
+    let id = app.run.as_ref().map(|view| view.id.to_string()).unwrap_or_default();
+    fresh.then(|| Effect::Notify(format!("sonoba: run {id} {what}")))
 }
 
 /// How a run ended, as people say it.

@@ -33,6 +33,11 @@ impl Hits {
         self.0.borrow_mut().push((area, hit));
     }
 
+    /// The area of something that stands on the picture.
+    pub fn find(&self, hit: &Hit) -> Option<Rect> {
+        self.0.borrow().iter().find(|(_, other)| other == hit).map(|(area, _)| *area)
+    }
+
     /// What lies over all else now: what was put so far cannot be clicked.
     pub fn cover(&self) {
         self.clear();

@@ -32,6 +32,14 @@ pub enum Mode {
     Filter,
     /// Typing a field of the stage.
     Edit,
+    /// The run's story.
+    Events,
+    /// Typing words that its lines must have.
+    Find,
+    /// Past runs.
+    History,
+    /// A list over the screen.
+    List,
     /// A tape is played: beside the keys of the screen, and before them.
     Replay,
 }
@@ -53,6 +61,10 @@ impl Mode {
             Mode::Palette => "palette",
             Mode::Filter => "filter",
             Mode::Edit => "edit",
+            Mode::Events => "events",
+            Mode::Find => "find",
+            Mode::History => "history",
+            Mode::List => "list",
             Mode::Replay => "replay",
         }
     }
@@ -60,7 +72,7 @@ impl Mode {
     /// Whether the keys of [`Mode::Anywhere`] count too.
     fn open(self) -> bool {
         use Mode::*;
-        !matches!(self, Confirm | Help | Ask | Reason | Palette | Filter | Edit | Replay)
+        !matches!(self, Confirm | Help | Ask | Reason | Palette | Filter | Edit | Find | List | Replay)
     }
 }
 
@@ -79,6 +91,10 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Anywhere, &["home", "g"], Command::First),
     (Mode::Anywhere, &["end", "G"], Command::Last),
     (Mode::Anywhere, &["ctrl-l"], Command::Repaint),
+    (Mode::Anywhere, &["y"], Command::Copy),
+    (Mode::Anywhere, &["Y"], Command::CopyCommand),
+    (Mode::Anywhere, &["f12"], Command::Log),
+    (Mode::Anywhere, &["ctrl-z"], Command::Suspend),
     (Mode::Topology, &["s"], Command::OpenStage),
     (Mode::Topology, &["r"], Command::Observe),
     (Mode::Topology, &["tab"], Command::OpenRun),
@@ -98,6 +114,8 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Topology, &["m"], Command::MarkRack),
     (Mode::Topology, &["*"], Command::MarkMatches),
     (Mode::Topology, &["u"], Command::UnmarkAll),
+    (Mode::Topology, &["H"], Command::OpenHistory),
+    (Mode::Topology, &["C"], Command::Clusters),
     (Mode::Filter, &["enter"], Command::KeepFilter),
     (Mode::Filter, &["esc"], Command::ClearFilter),
     (Mode::Filter, &["backspace"], Command::Erase),
@@ -135,9 +153,31 @@ const TABLE: &[(Mode, &[&str], Command)] = &[
     (Mode::Run, &["enter"], Command::OpenReport),
     (Mode::Run, &["U"], Command::Rollback),
     (Mode::Run, &["tab"], Command::OpenMap),
+    (Mode::Run, &["e"], Command::OpenEvents),
+    (Mode::Run, &["z"], Command::OpenNode),
+    (Mode::Run, &["H"], Command::OpenHistory),
     (Mode::Report, &["U"], Command::Rollback),
     (Mode::Report, &["tab"], Command::OpenMap),
-    (Mode::Help, &["esc", "?", "f1", "q"], Command::CloseHelp),
+    (Mode::Report, &["e"], Command::OpenEvents),
+    (Mode::Report, &["H"], Command::OpenHistory),
+    (Mode::Events, &["enter", "z"], Command::OpenNode),
+    (Mode::Events, &["/"], Command::Find),
+    (Mode::Events, &["!"], Command::OnlyTrouble),
+    (Mode::Events, &["tab"], Command::OpenMap),
+    (Mode::History, &["enter"], Command::ReadReport),
+    (Mode::Find, &["enter"], Command::KeepFind),
+    (Mode::Find, &["esc"], Command::ClearFind),
+    (Mode::Find, &["backspace"], Command::Erase),
+    (Mode::Find, &["ctrl-u"], Command::EraseAll),
+    (Mode::Find, &["ctrl-c"], Command::Quit),
+    (Mode::List, &["enter"], Command::Yes),
+    (Mode::List, &["esc", "q"], Command::No),
+    (Mode::List, &["up", "k"], Command::Up),
+    (Mode::List, &["down", "j"], Command::Down),
+    (Mode::List, &["ctrl-c"], Command::Quit),
+    (Mode::Help, &["esc", "?", "f1", "f12", "q"], Command::CloseHelp),
+    (Mode::Help, &["pgup"], Command::PageUp),
+    (Mode::Help, &["pgdn"], Command::PageDown),
     (Mode::Help, &["up", "k"], Command::Up),
     (Mode::Help, &["down", "j"], Command::Down),
     (Mode::Help, &["ctrl-c"], Command::Quit),
@@ -252,6 +292,7 @@ fn code(name: &str) -> Option<KeyCode> {
         "space" => KeyCode::Char(' '),
         "backspace" => KeyCode::Backspace,
         "f1" => KeyCode::F(1),
+        "f12" => KeyCode::F(12),
         _ => {
             let mut chars = name.chars();
             match (chars.next(), chars.next()) {

@@ -1,6 +1,6 @@
 //! The map's own state: how near we are, which layer lies on it, what is filtered and what is marked.
 
-use super::app::App;
+use super::app::{App, Screen};
 use super::atlas::Atlas;
 use super::command::Command;
 use super::filter::{Filter, LONGEST};
@@ -44,6 +44,8 @@ pub struct MapView {
     pub anchor: Option<NodeName>,
     /// Lines that the node is scrolled down by.
     pub top: usize,
+    /// The screen that a node was opened from, where that was not the map.
+    pub from: Option<Screen>,
     /// The pods of a node, asked for when it was zoomed in on.
     pub pods: Option<PodsView>,
 }
@@ -77,7 +79,7 @@ pub fn command(app: &mut App, command: Command) -> Option<Vec<Effect>> {
         Command::LayerAge => app.map.layer = Layer::Age,
         Command::Filter => {
             app.map.typing = true;
-            app.screen = super::app::Screen::Topology;
+            app.screen = Screen::Topology;
             if app.map.zoom == Zoom::Node {
                 app.map.zoom = Zoom::Rack;
             }
@@ -120,6 +122,14 @@ pub fn ask_pods(app: &mut App) -> Vec<Effect> {
     vec![Effect::Pods(node)]
 }
 
+/// Shows a node from near; a step back leads to where it was opened from.
+pub fn open_node(app: &mut App, node: NodeName) -> Vec<Effect> {
+    app.map.from = Some(app.screen).filter(|screen| *screen != Screen::Topology);
+    app.selected = Some(node);
+    (app.screen, app.map.zoom, app.map.top) = (Screen::Topology, Zoom::Node, 0);
+    ask_pods(app)
+}
+
 fn zoom_out(app: &mut App) {
     app.map.zoom = match app.map.zoom {
         Zoom::Node => Zoom::Rack,
@@ -130,6 +140,10 @@ fn zoom_out(app: &mut App) {
 
 /// A step back on the map: out of a zoom, else the filter is cleared. False when there is nothing to go back from.
 pub fn back(app: &mut App) -> bool {
+    if let Some(screen) = app.map.from.take().filter(|_| app.map.zoom == Zoom::Node) {
+        (app.screen, app.map.zoom, app.map.pods) = (screen, Zoom::Fleet, None);
+        return true;
+    }
     if app.map.zoom != Zoom::Fleet {
         zoom_out(app);
         return true;

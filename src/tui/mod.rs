@@ -11,16 +11,20 @@ mod atlas;
 mod backend;
 mod cast;
 mod command;
+mod copy;
 mod decide;
 mod draw;
 mod driver;
+mod events;
 mod filter;
 mod flow;
+mod history;
 mod hits;
 mod keymap;
 mod layer;
 mod lens;
 mod map;
+mod mouse;
 mod msg;
 mod outline;
 mod palette;
@@ -28,6 +32,7 @@ mod player;
 mod replay;
 mod screens;
 mod stage;
+mod terminal;
 mod text;
 mod theme;
 mod update;
@@ -37,6 +42,8 @@ mod widgets;
 mod fixtures;
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod mouse_tests;
 #[cfg(test)]
 mod pty_tests;
 #[cfg(test)]

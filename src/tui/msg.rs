@@ -2,9 +2,9 @@
 
 use super::stage::Draft;
 use crate::fleet::{Cluster, NodeName, PodProof, RunId, SwapId};
-use crate::journal::{Record, Verb};
+use crate::journal::{Record, Report, Verb};
 use crate::plan::{Plan, Stage};
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub enum Msg {
     /// A key was pressed.
     Key(KeyEvent),
+    /// The mouse did something.
+    Mouse(MouseEvent),
     /// The terminal has this many columns and rows now.
     Resize(u16, u16),
     /// It is this late.
@@ -38,6 +40,10 @@ pub enum Msg {
     Engine(RunId, bool),
     /// The pods of a node, or why they are not known.
     Pods(NodeName, Result<Vec<PodProof>, String>),
+    /// Past runs were read, or not.
+    Past(Result<Vec<Report>, String>),
+    /// The cockpit's own log was read, or not.
+    Trace(Result<String, String>),
     /// A command was delivered, or not.
     Commanded(Verb, Result<(), String>),
 }
@@ -70,6 +76,18 @@ pub enum Effect {
     Rollback(Authority, Box<Back>),
     /// Tell the run's engine.
     Command(Authority, Verb),
+    /// Read past runs.
+    History,
+    /// Read the cockpit's own log.
+    Trace,
+    /// Put a text on the operator's clipboard.
+    Copy(String),
+    /// Call the operator, who may look elsewhere.
+    Notify(String),
+    /// Stop like any program at Ctrl-Z, until the shell goes on with it.
+    Suspend,
+    /// Leave, and open this cluster.
+    Switch(String),
     /// Paint everything anew.
     Repaint,
     /// Leave; print this afterwards.

@@ -100,7 +100,7 @@ fn child() {
     let demo = part == "demo";
     let backend = Arc::new(Fake { part, journal: Mutex::new(None) });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let result = runtime.block_on(super::run(backend, Options { demo, title: "tokyo0".into(), read_only: false }));
+    let result = runtime.block_on(super::run(backend, Options { demo, title: "tokyo0".into(), ..Options::default() }));
     if let Err(error) = result {
         eprintln!("cockpit error: {error}");
         std::process::exit(7);

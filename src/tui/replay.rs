@@ -93,6 +93,14 @@ fn show(app: &mut App) {
     app.touch();
 }
 
+/// To a share of the tape: 0 to 1.
+pub fn seek(app: &mut App, share: f64) {
+    if let Some(player) = app.player.as_mut() {
+        player.seek_share(share);
+        show(app);
+    }
+}
+
 /// Does what a key of the player asks; false when it is none of the player's.
 pub fn command(app: &mut App, command: Command) -> bool {
     let Some(player) = app.player.as_mut() else { return false };

@@ -44,6 +44,10 @@ fn planned(size: (u16, u16), plan: crate::plan::Plan) -> App {
     app
 }
 
+fn press_all(app: &mut App, keys: &str) -> Vec<super::msg::Effect> {
+    keys.chars().flat_map(|c| update(app, Msg::Key(KeyEvent::from(KeyCode::Char(c))))).collect()
+}
+
 /// The planner answers what it was asked.
 fn drafted(app: &mut App, plan: &crate::plan::Plan) {
     let stage = super::stage::build(app, app.sight.cluster.as_ref().unwrap()).unwrap();
@@ -152,6 +156,68 @@ fn layers() {
         pictures += &picture(&app);
     }
     insta::assert_snapshot!("layers-80x24", pictures);
+}
+
+#[test]
+fn events() {
+    at_each_size("events", |size| {
+        let mut app = midway(size);
+        press(&mut app, "e/rack2");
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        press(&mut app, "kk");
+        app
+    });
+}
+
+#[test]
+fn history() {
+    let reports = || {
+        let ended = fixtures::running((80, 24), Options::default(), Story::midway());
+        let mut report = crate::journal::report(&ended.run.unwrap().run, crate::journal::Chain::Ok);
+        report.outcome = "aborted".into();
+        report.why = "satoru aborted it".into();
+        let mut done = report.clone();
+        (done.outcome, done.why) = ("completed".into(), String::new());
+        vec![report, done]
+    };
+    at_each_size("history", |size| {
+        let mut app = plain(size);
+        assert_eq!(press_all(&mut app, "H"), [super::msg::Effect::History]);
+        update(&mut app, Msg::Past(Ok(reports())));
+        press(&mut app, "j");
+        app
+    });
+    at_each_size("history-report", |size| {
+        let mut app = plain(size);
+        press(&mut app, "H");
+        update(&mut app, Msg::Past(Ok(reports())));
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        app
+    });
+}
+
+#[test]
+fn log_and_clusters() {
+    at_each_size("trace", |size| {
+        let mut app = plain(size);
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::F(12))));
+        update(
+            &mut app,
+            Msg::Trace(Ok("state/cockpit.log\n2026-11-23T22:00:00Z  WARN sonoba: rack0-cs1: slow\n".into())),
+        );
+        app
+    });
+    at_each_size("clusters", |size| {
+        let clusters = ["osaka0", "stage0", "tokyo0"].map(str::to_owned).to_vec();
+        let mut app = fixtures::app(size, Options { clusters, title: "tokyo0".into(), ..Options::default() });
+        press(&mut app, "Ck");
+        app
+    });
+    let clusters = ["osaka0", "tokyo0"].map(str::to_owned).to_vec();
+    let mut app = fixtures::app((80, 24), Options { clusters, title: "tokyo0".into(), ..Options::default() });
+    press(&mut app, "Ck");
+    let effects = update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+    assert_eq!(effects, [super::msg::Effect::Switch("osaka0".into())]);
 }
 
 #[test]

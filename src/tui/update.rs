@@ -6,7 +6,7 @@ use super::decide;
 use super::flow;
 use super::keymap::Mode;
 use super::msg::{Back, Effect, Msg};
-use super::{map, outline, palette, replay, stage};
+use super::{copy, events, history, map, mouse, outline, palette, replay, stage};
 use crate::fleet::clean;
 use crate::journal::{LONGEST_REASON, Tone, Verb};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -27,6 +27,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
 fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Key(key) => press(app, key),
+        Msg::Mouse(event) => mouse::take(app, event),
         Msg::Resize(columns, rows) => {
             app.size = (columns, rows);
             app.touch();
@@ -61,6 +62,7 @@ fn type_in(app: &mut App, c: char, modifiers: KeyModifiers) {
         Mode::Palette => palette::type_in(app, c),
         Mode::Filter => map::type_in(app, c),
         Mode::Edit => stage::type_in(app, c),
+        Mode::Find => events::type_in(app, c),
         Mode::Reason if app.ask.typed.chars().count() < LONGEST_REASON => {
             app.ask.typed.push(c);
             app.ask.wrong = None;
@@ -83,6 +85,9 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
     if let Some(effects) = map::command(app, command).or_else(|| stage::command(app, command)) {
         return effects;
     }
+    if let Some(effects) = events::command(app, command).or_else(|| history::command(app, command)) {
+        return effects;
+    }
     match command {
         Command::Help => {
             app.over = Some(Over::Help(0));
@@ -91,6 +96,17 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Palette => palette::open(app),
         Command::Quit => return quit(app),
         Command::Repaint => return vec![Effect::Repaint],
+        Command::Suspend => return vec![Effect::Suspend],
+        Command::Log => {
+            (app.over, app.trace) = (Some(Over::Trace(0)), None);
+            return vec![Effect::Trace];
+        }
+        Command::Clusters => {
+            let here = app.options.clusters.iter().position(|name| *name == app.options.title);
+            app.over = Some(Over::Clusters(here.unwrap_or(0)));
+        }
+        Command::Copy => return take_along(app, copy::thing(app)),
+        Command::CopyCommand => return take_along(app, copy::command_line(app)),
         Command::Back => back(app),
         Command::Up => return step(app, -1),
         Command::Down => return step(app, 1),
@@ -116,6 +132,9 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         Command::Apply => return apply(app),
         Command::Erase | Command::EraseAll if app.over == Some(Over::Palette) => {
             palette::erase(app, command == Command::EraseAll);
+        }
+        Command::Erase | Command::EraseAll if app.mode() == Mode::Find => {
+            events::erase(app, command == Command::EraseAll);
         }
         Command::Erase | Command::EraseAll if app.mode() == Mode::Edit => {
             stage::erase(app, command == Command::EraseAll);
@@ -146,12 +165,38 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
             app.screen = Screen::Report;
         }
         Command::Yes if app.over == Some(Over::Palette) => return palette::choose(app),
+        Command::Yes if matches!(app.over, Some(Over::Clusters(_))) => return switch(app),
         Command::Yes => return yes(app),
         Command::No => app.over = None,
         // The map's are done above; without a tape there is nothing for the player's to move.
         _ => {}
     }
     Vec::new()
+}
+
+/// Puts a text on the operator's clipboard, and says which.
+fn take_along(app: &mut App, text: Option<String>) -> Vec<Effect> {
+    let Some(text) = text else {
+        app.say(Tone::Notice, "there is nothing to copy under the cursor");
+        return Vec::new();
+    };
+    let first = text.lines().next().unwrap_or_default();
+    let more = if text.lines().nth(1).is_some() { " …" } else { "" };
+    app.say(Tone::Calm, format!("copied: {first}{more}"));
+    vec![Effect::Copy(text)]
+}
+
+/// Leaves for another cluster; the same one only closes the list.
+fn switch(app: &mut App) -> Vec<Effect> {
+    let Some(Over::Clusters(at)) = app.over.take() else { return Vec::new() };
+    match app.options.clusters.get(at) {
+        _ if app.confirm.starting => {
+            app.say(Tone::Notice, "the engine is being started: a moment");
+            Vec::new()
+        }
+        Some(name) if *name != app.options.title => vec![Effect::Switch(name.clone())],
+        _ => Vec::new(),
+    }
 }
 
 /// Leaves, asking first where leaving means something. A second quit on the question is a yes.
@@ -209,20 +254,28 @@ fn tell(app: &mut App, verb: Verb) -> Vec<Effect> {
 }
 
 fn back(app: &mut App) {
-    if app.screen == Screen::Topology && map::back(app) {
+    let stepped = match app.screen {
+        Screen::Topology => map::back(app),
+        Screen::Events => events::back(app),
+        Screen::History => history::back(app),
+        _ => false,
+    };
+    if stepped {
         return;
     }
     app.screen = match app.screen {
-        Screen::Topology | Screen::Stage | Screen::Run => Screen::Topology,
+        Screen::Topology | Screen::Stage | Screen::Run | Screen::History => Screen::Topology,
         Screen::Plan if app.plan.as_ref().is_some_and(|v| v.plan.rollback_of.is_some()) => Screen::Run,
         Screen::Plan => Screen::Stage,
         Screen::Confirm if app.confirm.starting => Screen::Confirm,
         Screen::Confirm => Screen::Plan,
-        Screen::Report => Screen::Run,
+        Screen::Report | Screen::Events => Screen::Run,
     };
 }
 
-fn step(app: &mut App, by: isize) -> Vec<Effect> {
+/// Moves what can be moved here: a cursor, or the text.
+pub fn step(app: &mut App, by: isize) -> Vec<Effect> {
+    app.touch();
     if app.over.is_none() && app.screen == Screen::Topology {
         return map::walk(app, by);
     }
@@ -236,11 +289,23 @@ fn scroll(app: &mut App, by: isize) {
         app.over = Some(Over::Help(top.saturating_add_signed(by).min(super::screens::help::len(app))));
         return;
     }
-    if app.over == Some(Over::Palette) {
-        return palette::step(app, by);
+    match app.over {
+        Some(Over::Palette) => return palette::step(app, by),
+        Some(Over::Trace(back)) => {
+            let back = back.saturating_add_signed(by.saturating_neg()).min(super::screens::trace::len(app));
+            app.over = Some(Over::Trace(back));
+            return;
+        }
+        Some(Over::Clusters(at)) => {
+            app.over = Some(Over::Clusters(moved(at, app.options.clusters.len())));
+            return;
+        }
+        _ => {}
     }
     match app.screen {
         Screen::Topology => {}
+        Screen::Events => events::step(app, by),
+        Screen::History => history::step(app, by),
         Screen::Stage => app.stage.cursor = moved(app.stage.cursor, stage::rows(app).len()),
         Screen::Plan => {
             if let Some(view) = &mut app.plan {

@@ -157,7 +157,8 @@ fn a_question_about_a_run_goes_away_when_the_run_ends() {
     let mut app = midway(Options::default());
     keys(&mut app, "A");
     let ended = Event::RunEnded { outcome: Outcome::Completed, why: String::new() };
-    assert_eq!(records(&mut app, [ended]), [Effect::Observe]);
+    let effects = records(&mut app, [ended]);
+    assert!(matches!(effects.as_slice(), [Effect::Observe, Effect::Notify(_)]), "{effects:?}");
     assert_eq!(app.over, None);
     key(&mut app, KeyCode::Enter);
     assert_eq!(app.screen, Screen::Report);
@@ -516,4 +517,58 @@ fn the_map_is_zoomed_into_and_out_of_and_escape_leads_home() {
         key(&mut app, KeyCode::Esc);
         assert_eq!((app.map.zoom, app.screen, app.map.typed.as_str()), (zoom, Screen::Topology, ""));
     }
+}
+
+#[test]
+fn a_pause_calls_the_operator_once_and_not_for_what_is_long_past() {
+    let mut app = midway(Options::default());
+    let paused = || Event::Paused { reason: PauseReason::Budget, why: "3 failed swaps (budget 3)".into() };
+    let effects = records(&mut app, [paused()]);
+    let [Effect::Notify(words)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(words.contains("paused: 3 failed swaps"), "{words}");
+    assert_eq!(records(&mut app, [paused()]), []);
+    let mut app = midway(Options::default());
+    app.now = app.now + jiff::SignedDuration::from_secs(300);
+    assert_eq!(records(&mut app, [paused()]), []);
+}
+
+#[test]
+fn the_story_is_filtered_and_its_lines_lead_to_their_nodes_and_back() {
+    let mut app = midway(Options::default());
+    keys(&mut app, "e/CS2 rolled");
+    let lines = super::events::lines(&app);
+    assert!(!lines.is_empty() && lines.iter().all(|l| l.node.as_ref().is_some_and(|n| n.as_str().contains("cs2"))));
+    key(&mut app, KeyCode::Enter);
+    let effects = key(&mut app, KeyCode::Enter);
+    assert_eq!(effects, [Effect::Pods(fixtures::name("rack2-cs2"))]);
+    assert_eq!((app.screen, app.map.zoom), (Screen::Topology, super::map::Zoom::Node));
+    key(&mut app, KeyCode::Esc);
+    assert_eq!(app.screen, Screen::Events, "back to where it came from");
+    key(&mut app, KeyCode::Esc);
+    assert_eq!((app.screen, app.events.typed.as_str()), (Screen::Events, ""), "the filter first");
+    let all = super::events::lines(&app).len();
+    keys(&mut app, "!");
+    assert!(super::events::lines(&app).len() < all);
+    key(&mut app, KeyCode::Esc);
+    key(&mut app, KeyCode::Esc);
+    assert_eq!(app.screen, Screen::Run);
+}
+
+#[test]
+fn what_the_cursor_is_on_is_copied_and_a_command_that_does_the_same() {
+    let copied = |app: &mut App, k: &str| match keys(app, k).as_slice() {
+        [Effect::Copy(text)] => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut app = plain();
+    assert_eq!(copied(&mut app, "y"), "rack0-boot");
+    keys(&mut app, "jjj m");
+    assert_eq!(copied(&mut app, "y"), "rack0-cs[1-7] rack0-ss[8-10]");
+    keys(&mut app, "s");
+    let line = copied(&mut app, "Y");
+    let wanted = "sonoba plan --release 1.36.2 --nodes 'rack0-cs[1-7],rack0-ss[8-10]' --canary 3 --max-parallel 50 \
+                  --max-unavailable 5 --soak 60s -o plan.json";
+    assert_eq!(line, wanted);
+    let mut app = midway(Options::default());
+    assert!(copied(&mut app, "Y").starts_with("sonoba watch 2026"));
 }

@@ -1,6 +1,7 @@
 //! The palette over the screen: what is typed, and what it finds.
 
 use super::super::app::App;
+use super::super::hits::Hit;
 use super::super::palette::offers;
 use super::super::text::{fit, pad, width};
 use super::super::widgets::{paint, popup};
@@ -35,6 +36,8 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     for (i, offer) in offers.iter().enumerate().skip(top).take(room) {
         let key = offer.key.clone().unwrap_or_default();
         let about = offer.hindrance.clone().unwrap_or_else(|| offer.command.about().to_owned());
+        let y = inner.y + u16::try_from(lines.len()).unwrap_or(0);
+        app.hits.put(Rect { y, height: 1, ..inner }, Hit::Row(i));
         let here = i == app.palette.cursor;
         let name = if here {
             t.selected

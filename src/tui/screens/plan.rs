@@ -1,6 +1,8 @@
 //! The plan: what will happen, in order, before anything moves.
 
 use super::super::app::{App, PlanView};
+use super::super::command::Command;
+use super::super::hits::Hit;
 use super::super::lens::short_version;
 use super::super::outline::{self, Row};
 use super::super::text::{self, count, fit, pad, span};
@@ -95,6 +97,8 @@ fn tree_lines(app: &App, view: &PlanView, area: Rect) -> Vec<Line<'static>> {
     };
     let mut lines = vec![heading(t, "PLAN", &note, area.width)];
     for (i, row) in rows.iter().enumerate().skip(top).take(shown) {
+        let y = area.y + u16::try_from(lines.len()).unwrap_or(0);
+        app.hits.put(Rect { y, height: 1, ..area }, Hit::Row(i));
         let mut line = row_line(t, view, *row, area.width.into());
         if i == view.cursor {
             line = line.style(t.selected);
@@ -234,9 +238,12 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
                     parts.push((format!("mend: {}", f.mend), t.text));
                 }
                 if !f.offer.is_empty() {
-                    parts.push((format!("sonoba plan --accept {} does it: {}", f.code, f.offer), t.text));
+                    parts.push((format!("{} takes its offer: {}", key_of(app, Command::Accept), f.offer), t.key));
                 } else if f.acknowledgeable && f.severity == Severity::Error {
-                    parts.push((format!("sonoba plan --acknowledge {} takes it as it is", f.code), t.text));
+                    parts.push((
+                        format!("{} takes it as it is (--acknowledge {})", key_of(app, Command::Accept), f.code),
+                        t.key,
+                    ));
                 }
                 if !f.link.is_empty() {
                     parts.push((format!("see {}", f.link), t.dim));
@@ -290,6 +297,12 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
         lines.extend(text::wrap(&words, width.into()).into_iter().map(|l| Line::styled(l, style)));
     }
     lines
+}
+
+/// The key of a command on this screen, or its name where it has none.
+fn key_of(app: &App, command: Command) -> String {
+    let bound = app.keymap.lines(app.screen.mode()).find(|b| b.command == command);
+    bound.and_then(|b| b.keys.first()).map_or(format!(":{}", command.name()), ToString::to_string)
 }
 
 fn wave(plan: &Plan, p: usize, w: usize) -> Option<&Wave> {

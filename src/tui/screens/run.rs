@@ -2,10 +2,12 @@
 
 use super::super::app::{App, RunView};
 use super::super::command::Command;
+use super::super::hits::Hit;
 use super::super::keymap::Mode;
+use super::super::layer::Looks;
 use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
-use super::super::widgets::{flight, heading, log, paint, phases, progress, view_badge};
+use super::super::widgets::{downtime, flight, heading, log, paint, phases, progress, rack_map, view_badge};
 use crate::fleet::{NodeName, fold_names};
 use crate::journal::{PauseReason, Run, RunState, SwapState, Verb};
 use crate::plan::PhaseKind;
@@ -13,6 +15,12 @@ use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
+
+/// Lines from which the map is worth its place.
+const MAP: usize = 9;
+
+/// Lines of the downtimes, with their heading.
+const DOWNTIMES: usize = 4;
 
 /// Paints the run.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
@@ -30,18 +38,32 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let left = if narrow { 27 } else { (area.width / 5 * 2).min(64) };
     let [left, _, right] =
         Layout::horizontal([Constraint::Length(left), Constraint::Length(1), Constraint::Min(0)]).areas(middle);
-    let mut lines = vec![heading(&app.theme, "PHASES", "", left.width)];
-    let room = usize::from(left.height).saturating_sub(1);
-    lines.extend(phases::lines(&app.theme, &view.run, left.width.into(), room));
-    paint(frame, left, lines, "");
-    let mut lines = now_lines(app, view, right, narrow);
-    if narrow {
-        paint(frame, bottom, log_lines(app, view, bottom.width, bottom.height), "");
-    } else {
-        let room = right.height.saturating_sub(u16::try_from(lines.len()).unwrap_or(u16::MAX));
-        lines.extend(log_lines(app, view, right.width, room));
-    }
+    draw_left(app, view, frame, left);
+    let lines = now_lines(app, view, right, narrow);
+    let used = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(right.height);
     paint(frame, right, lines, "");
+    let below = Rect { y: right.y + used, height: right.height - used, ..right };
+    draw_log(app, view, frame, if narrow { bottom } else { below });
+}
+
+/// Phases, downtime and the map, as far as there is room for each.
+fn draw_left(app: &App, view: &RunView, frame: &mut Frame<'_>, area: Rect) {
+    let t = &app.theme;
+    let (width, height) = (usize::from(area.width), usize::from(area.height));
+    let tall = height >= MAP + DOWNTIMES + 8;
+    let room = height.saturating_sub(1 + if tall { MAP + DOWNTIMES } else { 0 });
+    let mut lines = vec![heading(t, "PHASES", "", area.width)];
+    lines.extend(phases::lines(t, &view.run, width, room));
+    if height.saturating_sub(lines.len()) >= DOWNTIMES && !view.run.downtimes.is_empty() {
+        lines.push(heading(t, "DOWNTIME", "of each restart, the latest at the right", area.width));
+        lines.extend(downtime::lines(t, &view.run, width, DOWNTIMES - 1));
+    }
+    let used = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height);
+    paint(frame, area, lines, "");
+    let below = Rect { y: area.y + used, height: area.height - used, ..area };
+    if let Some(cluster) = app.sight.cluster.as_ref().filter(|_| tall && usize::from(below.height) >= MAP) {
+        rack_map::draw(app, cluster, &Looks::of(app, cluster), frame, below);
+    }
 }
 
 /// State, bar, proof and gate: five lines, one more when there is something to explain.
@@ -249,6 +271,14 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let fail_room = if failures.is_empty() { 0 } else { failures.len().min((height / 3).max(2)) + 1 };
     let rest = height.saturating_sub(fail_room + 1);
     let fly_room = flying.len().clamp(1, if alone { rest.max(1) } else { (rest * 2 / 3).max(3) });
+    let whole = |of: usize, room: usize| of <= room;
+    if !pulling && whole(flying.len(), fly_room) {
+        let nodes = flight::swaps(run, now).into_iter().map(|s| Some(s.node.clone()));
+        clickable(app, area, 1, nodes);
+    }
+    if fail_room > 0 && whole(failures.len(), fail_room - 1) {
+        clickable(app, area, 2 + flying.len().clamp(1, fly_room), nodes.iter().cloned());
+    }
     let mut lines = vec![match pulling {
         true => heading(t, "PULLING", &flying.len().to_string(), area.width),
         false if flying.is_empty() => heading(t, "IN FLIGHT", "", area.width),
@@ -264,6 +294,16 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
         lines.extend(around(t, failures, in_trouble, fail_room - 1, "in the report"));
     }
     lines
+}
+
+/// Lines about nodes, from the line `first` of an area on.
+fn clickable(app: &App, area: Rect, first: usize, nodes: impl Iterator<Item = Option<NodeName>>) {
+    let from = area.y.saturating_add(u16::try_from(first).unwrap_or(u16::MAX));
+    for (node, y) in nodes.zip(from..area.bottom()) {
+        if let Some(node) = node {
+            app.hits.put(Rect { y, height: 1, ..area }, Hit::Node(node));
+        }
+    }
 }
 
 /// Marks the line under the cursor; its place again.
@@ -282,11 +322,18 @@ fn around(t: &Theme, lines: Vec<Line<'static>>, at: Option<usize>, height: usize
     }
 }
 
-fn log_lines(app: &App, view: &RunView, width: u16, height: u16) -> Vec<Line<'static>> {
+/// The tail of the story; each line leads to its node.
+fn draw_log(app: &App, view: &RunView, frame: &mut Frame<'_>, area: Rect) {
     let note = if view.back > 0 { "older; end: now" } else { "UTC; pgup: older" };
-    let mut lines = vec![heading(&app.theme, "LOG", note, width)];
-    lines.extend(log::lines(&app.theme, view, width.into(), usize::from(height).saturating_sub(1)));
-    lines
+    let room = usize::from(area.height).saturating_sub(1);
+    for (line, y) in log::tail(view, room).zip(area.y + 1..area.bottom()) {
+        if let Some(node) = &line.node {
+            app.hits.put(Rect { y, height: 1, ..area }, Hit::Node(node.clone()));
+        }
+    }
+    let mut lines = vec![heading(&app.theme, "LOG", note, area.width)];
+    lines.extend(log::lines(&app.theme, view, area.width.into(), room));
+    paint(frame, area, lines, "");
 }
 
 /// Pulls under way, the one with the most to fetch first.

@@ -43,13 +43,16 @@ fn keys(app: &App, area: Rect) -> Line<'static> {
         .filter_map(|b| Some((b.keys.first()?.to_string(), b.command)))
         .collect();
     let room = |(key, command): &(String, Command)| width(key) + 1 + width(command.hint()) + 2;
-    // The help always has its place: it leads to all the others.
-    let help = offered.iter().find(|(_, command)| *command == Command::Help).map_or(0, room);
+    // The way back and the help always have their places: the help leads to all the others.
+    let essential = |command: Command| matches!(command, Command::Help | Command::Back);
+    let mut reserved: usize = offered.iter().filter(|(_, command)| essential(*command)).map(room).sum();
     let tail = "…";
     for offer in &offered {
         let (key, command) = offer;
-        let reserved = if *command == Command::Help || hidden { 0 } else { help } + width(tail);
-        if used + room(offer) + reserved > columns || (hidden && *command != Command::Help) {
+        if essential(*command) {
+            reserved -= room(offer);
+        }
+        if used + room(offer) + reserved + width(tail) > columns || (hidden && !essential(*command)) {
             hidden = true;
             continue;
         }

@@ -49,6 +49,9 @@ fn crumbs(app: &App) -> Line<'static> {
         Screen::Confirm => &["topology", "stage", "plan", "confirm"],
         Screen::Run => &["run"],
         Screen::Report => &["run", "report"],
+        Screen::Events => &["run", "events"],
+        Screen::History if app.history.open.is_some() => &["topology", "history", "report"],
+        Screen::History => &["topology", "history"],
     };
     let mut spans = vec![Span::styled(" sonoba ", t.head), Span::styled(format!(" {name} "), t.selected), " ".into()];
     for (i, place) in path.iter().enumerate() {

@@ -8,11 +8,15 @@ use ratatui::text::{Line, Span};
 
 /// The last lines that fit `height`, `view.back` lines from the end.
 pub fn lines(theme: &Theme, view: &RunView, width: usize, height: usize) -> Vec<Line<'static>> {
+    tail(view, height).map(|l| line(theme, l, width)).collect()
+}
+
+/// The lines themselves.
+pub fn tail(view: &RunView, height: usize) -> impl Iterator<Item = &LogLine> {
     let log = &view.run.log;
     let back = view.back.min(log.len().saturating_sub(height));
     let end = log.len() - back;
-    let start = end.saturating_sub(height);
-    log.range(start..end).map(|l| line(theme, l, width)).collect()
+    log.range(end.saturating_sub(height)..end)
 }
 
 /// One line of the log.

@@ -1,6 +1,7 @@
 //! Parts of screens.
 
 pub mod dossier;
+pub mod downtime;
 pub mod filter_line;
 pub mod flight;
 pub mod footer;

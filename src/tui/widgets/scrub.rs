@@ -1,6 +1,7 @@
 //! The tape of a replay: how far it is, how fast it goes, what is marked on it.
 
 use super::super::app::App;
+use super::super::hits::Hit;
 use super::super::player::{MarkKind, Player};
 use super::super::replay::place;
 use super::super::theme::Theme;
@@ -11,19 +12,24 @@ use ratatui::text::{Line, Span};
 
 /// Paints the tape: one line.
 pub fn draw(app: &App, player: &Player, frame: &mut Frame<'_>, area: Rect) {
-    super::paint(frame, area, vec![line(&app.theme, player, area.width.into())], "");
+    let (line, track) = line(&app.theme, player, area.width.into());
+    let at = |n: usize| u16::try_from(n).unwrap_or(0);
+    app.hits.put(Rect { x: area.x + at(track.0), width: at(track.1), ..area }, Hit::Tape);
+    super::paint(frame, area, vec![line], "");
 }
 
-fn line(t: &Theme, player: &Player, width: usize) -> Line<'static> {
+/// The line, and where the track begins in it and how long it is.
+fn line(t: &Theme, player: &Player, width: usize) -> (Line<'static>, (usize, usize)) {
     let (glyph, word) = if player.playing() { ("▶", "playing") } else { ("‖", "stopped") };
     let left = format!(" {glyph} {word} ×{} ", player.speed());
     let (played, all) = (player.played(), player.records().len());
     let right = format!(" {}  event {played}/{all} ", place(player));
     let room = width.saturating_sub(left.chars().count() + right.chars().count());
+    let begin = left.chars().count();
     let mut spans = vec![Span::styled(left, if player.playing() { t.busy } else { t.notice })];
     spans.extend(track(t, player, room));
     spans.push(Span::raw(right));
-    Line::from(spans)
+    (Line::from(spans), (begin, room))
 }
 
 /// The track itself: the worst mark of each column, and where we are.
