@@ -33,6 +33,15 @@ pub(super) struct Global {
     /// Where the run folders are [default: the platform's state folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// How the cockpit looks: dark, light, high-contrast, colour-blind, sixteen, gruvbox, catppuccin, or one of your own
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Looks")]
+    pub theme: Option<String>,
+    /// The cockpit's keys: default, vim, emacs, or some of your own
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Looks")]
+    pub keymap: Option<String>,
+    /// Paint nothing but ASCII
+    #[arg(long, global = true, help_heading = "Looks")]
+    pub ascii: bool,
 }
 
 #[derive(Debug, Subcommand)]

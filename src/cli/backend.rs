@@ -3,7 +3,7 @@
 use super::args::Global;
 use super::command::tell;
 use super::setup::Setup;
-use super::{logging, places, runs};
+use super::{logging, places, runs, settings};
 use crate::engine::{self, Ports, RunDir};
 use crate::fleet::{Cluster, NodeName, PodProof};
 use crate::journal::{Follower, Record, Report, Verb};
@@ -69,6 +69,10 @@ impl Backend for Live {
 
     async fn history(&self) -> Result<Vec<Report>, String> {
         runs::reports(&self.global, &self.setup.profile.name).await
+    }
+
+    fn remember(&self, key: &str, value: &str) -> Result<(), String> {
+        settings::remember(key, value)
     }
 
     async fn trace(&self) -> Result<String, String> {

@@ -2,7 +2,7 @@
 
 use super::args::{Global, SimArgs};
 use super::failure::Failure;
-use super::{cockpit, sim};
+use super::{cockpit, settings, sim};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::path::Path;
 use std::process::Stdio;
@@ -24,7 +24,9 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// How long the simulated cluster may take to end. It removes its folder then, so it is given time.
 const END: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(args: &SimArgs) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
+    // Before thousands of host keys are made.
+    settings::looks(global)?;
     let scenario = sim::scenario(args)?;
     let mut args = args.clone();
     if args.speed.is_none() && scenario.speed == 1.0 {
@@ -39,6 +41,7 @@ pub(super) async fn run(args: &SimArgs) -> Result<(), Failure> {
         profile: Some(dir.path().join("profile.toml")),
         cluster: None,
         state_dir: Some(dir.path().join("state")),
+        ..global.clone()
     };
     let mut engines = Vec::new();
     let shown = cockpit::open(&global, true, &mut engines).await;

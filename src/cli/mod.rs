@@ -25,6 +25,7 @@ mod runs;
 #[cfg(test)]
 mod samples;
 mod say;
+mod settings;
 mod setup;
 mod sim;
 mod stage;
@@ -101,7 +102,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Runs(args) => runs::list(&global, &args),
         Command::Report(args) => report::run(&global, &args).await,
         Command::Engine(args) => engine::run(&args).await,
-        Command::Demo(args) => demo::run(&args).await,
+        Command::Demo(args) => demo::run(&global, &args).await,
         Command::Sim(args) => sim::run(&args).await,
         Command::Doctor => doctor::run(&global).await,
         Command::Completions { shell } => {

@@ -55,6 +55,11 @@ pub(super) fn profile(global: &Global) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The configuration folder.
+pub(super) fn config_dir() -> Result<PathBuf, Failure> {
+    Ok(project()?.config_dir().to_owned())
+}
+
 /// The clusters that there are profiles of in the configuration folder.
 pub(super) fn clusters() -> Vec<String> {
     project().map(|project| known(&project.config_dir().join("clusters"))).unwrap_or_default()

@@ -2,7 +2,7 @@
 
 use super::args::{ExportArgs, Global, ReplayArgs};
 use super::failure::Failure;
-use super::{logging, places, runs, say};
+use super::{logging, places, runs, say, settings};
 use crate::engine::RunDir;
 use crate::fleet::clean;
 use crate::journal::{self, Chain, Recording, RecordingHead};
@@ -16,7 +16,7 @@ pub(super) async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failur
     let recording = find(global, &args.run)?;
     let _guard = logging::to_file(&places::state_dir(global)?.join("cockpit.log"))?;
     let from = args.at.as_ref().map_or(TapeFrom::Offset(SignedDuration::ZERO), |at| at.0);
-    tui::play(Tape { recording, speed: args.speed, from }).await.map_err(Failure::failed)
+    tui::play(Tape { recording, speed: args.speed, from }, settings::looks(global)?).await.map_err(Failure::failed)
 }
 
 /// `sonoba export`.

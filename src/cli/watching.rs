@@ -4,7 +4,7 @@
 use super::args::Global;
 use super::backend::handle;
 use super::setup::Setup;
-use super::{logging, places, runs};
+use super::{logging, places, runs, settings};
 use crate::engine::{self, RunDir};
 use crate::fleet::{Cluster, ClusterName, NodeName, PodProof};
 use crate::journal::{Report, Verb};
@@ -109,6 +109,10 @@ impl Backend for Watching {
 
     async fn history(&self) -> Result<Vec<Report>, String> {
         runs::reports(&self.global, &self.cluster).await
+    }
+
+    fn remember(&self, key: &str, value: &str) -> Result<(), String> {
+        settings::remember(key, value)
     }
 
     async fn trace(&self) -> Result<String, String> {

@@ -7,6 +7,7 @@ use super::events::{self, EventsView};
 use super::history::{self, HistoryView};
 use super::hits::Hits;
 use super::keymap::{Keymap, Mode};
+use super::looks::Looks;
 use super::map::{MapView, Zoom};
 use super::mouse::Clicks;
 use super::msg::{Authority, Effect};
@@ -61,6 +62,8 @@ pub enum Over {
     Trace(usize),
     /// The clusters that there are, and the line under the cursor.
     Clusters(usize),
+    /// The themes that there are, and the line under the cursor, which is shown already.
+    Themes(usize),
 }
 
 /// A question that a key must answer.
@@ -232,18 +235,15 @@ pub struct Notice {
 
 impl App {
     /// A cockpit that has seen nothing yet.
-    pub fn new(
-        options: Options,
-        theme: Theme,
-        releases: Vec<Release>,
-        (limits, budget): (Limits, Budget),
-        now: Timestamp,
-    ) -> App {
+    pub fn new(options: Options, releases: Vec<Release>, (limits, budget): (Limits, Budget), now: Timestamp) -> App {
+        // What cannot be read was refused before the cockpit was opened.
+        let keymap = options.looks.the_keymap().unwrap_or_default();
+        let keymap = if options.read_only { keymap.read_only() } else { keymap };
         App {
-            keymap: Keymap::standard(options.read_only).without_tape(),
+            keymap: keymap.without_tape(),
             authority: Authority::unless(options.read_only),
+            theme: options.looks.the_theme().unwrap_or_else(|_| Theme::plain()),
             options,
-            theme,
             size: (80, 24),
             now,
             wall: now,
@@ -273,12 +273,12 @@ impl App {
     }
 
     /// A cockpit that plays a tape; none when nothing is on it.
-    pub fn for_tape(theme: Theme, tape: Tape, now: Timestamp) -> Option<App> {
+    pub fn for_tape(looks: Looks, tape: Tape, now: Timestamp) -> Option<App> {
         let title = tape.recording.about.cluster.to_string();
-        let options = Options { read_only: true, title, ..Options::default() };
+        let options = Options { read_only: true, title, looks, ..Options::default() };
         let defaults = (Limits::default(), tape.recording.plan.budget.clone());
-        let mut app = App::new(options, theme, Vec::new(), defaults, now);
-        app.keymap = Keymap::standard(true);
+        let mut app = App::new(options, Vec::new(), defaults, now);
+        app.keymap = app.options.looks.the_keymap().unwrap_or_default().read_only();
         replay::insert(&mut app, tape).then_some(app)
     }
 
@@ -303,7 +303,7 @@ impl App {
     pub fn mode(&self) -> Mode {
         match (self.over, self.screen) {
             (Some(Over::Help(_) | Over::Trace(_)), _) => Mode::Help,
-            (Some(Over::Clusters(_)), _) => Mode::List,
+            (Some(Over::Clusters(_) | Over::Themes(_)), _) => Mode::List,
             (Some(Over::Ask(question)), _) if question.takes_a_reason() => Mode::Reason,
             (Some(Over::Ask(_)), _) => Mode::Ask,
             (Some(Over::Palette), _) => Mode::Palette,
@@ -412,6 +412,9 @@ impl App {
                 self.history.open.is_none() && history::here(self).is_some(),
                 "there is no run to read the report of",
             ),
+            Command::ChooseTheme => {
+                yes(self.options.looks.theme.is_some(), "NO_COLOR is set: there is no colour to choose")
+            }
             Command::Clusters => yes(self.options.clusters.len() > 1, "there is a profile of one cluster only"),
             Command::OpenStage => match (self.releases.is_empty(), &self.sight.cluster) {
                 (true, _) => Some("the profile has no [[release]]: add one, then come back"),

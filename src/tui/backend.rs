@@ -1,5 +1,6 @@
 //! What the cockpit needs from below; the command line implements it.
 
+use super::looks::Looks;
 use crate::fleet::{Cluster, NodeName, PodProof, RunId};
 use crate::journal::{Record, Report, Verb};
 use crate::plan::{Budget, Limits, Plan, Release, Settings, Stage};
@@ -28,6 +29,14 @@ pub trait Backend: Send + Sync {
     /// When the state folder cannot be read.
     async fn history(&self) -> Result<Vec<Report>, String> {
         Err("past runs are not known here".into())
+    }
+
+    /// Keeps a setting of the cockpit for the next time.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn remember(&self, _key: &str, _value: &str) -> Result<(), String> {
+        Ok(())
     }
 
     /// The end of what the cockpit itself logged.
@@ -88,6 +97,8 @@ pub struct Options {
     pub demo: bool,
     /// The clusters that there are profiles of, to switch to.
     pub clusters: Vec<String>,
+    /// How it looks, and its keys.
+    pub looks: Looks,
 }
 
 /// Behind a replay there is nothing: no cluster, no engine, and no way to either.

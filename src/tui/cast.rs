@@ -5,9 +5,9 @@
 use super::app::App;
 use super::draw::draw;
 use super::driver::TuiError;
+use super::looks::Looks;
 use super::msg::Msg;
 use super::replay::Tape;
-use super::theme::Theme;
 use super::update::update;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::backend::CrosstermBackend;
@@ -46,7 +46,7 @@ impl Write for Paper {
 pub fn cast(tape: Tape, (columns, rows): (u16, u16)) -> Result<String, TuiError> {
     let title = format!("sonoba: run {} on {}", tape.recording.about.run, tape.recording.about.cluster);
     let mut now = Timestamp::UNIX_EPOCH;
-    let mut app = App::for_tape(Theme::colours(), tape, now).ok_or(TuiError::EmptyTape)?;
+    let mut app = App::for_tape(Looks::default().with_theme("dark"), tape, now).ok_or(TuiError::EmptyTape)?;
     let failed = |source| TuiError::Terminal { doing: "a picture was painted", source };
     let paper = Paper::default();
     let viewport = Viewport::Fixed(Rect::new(0, 0, columns, rows));

@@ -98,9 +98,10 @@ commands! {
     OpenHistory "open-history" "history" "past runs and their reports";
     ReadReport "read-report" "report" "the report of the selected run";
     Clusters "clusters" "clusters" "open another cluster";
+    ChooseTheme "choose-theme" "" "choose another theme, with a preview";
     Log "log" "" "what this cockpit logged";
     Copy "copy" "" "copy what the cursor is on";
-    CopyCommand "copy-command" "" "copy a command line that does the same";
+    CopyLine "copy-line" "" "copy a command line that does the same";
     Suspend "suspend" "" "back to the shell; fg goes on";
     PlayPause "play-pause" "play" "play the tape, or stop it";
     SeekBack "seek-back" "" "the tape a little back";

@@ -1,7 +1,7 @@
 //! Paints a state: header, the screen, footer, and what lies over them.
 
 use super::app::{App, Over, Screen};
-use super::{screens, text, widgets};
+use super::{ascii, screens, text, widgets};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
@@ -12,6 +12,14 @@ const SMALLEST: (u16, u16) = (80, 24);
 /// Paints `app`.
 pub fn draw(app: &App, frame: &mut Frame<'_>) {
     let area = frame.area();
+    frame.buffer_mut().set_style(area, app.theme.background);
+    paint_all(app, frame, area);
+    if app.options.looks.ascii {
+        ascii::flatten(frame.buffer_mut());
+    }
+}
+
+fn paint_all(app: &App, frame: &mut Frame<'_>, area: Rect) {
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         return too_small(app, frame, area);
     }
@@ -39,6 +47,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         Some(Over::Help(top)) => screens::help::draw(app, frame, body, top),
         Some(Over::Trace(back)) => screens::trace::draw(app, frame, body, back),
         Some(Over::Clusters(cursor)) => screens::clusters::draw(app, frame, body, cursor),
+        Some(Over::Themes(cursor)) => screens::themes::draw(app, frame, body, cursor),
         Some(Over::Palette) => screens::palette::draw(app, frame, body),
         Some(Over::Ask(question)) => screens::ask::draw(app, frame, body, question),
         None => {}

@@ -3,11 +3,11 @@
 use super::app::App;
 use super::backend::{Backend, Nobody, Options, RunHandle};
 use super::draw::draw;
+use super::looks::Looks;
 use super::msg::{Back, Begun, Effect, Msg};
 use super::replay::Tape;
 use super::stage::Draft;
 use super::terminal::{Screen, clipboard, notification};
-use super::theme::Theme;
 use super::update::update;
 use crate::fleet::Cluster;
 use crate::journal::Verb;
@@ -77,11 +77,10 @@ pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<Option<S
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(TuiError::NoTerminal);
     }
-    let theme = Theme::for_environment(std::env::var_os("NO_COLOR").as_deref());
     let (limits, budget, _) = backend.defaults();
-    let mut app = App::new(options, theme, backend.releases(), (limits, budget), Timestamp::now());
+    let mut app = App::new(options, backend.releases(), (limits, budget), Timestamp::now());
     let farewell = {
-        let mut screen = Screen::open()?;
+        let mut screen = Screen::open(app.options.looks.mouse)?;
         Driver::new(backend).drive(&mut app, &mut screen).await?
     };
     match farewell {
@@ -99,13 +98,12 @@ pub async fn run(backend: Arc<dyn Backend>, options: Options) -> Result<Option<S
 ///
 /// # Errors
 /// [`TuiError`]: no terminal, or the terminal fails; nothing on the tape.
-pub async fn play(tape: Tape) -> Result<(), TuiError> {
+pub async fn play(tape: Tape, looks: Looks) -> Result<(), TuiError> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(TuiError::NoTerminal);
     }
-    let theme = Theme::for_environment(std::env::var_os("NO_COLOR").as_deref());
-    let mut app = App::for_tape(theme, tape, Timestamp::now()).ok_or(TuiError::EmptyTape)?;
-    let mut screen = Screen::open()?;
+    let mut app = App::for_tape(looks, tape, Timestamp::now()).ok_or(TuiError::EmptyTape)?;
+    let mut screen = Screen::open(app.options.looks.mouse)?;
     Driver::new(Arc::new(Nobody)).drive(&mut app, &mut screen).await.map(drop)
 }
 
@@ -299,6 +297,13 @@ impl Driver {
                 let runs = backend.history().await;
                 tell(&sender, Msg::Past(runs)).await;
             }),
+            Effect::Remember(key, value) => {
+                self.tasks.spawn_blocking(move || {
+                    let kept = backend.remember(key, &value);
+                    // Nobody is left to be told once the loop has ended.
+                    let _ = sender.blocking_send(Told::Msg(Msg::Remembered(kept)));
+                });
+            }
             Effect::Trace => self.spawn(async move {
                 let log = backend.trace().await;
                 tell(&sender, Msg::Trace(log)).await;

@@ -2,9 +2,9 @@
 
 use super::app::App;
 use super::backend::Options;
+use super::looks::Looks;
 use super::msg::{Begun, Msg};
 use super::replay::{From, Tape};
-use super::theme::Theme;
 use super::update::update;
 use crate::fleet::{Cluster, Component, Image, Leaders, Node, NodeName, RunId, Running, SwapId};
 use crate::journal::{Chain, Event, Record, Recording, RecordingHead, Run, Step, SwapState};
@@ -404,7 +404,7 @@ pub fn way_back(run: &Run) -> Plan {
 
 /// A cockpit that has observed the cluster.
 pub fn app(size: (u16, u16), options: Options) -> App {
-    let mut app = App::new(options, Theme::colours(), releases(), (limits(), budget()), start());
+    let mut app = App::new(options, releases(), (limits(), budget()), start());
     app.begin();
     update(&mut app, Msg::Resize(size.0, size.1));
     update(&mut app, Msg::Attached(None));
@@ -421,7 +421,7 @@ pub fn replay(size: (u16, u16), story: Story) -> App {
     let plan = story.plan.as_ref().clone();
     let recording = Recording { about, plan, records: story.records, chain: Chain::Ok };
     let tape = Tape { recording, speed: 1.0, from: From::Offset(SignedDuration::ZERO) };
-    let mut app = App::for_tape(Theme::colours(), tape, started).unwrap();
+    let mut app = App::for_tape(Looks::default(), tape, started).unwrap();
     update(&mut app, Msg::Resize(size.0, size.1));
     update(&mut app, Msg::Key(crossterm::event::KeyEvent::from(crossterm::event::KeyCode::Char(' '))));
     app

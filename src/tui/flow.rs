@@ -90,6 +90,8 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.trace = Some(log);
             app.touch();
         }
+        Msg::Remembered(Ok(())) => {}
+        Msg::Remembered(Err(why)) => app.say(Tone::Alarm, format!("not kept for the next time: {}", clean(&why))),
         Msg::Commanded(verb, result) => {
             if let Err(why) = result {
                 if let Some(view) = &mut app.run {

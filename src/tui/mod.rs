@@ -7,6 +7,7 @@
 //! All that a screen says of a run is folded from its journal (law 1): a pause is shown when the journal says so.
 
 mod app;
+mod ascii;
 mod atlas;
 mod backend;
 mod cast;
@@ -23,6 +24,7 @@ mod hits;
 mod keymap;
 mod layer;
 mod lens;
+mod looks;
 mod map;
 mod mouse;
 mod msg;
@@ -31,6 +33,7 @@ mod palette;
 mod player;
 mod replay;
 mod screens;
+mod sources;
 mod stage;
 mod terminal;
 mod text;
@@ -54,5 +57,7 @@ mod update_tests;
 pub use backend::{Backend, Options, RunHandle};
 pub use cast::cast;
 pub use driver::{TuiError, play, run};
+pub use looks::{Looks, Own};
 pub(crate) use replay::wind;
 pub use replay::{From as TapeFrom, Tape};
+pub use sources::Source;

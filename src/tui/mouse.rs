@@ -79,6 +79,11 @@ fn row_clicked(app: &mut App, at: usize, twice: bool) -> Vec<Effect> {
             app.over = Some(Over::Clusters(at));
             return if twice { run(app, Command::Yes) } else { Vec::new() };
         }
+        (Some(Over::Themes(_)), _) => {
+            app.over = Some(Over::Themes(at));
+            step(app, 0);
+            return if twice { run(app, Command::Yes) } else { Vec::new() };
+        }
         (Some(_), _) => return Vec::new(),
         (None, Screen::Stage) if app.stage.edit.is_none() => app.stage.cursor = at,
         (None, Screen::Plan) => {

@@ -44,6 +44,8 @@ pub enum Msg {
     Past(Result<Vec<Report>, String>),
     /// The cockpit's own log was read, or not.
     Trace(Result<String, String>),
+    /// A setting was kept, or not.
+    Remembered(Result<(), String>),
     /// A command was delivered, or not.
     Commanded(Verb, Result<(), String>),
 }
@@ -86,6 +88,8 @@ pub enum Effect {
     Notify(String),
     /// Stop like any program at Ctrl-Z, until the shell goes on with it.
     Suspend,
+    /// Keep a setting of the cockpit.
+    Remember(&'static str, String),
     /// Leave, and open this cluster.
     Switch(String),
     /// Paint everything anew.

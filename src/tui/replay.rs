@@ -2,9 +2,9 @@
 
 use super::app::{App, RunView, Screen};
 use super::command::Command;
+use super::looks::Looks;
 use super::player::{MarkKind, Player};
 use super::text::span;
-use super::theme::Theme;
 use crate::fleet::RunId;
 use crate::journal::{Recording, Run, Tone};
 use crate::plan::Plan;
@@ -58,7 +58,7 @@ pub fn insert(app: &mut App, tape: Tape) -> bool {
 /// Plays a recording through, to its end and back, without a screen; for fuzzers.
 pub(crate) fn wind(recording: Recording) {
     let tape = Tape { recording, speed: 1.0, from: From::Offset(SignedDuration::ZERO) };
-    let Some(mut app) = App::for_tape(Theme::plain(), tape, Timestamp::UNIX_EPOCH) else { return };
+    let Some(mut app) = App::for_tape(Looks::default(), tape, Timestamp::UNIX_EPOCH) else { return };
     use Command::*;
     let keys = [TapeEnd, SeekBack, EventBack, EventOn, NextWave, LastFailure, NextFailure, SeekFarBack, TapeBegin];
     keys.into_iter().for_each(|key| assert!(command(&mut app, key), "a key of the player"));

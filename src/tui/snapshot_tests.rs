@@ -221,6 +221,42 @@ fn log_and_clusters() {
 }
 
 #[test]
+fn themes() {
+    at_each_size("themes", |size| {
+        let mut app = midway(size);
+        press(&mut app, "Tj");
+        app
+    });
+    let mut app = midway((80, 24));
+    let before = app.theme;
+    press(&mut app, "Tj");
+    assert_ne!(app.theme, before, "shown at once");
+    update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Esc)));
+    assert_eq!(app.theme, before);
+    press(&mut app, "Tk");
+    let effects = update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+    assert_eq!(effects, [super::msg::Effect::Remember("theme", "colour-blind".into())]);
+    assert_ne!(app.theme, before);
+}
+
+#[test]
+fn in_ascii_no_screen_has_anything_else() {
+    let mut run = midway((120, 36));
+    run.options.looks.ascii = true;
+    insta::assert_snapshot!("run-ascii-120x36", picture(&run));
+    for keys in ["", "\t", "e", "?", ":", "T", "A", "s", "H"] {
+        press(&mut run, keys);
+        let shown = picture(&run);
+        assert!(shown.is_ascii(), "{keys}: {:?}", shown.chars().find(|c| !c.is_ascii()));
+        assert!(!shown.contains("??"), "{keys}: a sign has no ASCII of its own:\n{shown}");
+        update(&mut run, Msg::Key(KeyEvent::from(KeyCode::Esc)));
+    }
+    let mut replay = fixtures::replay((120, 36), Story::midway());
+    replay.options.looks.ascii = true;
+    assert!(picture(&replay).is_ascii());
+}
+
+#[test]
 fn stage() {
     at_each_size("stage", |size| {
         let mut app = plain(size);

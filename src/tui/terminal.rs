@@ -18,18 +18,19 @@ const CLIPBOARD: usize = 74_000;
 pub struct Screen {
     /// What is painted on.
     pub terminal: DefaultTerminal,
+    mouse: bool,
 }
 
 impl Screen {
-    /// Takes the terminal.
+    /// Takes the terminal, and its mouse where that is wanted.
     ///
     /// # Errors
     /// When it cannot be set up; it is as before then.
-    pub fn open() -> Result<Screen, TuiError> {
+    pub fn open(mouse: bool) -> Result<Screen, TuiError> {
         let failed = |source| TuiError::Terminal { doing: "the screen was set up", source };
         no_mouse_after_a_panic();
-        let mut screen = Screen { terminal: ratatui::try_init().map_err(failed)? };
-        execute!(screen.terminal.backend_mut(), EnableMouseCapture).map_err(failed)?;
+        let mut screen = Screen { terminal: ratatui::try_init().map_err(failed)?, mouse };
+        screen.take_mouse().map_err(failed)?;
         Ok(screen)
     }
 
@@ -52,7 +53,12 @@ impl Screen {
         // on with it, the system drops the signal, and nothing stops.
         kill_current_process_group(Signal::TSTP)?;
         enable_raw_mode()?;
-        execute!(self.terminal.backend_mut(), EnterAlternateScreen, EnableMouseCapture)
+        execute!(self.terminal.backend_mut(), EnterAlternateScreen)?;
+        self.take_mouse()
+    }
+
+    fn take_mouse(&mut self) -> std::io::Result<()> {
+        if self.mouse { execute!(self.terminal.backend_mut(), EnableMouseCapture) } else { Ok(()) }
     }
 
     fn give_back(&mut self) {

@@ -101,12 +101,17 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
             (app.over, app.trace) = (Some(Over::Trace(0)), None);
             return vec![Effect::Trace];
         }
+        Command::ChooseTheme => {
+            let kept = app.options.looks.theme.clone();
+            let at = app.options.looks.themes().iter().position(|name| Some(name) == kept.as_ref());
+            app.over = Some(Over::Themes(at.unwrap_or(0)));
+        }
         Command::Clusters => {
             let here = app.options.clusters.iter().position(|name| *name == app.options.title);
             app.over = Some(Over::Clusters(here.unwrap_or(0)));
         }
         Command::Copy => return take_along(app, copy::thing(app)),
-        Command::CopyCommand => return take_along(app, copy::command_line(app)),
+        Command::CopyLine => return take_along(app, copy::command_line(app)),
         Command::Back => back(app),
         Command::Up => return step(app, -1),
         Command::Down => return step(app, 1),
@@ -166,6 +171,11 @@ pub fn run(app: &mut App, command: Command) -> Vec<Effect> {
         }
         Command::Yes if app.over == Some(Over::Palette) => return palette::choose(app),
         Command::Yes if matches!(app.over, Some(Over::Clusters(_))) => return switch(app),
+        Command::Yes if matches!(app.over, Some(Over::Themes(_))) => return keep_theme(app),
+        Command::No if matches!(app.over, Some(Over::Themes(_))) => {
+            app.theme = app.options.looks.the_theme().unwrap_or(app.theme);
+            app.over = None;
+        }
         Command::Yes => return yes(app),
         Command::No => app.over = None,
         // The map's are done above; without a tape there is nothing for the player's to move.
@@ -184,6 +194,24 @@ fn take_along(app: &mut App, text: Option<String>) -> Vec<Effect> {
     let more = if text.lines().nth(1).is_some() { " …" } else { "" };
     app.say(Tone::Calm, format!("copied: {first}{more}"));
     vec![Effect::Copy(text)]
+}
+
+/// Keeps the theme under the cursor, now and for the next time.
+fn keep_theme(app: &mut App) -> Vec<Effect> {
+    let Some(Over::Themes(at)) = app.over.take() else { return Vec::new() };
+    let Some(name) = app.options.looks.themes().get(at).cloned() else { return Vec::new() };
+    app.options.looks.theme = Some(name.clone());
+    preview(app, at);
+    vec![Effect::Remember("theme", name)]
+}
+
+/// Shows a theme; one that cannot be read says why, and what was shown stays.
+fn preview(app: &mut App, at: usize) {
+    let Some(name) = app.options.looks.themes().get(at).cloned() else { return };
+    match app.options.looks.clone().with_theme(&name).the_theme() {
+        Ok(theme) => app.theme = theme,
+        Err(why) => app.say(Tone::Alarm, why),
+    }
 }
 
 /// Leaves for another cluster; the same one only closes the list.
@@ -299,6 +327,11 @@ fn scroll(app: &mut App, by: isize) {
         Some(Over::Clusters(at)) => {
             app.over = Some(Over::Clusters(moved(at, app.options.clusters.len())));
             return;
+        }
+        Some(Over::Themes(at)) => {
+            let to = moved(at, app.options.looks.themes().len());
+            app.over = Some(Over::Themes(to));
+            return preview(app, to);
         }
         _ => {}
     }

@@ -528,7 +528,7 @@ fn a_pause_calls_the_operator_once_and_not_for_what_is_long_past() {
     assert!(words.contains("paused: 3 failed swaps"), "{words}");
     assert_eq!(records(&mut app, [paused()]), []);
     let mut app = midway(Options::default());
-    app.now = app.now + jiff::SignedDuration::from_secs(300);
+    app.now += jiff::SignedDuration::from_secs(300);
     assert_eq!(records(&mut app, [paused()]), []);
 }
 

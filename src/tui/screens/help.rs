@@ -1,6 +1,7 @@
 //! The keys of the screen below, made from the key table itself.
 
 use super::super::app::App;
+use super::super::keymap::Binding;
 use super::super::lens::Mark;
 use super::super::text::pad;
 use super::super::widgets::{heading, paint, popup};
@@ -31,6 +32,12 @@ pub fn words(app: &App) -> String {
     lines(app).iter().map(|l| l.to_string() + "\n").collect()
 }
 
+/// As many of its keys as there is room for.
+fn keys(binding: &Binding) -> String {
+    let keys: Vec<String> = binding.keys.iter().map(ToString::to_string).collect();
+    (1..=keys.len()).rev().map(|n| keys[..n].join(" ")).find(|k| k.len() <= 12).unwrap_or_default()
+}
+
 fn lines(app: &App) -> Vec<Line<'static>> {
     let t = &app.theme;
     let mode = app.screen.mode();
@@ -42,7 +49,7 @@ fn lines(app: &App) -> Vec<Line<'static>> {
             last = Some(binding.mode);
         }
         lines.push(Line::from(vec![
-            Span::styled(pad(&binding.keys.join(" "), 12), t.key),
+            Span::styled(pad(&keys(binding), 12), t.key),
             Span::styled(pad(binding.command.name(), 13), t.dim),
             Span::raw(binding.command.about()),
         ]));

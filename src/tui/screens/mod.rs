@@ -11,5 +11,6 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod stage;
+pub mod themes;
 pub mod topology;
 pub mod trace;

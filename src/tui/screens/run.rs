@@ -55,7 +55,7 @@ fn draw_left(app: &App, view: &RunView, frame: &mut Frame<'_>, area: Rect) {
     let mut lines = vec![heading(t, "PHASES", "", area.width)];
     lines.extend(phases::lines(t, &view.run, width, room));
     if height.saturating_sub(lines.len()) >= DOWNTIMES && !view.run.downtimes.is_empty() {
-        lines.push(heading(t, "DOWNTIME", "of each restart, the latest at the right", area.width));
+        lines.push(heading(t, "DOWNTIME", "latest at the right", area.width));
         lines.extend(downtime::lines(t, &view.run, width, DOWNTIMES - 1));
     }
     let used = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height);

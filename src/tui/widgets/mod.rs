@@ -49,6 +49,7 @@ pub fn popup(theme: &Theme, frame: &mut Frame<'_>, area: Rect, title: &str, widt
     let (width, height) = (width.min(area.width), height.min(area.height));
     let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     frame.render_widget(Clear, place);
+    frame.buffer_mut().set_style(place, theme.background);
     let block = Block::new()
         .borders(Borders::ALL)
         .border_style(theme.key)
@@ -103,7 +104,7 @@ pub fn run_strip(theme: &Theme, app: &super::app::App, view: &super::app::RunVie
     spans.extend(progress::bar(theme, done, run.swaps.len(), usize::from(width / 4), theme.good));
     let flying = run.in_flight().count();
     let back = app.keymap.lines(super::keymap::Mode::Topology).find(|b| b.command == super::command::Command::OpenRun);
-    let key = back.and_then(|b| b.keys.first()).copied().unwrap_or_default();
+    let key = back.and_then(|b| b.keys.first()).map(ToString::to_string).unwrap_or_default();
     spans.push(Span::raw(format!(" {done}/{} swaps, {flying} in flight; {key}: the run", run.swaps.len())));
     Line::from(spans)
 }
