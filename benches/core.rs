@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sonoba::fleet::{Cluster, Component, Image, Leaders, Node, Running};
 use sonoba::journal::{Event, Record, Run, Step, Verdict};
 use sonoba::plan::{Budget, Limits, Plan, Release, Settings, Stage, make};
+use sonoba::tui::bench::Cockpit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -139,5 +140,20 @@ fn folding(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, planning, folding);
+/// One frame of the run's screen in the middle of a run, and a filter, both over 5,000 nodes.
+fn painting(c: &mut Criterion) {
+    let plan = plan(&cluster(5_000, 2));
+    let records = journal(&plan, 18_000);
+    let mut cockpit = Cockpit::on_a_run(&plan, "bench".parse().expect("an id"), records, (200, 60));
+    let mut group = c.benchmark_group("cockpit");
+    group.bench_function("frame of the run, 5,000 nodes, 200x60", |b| b.iter(|| cockpit.frame()));
+    for text in ["rack=3,4 role=cs version<1.36", "cs17", "state=old ready=yes"] {
+        group.bench_function(BenchmarkId::new("filter over 5,000 nodes", text), |b| {
+            b.iter(|| cockpit.filter(black_box(&plan.cluster), black_box(text)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, planning, folding, painting);
 criterion_main!(benches);

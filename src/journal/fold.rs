@@ -214,7 +214,8 @@ impl Run {
 
     fn end(&mut self, id: &SwapId, state: SwapState, why: &str) {
         let fresh = self.swap(id).is_some_and(|s| match state {
-            SwapState::RolledBack => s.undo.is_none(),
+            // What goes back because the run is aborted has not failed.
+            SwapState::RolledBack => s.undo.is_none() && self.state != RunState::Aborting,
             // Commanded back, and still away: that was counted when it was lost.
             SwapState::Failed => s.undo.is_none() || s.state != SwapState::Failed,
             _ => false,

@@ -54,6 +54,8 @@ pub struct Atlas<'a> {
     pub each: usize,
     /// Columns of a rack's counts.
     pub tail: usize,
+    /// Whether that is room for two numbers only.
+    pub narrow_tail: bool,
     /// Racks side by side.
     pub across: usize,
     /// An empty line after each rack.
@@ -77,7 +79,7 @@ impl<'a> Atlas<'a> {
         let most = racks.iter().map(|(_, nodes)| nodes.len()).max().unwrap_or(0).max(1);
         let mut best = None;
         let alone = [Cell::Version(name), Cell::Name(name), Cell::Wide].map(|cell| (cell, false));
-        for (cell, beside) in alone.into_iter().chain([(Cell::Wide, true), (Cell::Sign, false), (Cell::Sign, true)]) {
+        for (cell, beside) in alone.into_iter().chain([(Cell::Wide, true), (Cell::Sign, true)]) {
             let blocks: Vec<Block<'a>> = racks.iter().map(|(rack, nodes)| block(rack, nodes, cell)).collect();
             let longest = blocks.iter().map(|b| b.cells.len()).max().unwrap_or(0).max(1);
             let short = 2 * most.to_string().len() + 2;
@@ -86,11 +88,13 @@ impl<'a> Atlas<'a> {
             let (each, tail, across) = match beside && across > 1 {
                 true => (longest, short, across),
                 false => {
-                    let each = width.saturating_sub(label + 1 + WIDE_TAIL) / cell.width();
-                    (each.clamp(1, longest), WIDE_TAIL, 1)
+                    let tail = if beside { short } else { WIDE_TAIL };
+                    let each = width.saturating_sub(label + 1 + tail) / cell.width();
+                    (each.clamp(1, longest), tail, 1)
                 }
             };
-            let atlas = Atlas { cell, label, each, tail, across, airy: false, blocks };
+            let narrow_tail = tail != WIDE_TAIL;
+            let atlas = Atlas { cell, label, each, tail, narrow_tail, across, airy: false, blocks };
             let fits = atlas.lines() <= room;
             best = Some(atlas);
             if fits {
@@ -102,6 +106,7 @@ impl<'a> Atlas<'a> {
             label,
             each: 1,
             tail: 0,
+            narrow_tail: true,
             across: 1,
             airy: false,
             blocks: Vec::new(),

@@ -128,11 +128,14 @@ fn show(app: &mut App, plan: Arc<Plan>) {
 
 /// The plan with as much unfolded as fits `height` lines; lists of pulls stay folded.
 fn unfolded(plan: Arc<Plan>, height: usize) -> PlanView {
-    let phases = plan.phases.iter().enumerate().filter(|(_, phase)| phase.pulls.is_empty());
-    let phases: BTreeSet<_> = phases.map(|(p, _)| (p, None)).collect();
-    let mut view = PlanView { plan, open: phases, cursor: 0 };
-    if outline::rows(&view).len() > height {
-        view.open.clear();
+    let mut view = PlanView { plan: plan.clone(), open: BTreeSet::new(), cursor: 0 };
+    // The workers' phase is the last, and the one that is read most.
+    for (p, _) in plan.phases.iter().enumerate().rev().filter(|(_, phase)| phase.pulls.is_empty()) {
+        view.open.insert((p, None));
+        if outline::rows(&view).len() > height {
+            view.open.remove(&(p, None));
+            break;
+        }
     }
     view
 }

@@ -102,13 +102,18 @@ pub struct Looks<'a> {
 impl<'a> Looks<'a> {
     /// Looks at every node once, for the legend's counts.
     pub fn of(app: &'a App, cluster: &Cluster) -> Looks<'a> {
-        let mut looks = Looks { app, target: Target::of(app), now: app.run_now(), signs: BTreeMap::new() };
+        let mut looks = Looks::without_legend(app);
         let mut seen: BTreeMap<Key, usize> = BTreeMap::new();
         for node in cluster.nodes.values() {
             *seen.entry(looks.key(node)).or_default() += 1;
         }
         looks.signs = signs(&app.theme, seen);
         looks
+    }
+
+    /// Without a look at any node yet: to filter, no legend is needed.
+    pub fn without_legend(app: &'a App) -> Looks<'a> {
+        Looks { app, target: Target::of(app), now: app.run_now(), signs: BTreeMap::new() }
     }
 
     /// How a node's cell looks.

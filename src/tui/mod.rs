@@ -10,6 +10,8 @@ mod app;
 mod ascii;
 mod atlas;
 mod backend;
+#[doc(hidden)]
+pub mod bench;
 mod cast;
 mod command;
 mod copy;

@@ -307,7 +307,7 @@ fn plan_with_changed_arguments() {
     plan.notes = vec![finding];
     let mut app = planned((120, 36), plan);
     insta::assert_snapshot!("plan-notes-120x36", picture(&app));
-    press(&mut app, "fjjjjjjj");
+    press(&mut app, "ffjjjjjjj");
     while !picture(&app).contains("arguments of kubelet") {
         assert!(app.plan.as_ref().unwrap().cursor < 200);
         press(&mut app, "j");

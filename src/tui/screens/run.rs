@@ -117,9 +117,10 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
             let style = if reason == PauseReason::Operator { t.notice } else { t.alarm };
             (format!("why: {}", if run.why.is_empty() { "not said" } else { &run.why }), style)
         }
-        RunState::Aborting => {
-            (format!("{} rolls back, then the run ends", count(flying, "swap in flight", "swaps in flight")), t.alarm)
-        }
+        RunState::Aborting => (
+            format!("{} back, then the run ends", count(flying, "swap in flight rolls", "swaps in flight roll")),
+            t.alarm,
+        ),
         RunState::Ended(_) => {
             let why = if run.why.is_empty() { "every swap has its result".to_owned() } else { run.why.clone() };
             (format!("{why}; enter shows the report{}", back_words(app)), t.notice)

@@ -104,7 +104,7 @@ impl Shown<'_> {
         let bad = marks.iter().filter(|m| **m >= Mark::RolledBack).count();
         let filter = !self.app.map.filter.is_empty();
         let style = if new == block.nodes { t.good } else { t.dim };
-        match self.atlas.across > 1 {
+        match self.atlas.narrow_tail {
             true if bad > 0 => spans.push(Span::styled(right(&format!("!{bad}"), self.atlas.tail), t.alarm)),
             true => spans.push(Span::styled(right(&format!("{new}/{}", block.nodes), self.atlas.tail), style)),
             false if filter => {
