@@ -6,6 +6,7 @@ use super::decide;
 use super::events::{self, EventsView};
 use super::history::{self, HistoryView};
 use super::hits::Hits;
+use super::index::Index;
 use super::keymap::{Keymap, Mode};
 use super::looks::Looks;
 use super::map::{MapView, Zoom};
@@ -22,6 +23,7 @@ use crate::journal::{Run, RunState, Tone, Verb};
 use crate::plan::{Budget, Limits, Plan, Release};
 use jiff::{SignedDuration, Timestamp};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -132,6 +134,8 @@ pub struct App {
     pub budget: Budget,
     /// The map: how near, which layer, what is filtered and marked.
     pub map: MapView,
+    /// What follows from cluster and plan alone.
+    pub index: RefCell<Option<Arc<Index>>>,
     /// What stands where on the last picture.
     pub hits: Hits,
     /// The node under the cursor.
@@ -253,6 +257,7 @@ impl App {
             sight: Sight::default(),
             budget,
             map: MapView::default(),
+            index: RefCell::new(None),
             hits: Hits::default(),
             selected: None,
             stage: StageView::new(&releases, limits),

@@ -1,6 +1,7 @@
 //! Where each worker's cell stands on the map: racks side by side, as much of each node as the room allows. Geometry only.
 
-use crate::fleet::{Cluster, Node, NodeName, RackName};
+use super::index::{Index, Rack};
+use crate::fleet::{Cluster, Node, RackName};
 
 /// How much a cell tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,8 @@ impl Cell {
 pub struct Block<'a> {
     /// The rack.
     pub rack: &'a RackName,
-    /// Its cells in reading order; none is a gap between two roles.
-    pub cells: Vec<Option<&'a Node>>,
+    /// Its cells in reading order, as places among the cluster's nodes; none is a gap between two roles.
+    pub cells: Vec<Option<usize>>,
     /// Its workers.
     pub nodes: usize,
 }
@@ -72,19 +73,16 @@ const WIDE_TAIL: usize = 20;
 
 impl<'a> Atlas<'a> {
     /// The map that shows most in `width` columns and `room` lines; where even signs are too many, it is longer than `room`.
-    pub fn fit(cluster: &'a Cluster, width: usize, room: usize) -> Atlas<'a> {
-        let racks = racks(cluster);
-        let label = racks.iter().map(|(r, _)| r.as_str().len()).max().unwrap_or(4).clamp(4, 16);
-        let name = cluster.workers().map(|n| n.name.as_str().len()).max().unwrap_or(0).min(28);
-        let most = racks.iter().map(|(_, nodes)| nodes.len()).max().unwrap_or(0).max(1);
-        let mut best = None;
-        let alone = [Cell::Version(name), Cell::Name(name), Cell::Wide].map(|cell| (cell, false));
-        for (cell, beside) in alone.into_iter().chain([(Cell::Wide, true), (Cell::Sign, true)]) {
-            let blocks: Vec<Block<'a>> = racks.iter().map(|(rack, nodes)| block(rack, nodes, cell)).collect();
-            let longest = blocks.iter().map(|b| b.cells.len()).max().unwrap_or(0).max(1);
-            let short = 2 * most.to_string().len() + 2;
-            let room_across = label + 1 + longest * cell.width() + short;
-            let across = ((width + GUTTER) / (room_across + GUTTER)).min(blocks.len());
+    pub fn fit(index: &'a Index, nodes: &[&Node], width: usize, room: usize) -> Atlas<'a> {
+        let racks = &index.racks;
+        let label = racks.iter().map(|rack| rack.name.as_str().len()).max().unwrap_or(4).clamp(4, 16);
+        let name = index.longest_name.min(28);
+        let most = racks.iter().map(|rack| rack.nodes.len()).max().unwrap_or(0).max(1);
+        let short = 2 * most.to_string().len() + 2;
+        let shape = |cell: Cell, beside: bool| {
+            let longest = racks.iter().map(|rack| cells(rack, cell)).max().unwrap_or(0).max(1);
+            let block = label + 1 + longest * cell.width() + short;
+            let across = ((width + GUTTER) / (block + GUTTER)).min(racks.len());
             let (each, tail, across) = match beside && across > 1 {
                 true => (longest, short, across),
                 false => {
@@ -94,24 +92,18 @@ impl<'a> Atlas<'a> {
                 }
             };
             let narrow_tail = tail != WIDE_TAIL;
-            let atlas = Atlas { cell, label, each, tail, narrow_tail, across, airy: false, blocks };
-            let fits = atlas.lines() <= room;
-            best = Some(atlas);
-            if fits {
-                break;
-            }
-        }
-        let mut best = best.unwrap_or(Atlas {
-            cell: Cell::Sign,
-            label,
-            each: 1,
-            tail: 0,
-            narrow_tail: true,
-            across: 1,
-            airy: false,
-            blocks: Vec::new(),
-        });
-        best.airy = !best.cell.small() && best.lines() + best.blocks.len() <= room;
+            Atlas { cell, label, each, tail, narrow_tail, across, airy: false, blocks: Vec::new() }
+        };
+        let lines = |atlas: &Atlas<'_>| -> usize {
+            let of = |rack: &Rack| cells(rack, atlas.cell).div_ceil(atlas.each).max(1);
+            racks.chunks(atlas.across.max(1)).map(|band| band.iter().map(of).max().unwrap_or(1)).sum()
+        };
+        let alone = [Cell::Version(name), Cell::Name(name), Cell::Wide].map(|cell| shape(cell, false));
+        let beside = [Cell::Wide, Cell::Sign].map(|cell| shape(cell, true));
+        let all = alone.into_iter().chain(beside);
+        let mut best = all.into_iter().find(|atlas| lines(atlas) <= room).unwrap_or_else(|| shape(Cell::Sign, true));
+        best.airy = !best.cell.small() && lines(&best) + racks.len() <= room;
+        best.blocks = racks.iter().map(|rack| block(rack, nodes, best.cell)).collect();
         best
     }
 
@@ -133,8 +125,8 @@ impl<'a> Atlas<'a> {
         })
     }
 
-    /// Every node with its column and line.
-    pub fn places(&self) -> impl Iterator<Item = (&'a NodeName, usize, usize)> {
+    /// Every node's place, with its column and line.
+    pub fn places(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let mut top = 0;
         let bands = self.bands().map(move |(band, height)| {
             let at = top;
@@ -146,7 +138,7 @@ impl<'a> Atlas<'a> {
                 let left = b * (self.block_width() + GUTTER) + self.label + 1;
                 block.cells.iter().enumerate().filter_map(move |(i, cell)| {
                     let (x, y) = (left + i % self.each * self.cell.width(), top + i / self.each);
-                    cell.map(|node| (&node.name, x, y))
+                    cell.map(|at| (at, x, y))
                 })
             })
         })
@@ -165,15 +157,23 @@ pub fn racks(cluster: &Cluster) -> Vec<(&RackName, Vec<&Node>)> {
     racks
 }
 
-fn block<'a>(rack: &'a RackName, nodes: &[&'a Node], cell: Cell) -> Block<'a> {
-    let mut cells = Vec::with_capacity(nodes.len() + 2);
-    for (i, node) in nodes.iter().enumerate() {
-        if cell.small() && i > 0 && nodes[i - 1].role != node.role {
+/// How many cells a rack takes: small ones have gaps where the role changes.
+fn cells(rack: &Rack, cell: Cell) -> usize {
+    rack.nodes.len() + if cell.small() { rack.gaps } else { 0 }
+}
+
+fn block<'a>(rack: &'a Rack, nodes: &[&Node], cell: Cell) -> Block<'a> {
+    let mut cells = Vec::with_capacity(rack.nodes.len() + rack.gaps);
+    let mut before = None;
+    for at in &rack.nodes {
+        let role = nodes.get(*at).map(|node| &node.role);
+        if cell.small() && before.is_some() && before != role {
             cells.push(None);
         }
-        cells.push(Some(*node));
+        before = role;
+        cells.push(Some(*at));
     }
-    Block { rack, cells, nodes: nodes.len() }
+    Block { rack: &rack.name, cells, nodes: rack.nodes.len() }
 }
 
 #[cfg(test)]
@@ -183,10 +183,12 @@ mod tests {
 
     #[test]
     fn no_two_cells_share_a_place_and_each_node_has_one() {
-        let cluster = fixtures::cluster();
+        let app = fixtures::app((80, 24), Default::default());
+        let cluster = app.sight.cluster.clone().unwrap();
+        let (index, all) = (Index::of(&app, &cluster), crate::tui::index::nodes(&cluster));
         for width in [40, 78, 118, 198, 398] {
             for room in [1, 5, 12, 30, 90] {
-                let atlas = Atlas::fit(&cluster, width, room);
+                let atlas = Atlas::fit(&index, &all, width, room);
                 let mut taken = std::collections::HashSet::new();
                 let mut nodes = 0;
                 for (node, x, y) in atlas.places() {
@@ -206,9 +208,11 @@ mod tests {
 
     #[test]
     fn there_is_as_much_of_each_node_as_the_room_allows() {
-        let cluster = fixtures::cluster();
+        let app = fixtures::app((80, 24), Default::default());
+        let cluster = app.sight.cluster.clone().unwrap();
+        let (index, all) = (Index::of(&app, &cluster), crate::tui::index::nodes(&cluster));
         let shape = |width, room| {
-            let atlas = Atlas::fit(&cluster, width, room);
+            let atlas = Atlas::fit(&index, &all, width, room);
             (atlas.cell, atlas.across, atlas.lines())
         };
         assert_eq!(shape(198, 40), (Cell::Version(10), 1, 18));

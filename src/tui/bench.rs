@@ -7,7 +7,7 @@ use super::filter::Filter;
 use super::layer::Looks;
 use super::msg::{Begun, Msg};
 use super::update::update;
-use crate::fleet::{Cluster, RunId};
+use crate::fleet::RunId;
 use crate::journal::Record;
 use crate::plan::{Budget, Limits, Plan};
 use jiff::Timestamp;
@@ -50,9 +50,9 @@ impl Cockpit {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn filter(&mut self, cluster: &Cluster, text: &str) -> Result<usize, String> {
+    pub fn filter(&mut self, text: &str) -> Result<usize, String> {
         self.app.map.filter = Filter::parse(text)?;
-        let looks = Looks::without_legend(&self.app);
-        Ok(cluster.nodes.values().filter(|n| looks.takes(n)).count())
+        let cluster = self.app.sight.cluster.as_ref().ok_or("no cluster")?;
+        Ok(Looks::without_legend(&self.app, cluster).taken())
     }
 }

@@ -2,12 +2,14 @@
 //! carry each state.
 
 use super::app::App;
+use super::index::{self, Index};
 use super::lens::{self, Mark, Target};
 use super::theme::Theme;
 use crate::fleet::{Cluster, Component, Image, Node};
 use jiff::{SignedDuration, Timestamp};
 use ratatui::style::Style;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What the map shows of each node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,42 +95,65 @@ pub struct Sign {
 /// A layer laid over the cluster as it is now.
 pub struct Looks<'a> {
     app: &'a App,
+    /// The cluster's nodes; a node's place here is its place everywhere.
+    pub nodes: Vec<&'a Node>,
+    /// What follows from cluster and plan alone.
+    pub index: Arc<Index>,
     /// What "new" means now.
     pub target: Target<'a>,
+    marks: Vec<Mark>,
     now: Timestamp,
     signs: BTreeMap<Key, Sign>,
 }
 
 impl<'a> Looks<'a> {
     /// Looks at every node once, for the legend's counts.
-    pub fn of(app: &'a App, cluster: &Cluster) -> Looks<'a> {
-        let mut looks = Looks::without_legend(app);
+    pub fn of(app: &'a App, cluster: &'a Arc<Cluster>) -> Looks<'a> {
+        let mut looks = Looks::without_legend(app, cluster);
         let mut seen: BTreeMap<Key, usize> = BTreeMap::new();
-        for node in cluster.nodes.values() {
-            *seen.entry(looks.key(node)).or_default() += 1;
+        match app.map.layer {
+            Layer::State => {
+                let mut counts = [0; Mark::ALL.len()];
+                looks.marks.iter().for_each(|mark| counts[mark.place()] += 1);
+                let worn = counts.into_iter().enumerate().filter(|(_, n)| *n > 0);
+                seen.extend(worn.map(|(mark, n)| (Key::State(mark), n)));
+            }
+            _ => (0..looks.nodes.len()).for_each(|at| *seen.entry(looks.key(at)).or_default() += 1),
         }
         looks.signs = signs(&app.theme, seen);
         looks
     }
 
-    /// Without a look at any node yet: to filter, no legend is needed.
-    pub fn without_legend(app: &'a App) -> Looks<'a> {
-        Looks { app, target: Target::of(app), now: app.run_now(), signs: BTreeMap::new() }
+    /// Without a legend, which a filter does not need.
+    pub fn without_legend(app: &'a App, cluster: &'a Arc<Cluster>) -> Looks<'a> {
+        let (nodes, index, target) = (index::nodes(cluster), Index::of(app, cluster), Target::of(app));
+        let marks = index.marks(app, &nodes, &target);
+        Looks { app, nodes, index, target, marks, now: app.run_now(), signs: BTreeMap::new() }
     }
 
     /// How a node's cell looks.
-    pub fn sign(&self, node: &Node) -> (char, Style) {
-        self.signs.get(&self.key(node)).map_or(('?', self.app.theme.dim), |sign| (sign.glyph, sign.style))
+    pub fn sign(&self, at: usize) -> (char, Style) {
+        self.signs.get(&self.key(at)).map_or(('?', self.app.theme.dim), |sign| (sign.glyph, sign.style))
     }
 
     /// The node's state, whatever the layer.
-    pub fn mark(&self, node: &Node) -> Mark {
-        lens::node_mark(node, self.app.run.as_ref(), &self.target)
+    pub fn mark(&self, at: usize) -> Mark {
+        self.marks.get(at).copied().unwrap_or(Mark::Unknown)
+    }
+
+    /// The place of a node.
+    pub fn place(&self, node: &Node) -> usize {
+        self.nodes.binary_search_by(|n| n.name.cmp(&node.name)).unwrap_or(usize::MAX)
     }
 
     /// Whether the filter takes the node.
-    pub fn takes(&self, node: &Node) -> bool {
-        self.app.map.filter.takes(node, || self.mark(node))
+    pub fn takes(&self, at: usize) -> bool {
+        self.nodes.get(at).is_some_and(|node| self.app.map.filter.takes(node, || self.mark(at)))
+    }
+
+    /// How many nodes the filter takes.
+    pub fn taken(&self) -> usize {
+        (0..self.nodes.len()).filter(|at| self.takes(*at)).count()
     }
 
     /// The signs that are on the map.
@@ -136,12 +161,10 @@ impl<'a> Looks<'a> {
         self.signs.values()
     }
 
-    fn key(&self, node: &Node) -> Key {
+    fn key(&self, at: usize) -> Key {
+        let Some(node) = self.nodes.get(at) else { return Key::State(Mark::Unknown.place()) };
         match self.app.map.layer {
-            Layer::State => {
-                let mark = self.mark(node);
-                Key::State(Mark::ALL.iter().position(|m| *m == mark).unwrap_or(Mark::ALL.len() - 1))
-            }
+            Layer::State => Key::State(self.mark(at).place()),
             Layer::Version => {
                 let running = lens::component_mark(node, Component::Kubelet, self.app.run.as_ref(), &self.target);
                 let image = running.and_then(|(_, image)| Image::version(image));
@@ -247,7 +270,8 @@ mod tests {
     fn legend(app: &App, layer: Layer, cluster: &Cluster) -> Vec<(char, String, usize)> {
         let mut app = fixtures::app(app.size, app.options.clone());
         app.map.layer = layer;
-        let looks = Looks::of(&app, cluster);
+        let cluster = Arc::new(cluster.clone());
+        let looks = Looks::of(&app, &cluster);
         looks.legend().map(|s| (s.glyph, s.word.clone(), s.nodes)).collect()
     }
 

@@ -1,12 +1,13 @@
 //! What a node or a component looks like, read from the last observation and the run's fold together.
 
 use super::app::{App, RunView, Screen};
+use super::index::Index;
 use super::theme::Theme;
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, Version};
 use crate::journal::{Run, SwapState, SwapView};
 use crate::plan::Release;
 use ratatui::style::Style;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// A node's or a component's state, as one glyph shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,11 @@ impl Mark {
         Mark::Failed,
         Mark::Unknown,
     ];
+
+    /// Its place in the legend.
+    pub fn place(self) -> usize {
+        Mark::ALL.iter().position(|mark| *mark == self).unwrap_or(Mark::ALL.len() - 1)
+    }
 
     /// Its sign.
     pub fn glyph(self) -> char {
@@ -95,30 +101,41 @@ impl Mark {
 
 /// What "new" means now: the images of the release that is being staged, else of the run, else of the plan, else of the profile's newest release.
 #[derive(Debug, Default)]
-pub struct Target<'a>(BTreeMap<Component, &'a Image>);
+pub struct Target<'a>([Option<&'a Image>; Component::ALL.len()]);
 
 impl<'a> Target<'a> {
     /// The target that the cockpit measures nodes against.
     pub fn of(app: &'a App) -> Target<'a> {
         if app.screen == Screen::Stage {
-            return Target(app.stage.staged.bumps.iter().map(|(c, i)| (*c, i)).collect());
+            return Target::from(app.stage.staged.bumps.iter().map(|(c, i)| (*c, i)));
         }
         let live = app.live().map(|r| &r.run.plan);
         let last = app.run.as_ref().map(|r| &r.run.plan);
         if let Some(plan) = live.or(app.plan.as_ref().map(|p| &p.plan)).or(last) {
-            return Target(plan.bumps.iter().map(|b| (b.component, &b.to)).collect());
+            return Target::from(plan.bumps.iter().map(|b| (b.component, &b.to)));
         }
         newest(&app.releases).map(Target::of_release).unwrap_or_default()
     }
 
     /// The images of one release.
     pub fn of_release(release: &'a Release) -> Target<'a> {
-        Target(release.images.iter().map(|(c, i)| (*c, i)).collect())
+        Target::from(release.images.iter().map(|(c, i)| (*c, i)))
+    }
+
+    fn from(images: impl Iterator<Item = (Component, &'a Image)>) -> Target<'a> {
+        let mut target = Target::default();
+        images.for_each(|(component, image)| target.0[component as usize] = Some(image));
+        target
+    }
+
+    /// The image of each component, in the order of their declaration.
+    pub fn images(&self) -> [Option<&'a Image>; Component::ALL.len()] {
+        self.0
     }
 
     /// Whether `component` should run `image`; `None` where the target does not name the component.
     pub fn met(&self, component: Component, image: &Image) -> Option<bool> {
-        self.0.get(&component).map(|to| *to == image)
+        self.0[component as usize].map(|to| to == image)
     }
 }
 
@@ -133,44 +150,79 @@ pub fn newest(releases: &[Release]) -> Option<&Release> {
 /// The state of a node.
 pub fn node_mark(node: &Node, view: Option<&RunView>, target: &Target<'_>) -> Mark {
     let seen = seen_mark(node, target);
-    match view {
+    let Some(view) = view else { return seen };
+    let mut flags = Flags::default();
+    view.run.swaps_of(&node.name).for_each(|swap| flags.add(swap.state));
+    if view.run.ready.as_ref().is_some_and(|r| r.lost.contains(&node.name)) {
+        flags.lost();
+    }
+    both(flags.mark(), seen, view.past)
+}
+
+/// What a run has done to a node, and what was seen of it, together.
+pub fn both(run: Option<Mark>, seen: Mark, past: bool) -> Mark {
+    match (run, past) {
+        (None, _) => seen,
+        (Some(mark), false) => mark,
         // What was seen after a run stands; only its exceptions are remembered, until they are mended.
-        Some(view) if view.past => match run_mark(node, &view.run) {
-            Some(mark @ (Mark::Failed | Mark::RolledBack | Mark::Skipped))
-                if seen == Mark::Old || seen == Mark::Mixed =>
-            {
-                mark
-            }
-            _ => seen,
-        },
-        Some(view) => run_mark(node, &view.run).unwrap_or(seen),
-        None => seen,
+        (Some(mark @ (Mark::Failed | Mark::RolledBack | Mark::Skipped)), true)
+            if seen == Mark::Old || seen == Mark::Mixed =>
+        {
+            mark
+        }
+        (Some(_), true) => seen,
     }
 }
 
-/// What the run has done to a node so far, if anything.
-fn run_mark(node: &Node, run: &Run) -> Option<Mark> {
-    let states: Vec<SwapState> = run.swaps_of(&node.name).map(|s| s.state).collect();
-    let any = |state| states.contains(&state);
-    if any(SwapState::Failed) {
-        Some(Mark::Failed)
-    } else if any(SwapState::RolledBack) {
-        Some(Mark::RolledBack)
-    } else if states.iter().any(|s| s.open()) {
-        Some(Mark::Busy)
-    } else if any(SwapState::Skipped) {
-        Some(Mark::Skipped)
-    } else if run.ready.as_ref().is_some_and(|r| r.lost.contains(&node.name)) {
-        Some(Mark::NotReady)
-    } else if any(SwapState::Committed) {
-        Some(if any(SwapState::Waiting) { Mark::Mixed } else { Mark::New })
-    } else {
-        None
+/// The states of a node's swaps, as far as they matter for its mark.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    const FAILED: u8 = 1;
+    const BACK: u8 = 2;
+    const OPEN: u8 = 4;
+    const SKIPPED: u8 = 8;
+    const LOST: u8 = 16;
+    const DONE: u8 = 32;
+    const WAITING: u8 = 64;
+
+    /// One of its swaps is in this state.
+    pub fn add(&mut self, state: SwapState) {
+        self.0 |= match state {
+            SwapState::Failed => Flags::FAILED,
+            SwapState::RolledBack => Flags::BACK,
+            SwapState::Skipped => Flags::SKIPPED,
+            SwapState::Committed => Flags::DONE,
+            SwapState::Waiting => Flags::WAITING,
+            state if state.open() => Flags::OPEN,
+            _ => 0,
+        };
+    }
+
+    /// It was Ready and is not any more.
+    pub fn lost(&mut self) {
+        self.0 |= Flags::LOST;
+    }
+
+    /// What the run has done to the node so far, if anything.
+    pub fn mark(self) -> Option<Mark> {
+        let any = |flag| self.0 & flag != 0;
+        let order = [
+            (Flags::FAILED, Mark::Failed),
+            (Flags::BACK, Mark::RolledBack),
+            (Flags::OPEN, Mark::Busy),
+            (Flags::SKIPPED, Mark::Skipped),
+            (Flags::LOST, Mark::NotReady),
+        ];
+        let worst = order.into_iter().find(|(flag, _)| any(*flag)).map(|(_, mark)| mark);
+        let done = any(Flags::DONE).then(|| if any(Flags::WAITING) { Mark::Mixed } else { Mark::New });
+        worst.or(done)
     }
 }
 
 /// What the last observation says of a node.
-fn seen_mark(node: &Node, target: &Target<'_>) -> Mark {
+pub fn seen_mark(node: &Node, target: &Target<'_>) -> Mark {
     if node.reachable == Some(false) {
         return Mark::Unreachable;
     }
@@ -180,12 +232,13 @@ fn seen_mark(node: &Node, target: &Target<'_>) -> Mark {
     if node.components.values().any(|r| !r.running) {
         return Mark::Failed;
     }
-    let met: Vec<bool> = node.components.iter().filter_map(|(c, r)| target.met(*c, &r.image)).collect();
-    match (met.iter().any(|m| *m), met.iter().all(|m| *m)) {
-        _ if met.is_empty() => Mark::Unknown,
-        (_, true) => Mark::New,
+    let met = || node.components.iter().filter_map(|(c, r)| target.met(*c, &r.image));
+    let (any, all) = met().fold((false, true), |(any, all), met| (any || met, all && met));
+    match (any, all) {
+        (true, true) => Mark::New,
         (true, false) => Mark::Mixed,
         (false, false) => Mark::Old,
+        (false, true) => Mark::Unknown,
     }
 }
 
@@ -262,30 +315,27 @@ pub fn census(cluster: &Cluster, component: Component) -> Vec<(&Image, usize)> {
 }
 
 /// The kubelets' versions, each with its number of nodes, newest first: as observed, and as the run has moved them since.
-pub fn kubelets(cluster: &Cluster, view: Option<&RunView>) -> Vec<(String, usize)> {
-    let mut moved: HashMap<&NodeName, &Version> = HashMap::new();
+pub fn kubelets(cluster: &Cluster, index: &Index, view: Option<&RunView>) -> Vec<(String, usize)> {
+    let mut moved: Vec<Option<&Version>> = vec![None; cluster.nodes.len()];
     let run = view.filter(|v| !v.past).map(|v| &v.run);
-    for (run, swap) in run.into_iter().flat_map(|run| run.swaps.iter().map(move |swap| (run, swap))) {
+    let swaps = run.into_iter().flat_map(|run| run.swaps.iter().map(move |swap| (run, swap)));
+    for ((run, swap), at) in swaps.zip(&index.of_swap).filter(|((_, s), _)| s.state == SwapState::Committed) {
         let change = run.planned(swap).changes.iter().find(|c| c.component == Component::Kubelet);
-        if let Some(to) = change.and_then(|c| c.to.version()).filter(|_| swap.state == SwapState::Committed) {
-            moved.insert(&swap.node, to);
+        if let (Some(to), Some(place)) = (change.and_then(|c| c.to.version()), at.and_then(|at| moved.get_mut(at))) {
+            *place = Some(to);
         }
     }
-    let mut seen: BTreeMap<&Version, usize> = BTreeMap::new();
-    for node in cluster.nodes.values() {
-        let running = node.components.get(&Component::Kubelet).and_then(|r| r.image.version());
-        let now = moved.get(&node.name).copied().or(running).or(node.kubelet_version.as_ref());
-        if let Some(version) = now {
-            *seen.entry(version).or_default() += 1;
+    // There are few versions, and many nodes.
+    let mut seen: Vec<((u32, u32, u32), usize)> = Vec::new();
+    for (node, moved) in cluster.nodes.values().zip(moved) {
+        let running = || node.components.get(&Component::Kubelet).and_then(|r| r.image.version());
+        let Some(version) = moved.or_else(running).or(node.kubelet_version.as_ref()) else { continue };
+        let key = version.upstream();
+        match seen.iter_mut().find(|(of, _)| *of == key) {
+            Some((_, n)) => *n += 1,
+            None => seen.push((key, 1)),
         }
     }
-    let mut words: Vec<(String, usize)> = Vec::new();
-    for (version, n) in seen.into_iter().rev() {
-        let word = format!("{}.{}.{}", version.major, version.minor, version.patch);
-        match words.last_mut() {
-            Some((last, sum)) if *last == word => *sum += n,
-            _ => words.push((word, n)),
-        }
-    }
-    words
+    seen.sort_unstable_by(|a, b| b.cmp(a));
+    seen.into_iter().map(|((major, minor, patch), n)| (format!("{major}.{minor}.{patch}"), n)).collect()
 }

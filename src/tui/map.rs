@@ -4,6 +4,7 @@ use super::app::{App, Screen};
 use super::atlas::Atlas;
 use super::command::Command;
 use super::filter::{Filter, LONGEST};
+use super::index::{self, Index};
 use super::layer::{Layer, Looks};
 use super::msg::Effect;
 use super::screens::topology;
@@ -177,7 +178,10 @@ fn keep_filter(app: &mut App) {
     app.map.typing = app.map.wrong.is_some();
     let Some(cluster) = app.sight.cluster.clone().filter(|_| !app.map.typing) else { return };
     let here = app.selected.as_ref().and_then(|n| cluster.nodes.get(n));
-    if !here.is_some_and(|node| Looks::of(app, &cluster).takes(node)) {
+    if !here.is_some_and(|node| {
+        let looks = Looks::without_legend(app, &cluster);
+        looks.takes(looks.place(node))
+    }) {
         to_match(app, true);
     }
 }
@@ -228,10 +232,12 @@ pub fn walk(app: &mut App, by: isize) -> Vec<Effect> {
         Zoom::Fleet => {
             let masters: Vec<&NodeName> = cluster.masters().map(|n| &n.name).collect();
             let (width, room) = topology::map_room(app, &cluster);
-            let atlas = Atlas::fit(&cluster, width, room);
+            let (index, nodes) = (Index::of(app, &cluster), index::nodes(&cluster));
+            let atlas = Atlas::fit(&index, &nodes, width, room);
             let mut rows: Vec<Vec<(usize, &NodeName)>> = masters.into_iter().map(|name| vec![(0, name)]).collect();
             let first = rows.len();
-            for (name, x, y) in atlas.places() {
+            for (at, x, y) in atlas.places() {
+                let Some(name) = nodes.get(at).map(|node| &node.name) else { continue };
                 rows.resize_with(rows.len().max(first + y + 1), Vec::new);
                 rows[first + y].push((x, name));
             }
@@ -281,9 +287,9 @@ fn to_match(app: &mut App, on: bool) {
     let at = order.iter().position(|n| Some(&n.name) == app.selected.as_ref()).unwrap_or(0);
     let total = order.len();
     let found = {
-        let looks = Looks::of(app, &cluster);
+        let looks = Looks::without_legend(app, &cluster);
         let mut steps = (1..=total).map(|i| if on { (at + i) % total } else { (at + total - i) % total });
-        steps.find(|i| looks.takes(order[*i])).map(|i| order[i].name.clone())
+        steps.find(|i| looks.takes(looks.place(order[*i]))).map(|i| order[i].name.clone())
     };
     match found {
         Some(name) => app.selected = Some(name),
@@ -325,8 +331,8 @@ fn mark_matches(app: &mut App) {
         return app.say(Tone::Notice, "there is no filter: type one after /");
     }
     let found: Vec<NodeName> = {
-        let looks = Looks::of(app, &cluster);
-        cluster.nodes.values().filter(|n| looks.takes(n)).map(|n| n.name.clone()).collect()
+        let looks = Looks::without_legend(app, &cluster);
+        (0..looks.nodes.len()).filter(|at| looks.takes(*at)).map(|at| looks.nodes[at].name.clone()).collect()
     };
     toggle(app, found);
 }

@@ -23,6 +23,7 @@ mod filter;
 mod flow;
 mod history;
 mod hits;
+mod index;
 mod keymap;
 mod layer;
 mod lens;

@@ -11,6 +11,7 @@ use crate::fleet::Cluster;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
+use std::sync::Arc;
 
 /// Columns from which the node's details stand beside the map.
 const BESIDE: u16 = 150;
@@ -115,7 +116,7 @@ fn places(app: &App, cluster: &Cluster, area: Rect) -> Places {
 }
 
 /// Columns and lines that the racks have on the map.
-pub fn map_room(app: &App, cluster: &Cluster) -> (usize, usize) {
+pub fn map_room(app: &App, cluster: &Arc<Cluster>) -> (usize, usize) {
     let places = places(app, cluster, body(app));
     let width = usize::from(places.map.width);
     let legend = rack_map::legend(app, cluster, &Looks::of(app, cluster), width).len();

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 pub fn line(app: &App, cluster: &Cluster, looks: &Looks<'_>, width: usize) -> Line<'static> {
     let t = &app.theme;
     let view = &app.map;
-    let found = cluster.nodes.values().filter(|n| looks.takes(n)).count();
+    let found = looks.taken();
     let (words, style) = match &view.wrong {
         Some(why) => (format!("✗ {why}"), t.alarm),
         None if view.typed.is_empty() => {

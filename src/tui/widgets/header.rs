@@ -1,6 +1,7 @@
 //! The header: where am I, what is this cluster, does it answer, what is the run doing?
 
 use super::super::app::{App, Screen};
+use super::super::index::Index;
 use super::super::lens;
 use super::super::map::Zoom;
 use super::super::text::{count, fit, fit_line, span};
@@ -100,24 +101,24 @@ fn facts(app: &App) -> Line<'static> {
         spans.push(Span::styled(words, t.notice));
         return Line::from(spans);
     };
+    let index = Index::of(app, cluster);
     // While a run is on, its journal is fresher than the last observation.
     let live = app.live().and_then(|v| v.run.ready.as_ref());
     let api = live.map_or(app.sight.error.is_none(), |r| r.api);
     spans.push(if api { Span::styled("✓ API", t.good) } else { Span::styled("✗ API does not answer", t.alarm) });
     let (ready, total) = match live {
         Some(r) => (r.ready, r.total),
-        None => (cluster.nodes.values().filter(|n| n.ready).count(), cluster.nodes.len()),
+        None => (index.ready, cluster.nodes.len()),
     };
     let (glyph, style) = if ready == total { ("✓", t.good) } else { ("!", t.alarm) };
     spans.push(Span::styled(format!("  {glyph} {ready}/{total} Ready"), style));
-    let deaf = cluster.nodes.values().filter(|n| n.reachable == Some(false)).count();
-    if deaf > 0 {
-        spans.push(Span::styled(format!("  × {deaf} without SSH"), t.alarm));
+    if index.deaf > 0 {
+        spans.push(Span::styled(format!("  × {} without SSH", index.deaf), t.alarm));
     }
-    spans.extend(etcd(app, cluster));
+    spans.extend(etcd(app, cluster, &index));
     spans.extend(pods(app));
     spans.push(Span::styled("  kubelet ", t.dim));
-    let versions = lens::kubelets(cluster, app.run.as_ref());
+    let versions = lens::kubelets(cluster, &index, app.run.as_ref());
     for (i, (version, n)) in versions.iter().take(3).enumerate() {
         spans.push(Span::raw(format!("{}{version} ×{n}", if i > 0 { ", " } else { "" })));
     }
@@ -128,9 +129,10 @@ fn facts(app: &App) -> Line<'static> {
 }
 
 /// Members of etcd that serve, of all: fewer than all is worth a look, no more than half is no quorum.
-fn etcd(app: &App, cluster: &Cluster) -> Option<Span<'static>> {
+fn etcd(app: &App, cluster: &Cluster, index: &Index) -> Option<Span<'static>> {
     let t = &app.theme;
-    let members: Vec<&Node> = cluster.masters().filter(|n| n.components.contains_key(&Component::Etcd)).collect();
+    let masters = index.masters.iter().filter_map(|at| cluster.nodes.values().nth(*at));
+    let members: Vec<&Node> = masters.filter(|n| n.components.contains_key(&Component::Etcd)).collect();
     let total = members.len();
     let run = app.live().map(|view| &view.run);
     let away = |node: &Node| {

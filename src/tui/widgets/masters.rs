@@ -12,7 +12,8 @@ use ratatui::text::{Line, Span};
 
 /// Paints the heading line and one line a master, which can be clicked.
 pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'_>, area: Rect) {
-    for (node, y) in cluster.masters().zip(area.y + 1..area.bottom()) {
+    let masters = looks.index.masters.iter().filter_map(|at| looks.nodes.get(*at));
+    for (node, y) in masters.zip(area.y + 1..area.bottom()) {
         app.hits.put(Rect { y, height: 1, ..area }, Hit::Node(node.name.clone()));
     }
     super::paint(frame, area, lines(app, cluster, looks, area.width.into()), "");
@@ -20,7 +21,7 @@ pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'
 
 fn lines(app: &App, cluster: &Cluster, looks: &Looks<'_>, width: usize) -> Vec<Line<'static>> {
     let t = &app.theme;
-    let masters: Vec<&Node> = cluster.masters().collect();
+    let masters: Vec<&Node> = looks.index.masters.iter().filter_map(|at| looks.nodes.get(*at).copied()).collect();
     let name = masters.iter().map(|n| n.name.as_str().len()).max().unwrap_or(0).max(7);
     // A cell is a mark, a version and a space; names give way first.
     let name = name.min(width.saturating_sub(Component::ALL.len() * 8 + 2)).min(32);
@@ -47,7 +48,7 @@ fn narrow(component: Component, width: usize) -> &'static str {
 fn line(app: &App, cluster: &Cluster, node: &Node, looks: &Looks<'_>, name: usize, cell: usize) -> Line<'static> {
     let t = &app.theme;
     let run = app.run.as_ref();
-    let (glyph, look) = looks.sign(node);
+    let (glyph, look) = looks.sign(looks.place(node));
     let style = if app.selected.as_ref() == Some(&node.name) { t.selected } else { t.text };
     let mut spans = vec![
         Span::styled(glyph.to_string(), look),

@@ -6,7 +6,6 @@ use super::progress;
 use crate::journal::{Run, SnapshotState, SwapState};
 use crate::plan::PhaseKind;
 use ratatui::text::{Line, Span};
-use std::collections::HashMap;
 
 /// The phases, the present one with its waves, in at most `height` lines around the present wave.
 pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<'static>> {
@@ -41,14 +40,20 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
     text::excerpt(all, focus, height, theme.dim)
 }
 
-/// Committed, spoiled and all swaps, counted once for all phases and waves.
-struct Tally(HashMap<(usize, usize), (usize, usize, usize)>);
+/// Committed, spoiled and all swaps.
+type Counts = (usize, usize, usize);
+
+/// The same of each wave of each phase, counted once.
+struct Tally(Vec<Vec<Counts>>);
 
 impl Tally {
     fn of(run: &Run) -> Tally {
-        let mut tally: HashMap<(usize, usize), (usize, usize, usize)> = HashMap::new();
+        let waves = run.plan.phases.iter().map(|phase| vec![Counts::default(); phase.waves.len()]);
+        let mut tally: Vec<Vec<Counts>> = waves.collect();
         for swap in &run.swaps {
-            let (done, bad, total) = tally.entry((swap.phase, swap.wave)).or_default();
+            let Some((done, bad, total)) = tally.get_mut(swap.phase).and_then(|p| p.get_mut(swap.wave)) else {
+                continue;
+            };
             *done += usize::from(swap.state == SwapState::Committed);
             *bad += usize::from(matches!(swap.state, SwapState::RolledBack | SwapState::Failed));
             *total += 1;
@@ -56,13 +61,13 @@ impl Tally {
         Tally(tally)
     }
 
-    fn wave(&self, phase: usize, wave: usize) -> (usize, usize, usize) {
-        self.0.get(&(phase, wave)).copied().unwrap_or_default()
+    fn wave(&self, phase: usize, wave: usize) -> Counts {
+        self.0.get(phase).and_then(|waves| waves.get(wave)).copied().unwrap_or_default()
     }
 
-    fn phase(&self, phase: usize) -> (usize, usize, usize) {
-        let waves = self.0.iter().filter(|((p, _), _)| *p == phase);
-        waves.fold((0, 0, 0), |a, (_, b)| (a.0 + b.0, a.1 + b.1, a.2 + b.2))
+    fn phase(&self, phase: usize) -> Counts {
+        let waves = self.0.get(phase).into_iter().flatten();
+        waves.fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2))
     }
 }
 

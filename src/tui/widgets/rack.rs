@@ -21,7 +21,7 @@ pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'
     let t = &app.theme;
     let Some(node) = app.selected.as_ref().and_then(|n| cluster.nodes.get(n)) else { return };
     let nodes = rack_of(cluster, node);
-    let new = nodes.iter().filter(|n| looks.mark(n) == Mark::New).count();
+    let new = nodes.iter().filter(|n| looks.mark(looks.place(n)) == Mark::New).count();
     let racks: BTreeSet<_> = cluster.nodes.values().map(|n| &n.rack).collect();
     let note =
         format!("{}, {new} new; one of {}", count(nodes.len(), "node", "nodes"), count(racks.len(), "rack", "racks"));
@@ -73,8 +73,8 @@ impl Columns {
     fn line(&self, app: &App, cluster: &Cluster, looks: &Looks<'_>, node: &Node) -> Line<'static> {
         let t = &app.theme;
         let chosen = app.selected.as_ref() == Some(&node.name);
-        let dull = !app.map.filter.is_empty() && !looks.takes(node);
-        let (glyph, look) = if dull { ('·', t.dim) } else { looks.sign(node) };
+        let dull = !app.map.filter.is_empty() && !looks.takes(looks.place(node));
+        let (glyph, look) = if dull { ('·', t.dim) } else { looks.sign(looks.place(node)) };
         let text = if dull { t.dim } else { t.text };
         let (health, wrong) = health(node);
         let mut spans = vec![

@@ -6,7 +6,7 @@ use super::super::hits::Hit;
 use super::super::layer::{Layer, Looks};
 use super::super::lens::{self, Mark, Target};
 use super::super::text::{self, count, pad, right};
-use crate::fleet::{Cluster, Node};
+use crate::fleet::Cluster;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
@@ -18,26 +18,36 @@ pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let legend = legend(app, cluster, looks, width);
     let room = room(height, legend.len());
-    let atlas = Atlas::fit(cluster, width, room);
-    let focus = atlas.places().find(|(node, ..)| Some(*node) == app.selected.as_ref()).map_or(0, |(_, _, y)| y);
-    let shown = Shown { app, looks, atlas: &atlas };
+    let atlas = Atlas::fit(&looks.index, &looks.nodes, width, room);
+    let chosen = app.selected.as_ref().and_then(|name| cluster.nodes.get(name)).map(|node| looks.place(node));
+    let total = atlas.lines();
+    let focus = || atlas.places().find(|(at, ..)| Some(*at) == chosen).map_or(0, |(_, _, y)| y);
+    let top = if total <= room { 0 } else { text::window(focus(), total, room) };
+    let shown = Shown { app, looks, atlas: &atlas, chosen };
     let workers = atlas.blocks.iter().map(|b| b.nodes).sum::<usize>();
     let note = format!("{} in {}", count(workers, "node", "nodes"), count(atlas.blocks.len(), "rack", "racks"));
     let mut lines = vec![super::heading(t, "WORKERS", &note, area.width)];
-    let total = atlas.lines();
-    let top = if total <= room { 0 } else { text::window(focus, total, room) };
-    let rows = shown.rows();
-    lines.extend(if total <= room { rows } else { text::excerpt(rows, focus, room, t.dim) });
-    for (node, x, y) in atlas.places() {
+    let mut rows = shown.rows(top..(top + room).min(total));
+    // A count takes the place of a line, which it counts too.
+    if let Some(first) = rows.first_mut().filter(|_| top > 0) {
+        *first = Line::styled(format!("… {} above", top + 1), t.dim);
+    }
+    if let Some(last) = rows.last_mut().filter(|_| top + room < total) {
+        *last = Line::styled(format!("… {} below", total - top - room + 1), t.dim);
+    }
+    lines.extend(rows);
+    for (at, x, y) in atlas.places() {
         let Some(line) = y.checked_sub(top).filter(|line| *line < room) else { continue };
-        let at = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        let n = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
         let place = Rect {
-            x: area.x.saturating_add(at(x)),
-            y: area.y.saturating_add(at(line + 1)),
-            width: at(atlas.cell.width()),
+            x: area.x.saturating_add(n(x)),
+            y: area.y.saturating_add(n(line + 1)),
+            width: n(atlas.cell.width()),
             height: 1,
         };
-        app.hits.put(place, Hit::Node(node.clone()));
+        if let Some(node) = looks.nodes.get(at) {
+            app.hits.put(place, Hit::Node(node.name.clone()));
+        }
     }
     lines.extend(legend);
     super::paint(frame, area, lines, "");
@@ -52,13 +62,20 @@ struct Shown<'a> {
     app: &'a App,
     looks: &'a Looks<'a>,
     atlas: &'a Atlas<'a>,
+    chosen: Option<usize>,
 }
 
 impl Shown<'_> {
-    fn rows(&self) -> Vec<Line<'static>> {
-        let mut rows = Vec::with_capacity(self.atlas.lines());
+    /// These lines of the map.
+    fn rows(&self, range: std::ops::Range<usize>) -> Vec<Line<'static>> {
+        let mut rows = Vec::with_capacity(range.len());
+        let mut y = 0;
         for (band, height) in self.atlas.bands() {
             for line in 0..height {
+                y += 1;
+                if !range.contains(&(y - 1)) {
+                    continue;
+                }
                 let mut spans: Vec<Span<'static>> = Vec::new();
                 let mut used = 0;
                 for (b, block) in band.iter().enumerate() {
@@ -80,7 +97,7 @@ impl Shown<'_> {
         spans.push(Span::styled(pad(label, atlas.label) + " ", t.text));
         for cell in cells {
             match cell {
-                Some(node) => self.cell(node, spans),
+                Some(at) => self.cell(*at, spans),
                 None => spans.push(Span::raw(" ".repeat(atlas.cell.width()))),
             }
         }
@@ -99,7 +116,7 @@ impl Shown<'_> {
     fn counts(&self, block: &Block<'_>, spans: &mut Vec<Span<'static>>) {
         let t = &self.app.theme;
         let nodes = || block.cells.iter().flatten();
-        let marks: Vec<Mark> = nodes().map(|n| self.looks.mark(n)).collect();
+        let marks: Vec<Mark> = nodes().map(|at| self.looks.mark(*at)).collect();
         let new = marks.iter().filter(|m| **m == Mark::New).count();
         let bad = marks.iter().filter(|m| **m >= Mark::RolledBack).count();
         let filter = !self.app.map.filter.is_empty();
@@ -108,7 +125,7 @@ impl Shown<'_> {
             true if bad > 0 => spans.push(Span::styled(right(&format!("!{bad}"), self.atlas.tail), t.alarm)),
             true => spans.push(Span::styled(right(&format!("{new}/{}", block.nodes), self.atlas.tail), style)),
             false if filter => {
-                let found = nodes().filter(|n| self.looks.takes(n)).count();
+                let found = nodes().filter(|at| self.looks.takes(**at)).count();
                 spans.push(Span::styled(format!(" {found}/{} match", block.nodes), t.dim));
             }
             false => {
@@ -120,13 +137,14 @@ impl Shown<'_> {
         }
     }
 
-    fn cell(&self, node: &Node, spans: &mut Vec<Span<'static>>) {
+    fn cell(&self, at: usize, spans: &mut Vec<Span<'static>>) {
         let t = &self.app.theme;
-        let chosen = self.app.selected.as_ref() == Some(&node.name);
+        let Some(node) = self.looks.nodes.get(at) else { return };
+        let chosen = self.chosen == Some(at);
         let marked = self.app.map.marked.contains(&node.name);
-        let (mut glyph, mut style) = self.looks.sign(node);
+        let (mut glyph, mut style) = self.looks.sign(at);
         let mut name = t.text;
-        if !self.app.map.filter.is_empty() && !self.looks.takes(node) {
+        if !self.app.map.filter.is_empty() && !self.looks.takes(at) {
             (glyph, style, name) = ('·', t.dim, t.dim);
         }
         if marked {
