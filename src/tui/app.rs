@@ -107,6 +107,9 @@ pub struct AskView {
     pub wrong: Option<String>,
 }
 
+/// A run after so many events, and nodes of it.
+type Stops = ((Option<RunId>, u64), Arc<Vec<NodeName>>);
+
 /// The whole state.
 #[derive(Debug)]
 pub struct App {
@@ -136,6 +139,8 @@ pub struct App {
     pub map: MapView,
     /// What follows from cluster and plan alone.
     pub index: RefCell<Option<Arc<Index>>>,
+    /// The nodes that the run's cursor can stand on, of a run after so many events.
+    pub stops: RefCell<Option<Stops>>,
     /// What stands where on the last picture.
     pub hits: Hits,
     /// The node under the cursor.
@@ -258,6 +263,7 @@ impl App {
             budget,
             map: MapView::default(),
             index: RefCell::new(None),
+            stops: RefCell::new(None),
             hits: Hits::default(),
             selected: None,
             stage: StageView::new(&releases, limits),

@@ -7,6 +7,7 @@ use super::screens::run::stops;
 use super::text::{count, fit};
 use crate::fleet::{NodeName, fold_names};
 use crate::journal::{Run, RunState, SwapState, Verb};
+use std::sync::Arc;
 
 /// Of a swap's reason, a question shows this much. Columns.
 const WHY: usize = 160;
@@ -53,7 +54,7 @@ fn subject(app: &App, question: Question) -> Result<AskView, String> {
     }
     let mut ask = AskView::default();
     let node = || {
-        let stops = stops(&app.theme, run, app.run_now());
+        let stops = all_stops(app, run);
         match (view.cursor.as_ref().filter(|n| stops.contains(n)), stops.as_slice()) {
             (Some(node), _) => Ok(node.clone()),
             // The only one there is needs no choosing; the question names it.
@@ -84,6 +85,20 @@ fn subject(app: &App, question: Question) -> Result<AskView, String> {
         Question::Detach | Question::EndDemo | Question::Abort => {}
     }
     Ok(ask)
+}
+
+/// The nodes that the cursor can stand on; the same as long as the journal does not grow. Asked for by every key of the footer.
+fn all_stops(app: &App, run: &Run) -> Arc<Vec<NodeName>> {
+    let key = (run.id.clone(), run.events);
+    let mut kept = app.stops.borrow_mut();
+    match kept.as_ref().filter(|(of, _)| *of == key) {
+        Some((_, stops)) => Arc::clone(stops),
+        None => {
+            let found = Arc::new(stops(&app.theme, run, app.run_now()));
+            *kept = Some((key, Arc::clone(&found)));
+            found
+        }
+    }
 }
 
 /// The command that a yes means.

@@ -366,8 +366,17 @@ fn failures(t: &Theme, run: &Run, width: usize) -> Vec<(Option<NodeName>, Line<'
     let mut add = |node: Option<&NodeName>, text: String, style| {
         lines.push((node.cloned(), Line::styled(fit(&text, width), style)));
     };
-    let swaps = |state| run.swaps.iter().filter(move |s| s.state == state);
-    for s in swaps(SwapState::Failed) {
+    let mut of = [Vec::new(), Vec::new(), Vec::new()];
+    for s in &run.swaps {
+        match s.state {
+            SwapState::Failed => of[0].push(s),
+            SwapState::RolledBack => of[1].push(s),
+            SwapState::Skipped => of[2].push(s),
+            _ => {}
+        }
+    }
+    let [failed, back, skipped] = of;
+    for s in failed {
         add(Some(&s.node), format!("✗ {} failed: {}", s.node, s.why), t.alarm);
     }
     for (node, pod) in &run.pods.disturbed {
@@ -383,10 +392,10 @@ fn failures(t: &Theme, run: &Run, width: usize) -> Vec<(Option<NodeName>, Line<'
             add(Some(node), format!("✗ {node} pull of {}: {why}", image.short()), t.alarm);
         }
     }
-    for s in swaps(SwapState::RolledBack) {
+    for s in back {
         add(Some(&s.node), format!("↶ {} rolled back: {}", s.node, s.why), t.notice);
     }
-    for s in swaps(SwapState::Skipped) {
+    for s in skipped {
         add(Some(&s.node), format!("⊘ {} skipped: {}", s.node, s.why), t.notice);
     }
     lines
