@@ -103,3 +103,78 @@ fn a_recording_is_played_and_sought() {
     screen.press("q");
     assert_eq!(screen.ended(), 0);
 }
+
+/// Where a text stands on the screen: column and row, from 1.
+fn find(screen: &Terminal, text: &str) -> (u16, u16) {
+    let shown = screen.text();
+    let (row, line) = shown.lines().enumerate().find(|(_, line)| line.contains(text)).expect(text);
+    let column = line.find(text).map_or(0, |at| line[..at].chars().count());
+    (u16::try_from(column + 1).unwrap(), u16::try_from(row + 1).unwrap())
+}
+
+#[test]
+fn the_shell_gets_the_terminal_at_ctrl_z_and_the_cockpit_at_fg() {
+    let folder = tempfile::tempdir().unwrap();
+    let tape = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/canary-fails.sonoba");
+    let mut screen = Terminal::open_in_a_shell(folder.path(), (100, 30), &["replay", tape.to_str().unwrap()]);
+    screen.until("REPLAY");
+    screen.press(" ");
+    screen.until("stopped");
+    screen.press("\x1a");
+    screen.until("the shell is back");
+    assert!(screen.is_the_shells());
+    screen.press("\r");
+    screen.until("REPLAY");
+    // It goes on where it was, and takes keys and clicks again.
+    screen.until("stopped");
+    let tape = find(&screen, "‖ stopped");
+    screen.click((tape.0 + 20, tape.1));
+    screen.until_it("another place", |text| !text.contains("0 ms of"));
+    screen.press("q");
+    screen.ended();
+}
+
+#[test]
+fn the_mouse_the_clipboard_the_theme_and_the_story_of_a_run() {
+    let lab = Lab::start(&SIM);
+    let mut screen = open(&lab, (120, 36), &["--theme", "dark"]);
+    screen.until("9/9 Ready");
+    screen.click(find(&screen, "rack1-cs2"));
+    screen.until("rack1-cs2 worker in rack1");
+    screen.press("y");
+    screen.until("copied: rack1-cs2");
+    // "rack1-cs2" on the clipboard, by OSC 52.
+    screen.until_sent(b"\x1b]52;c;cmFjazEtY3My\x07");
+    // Only this node is staged: a field narrows the rest.
+    screen.press(" s");
+    screen.until("1 node marked");
+    screen.until("1 swap,");
+    screen.press("\r");
+    screen.until("workers");
+    screen.press("ademo\r");
+    screen.until("RUNNING");
+    screen.press("p");
+    screen.until("PAUSED");
+    // Whoever looks elsewhere is called: OSC 9.
+    screen.until_sent(b"\x1b]9;sonoba: run ");
+    screen.press("c");
+    screen.until("COMPLETED");
+    screen.press("e/rack1-cs2\r\r");
+    screen.until("IN THIS RUN");
+    screen.until("PODS");
+    screen.press("\x1b");
+    screen.until("EVENTS");
+    screen.press("\x1b\x1b");
+    screen.until("LOG");
+    screen.press("H");
+    screen.until("PAST RUNS");
+    screen.press("\r");
+    screen.until("Downtime of components");
+    screen.press("T");
+    screen.until("Themes");
+    screen.press("j\r");
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    let kept = std::fs::read_to_string(lab.path(".config/sonoba/config.toml")).unwrap();
+    assert_eq!(kept, "theme = \"light\"\n");
+}

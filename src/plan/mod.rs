@@ -52,6 +52,7 @@ pub use inverse::inverse;
 pub use make::{make, make_with};
 pub use moved::moved;
 pub use own_gate::{After, Bound, GateRule, HttpUrl, OwnGate, Question, Target};
+pub use preflight::node_monitor_grace_ms;
 pub use ramp::{Ramp, RampError, RampStep};
 pub use render::render;
 pub use select::unfit;

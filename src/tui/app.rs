@@ -227,6 +227,8 @@ pub struct RunView {
     pub back: usize,
     /// The node under the cursor, of those in flight and in trouble.
     pub cursor: Option<NodeName>,
+    /// How long a silent node stays Ready in this cluster. Milliseconds.
+    pub grace_ms: u64,
     /// The cluster was observed after the run had ended: what was seen then is truer than what was done.
     pub past: bool,
 }

@@ -156,6 +156,7 @@ fn tick(app: &mut App, now: Timestamp) {
 }
 
 fn attach(app: &mut App, begun: Begun) {
+    let grace_ms = crate::plan::node_monitor_grace_ms(&begun.plan.cluster);
     let run = Run::new(begun.plan);
     app.report_top = 0;
     app.run = Some(RunView {
@@ -166,6 +167,7 @@ fn attach(app: &mut App, begun: Begun) {
         orphaned: false,
         back: 0,
         cursor: None,
+        grace_ms,
         past: false,
     });
     app.over = None;

@@ -66,7 +66,8 @@ pub(crate) fn wind(recording: Recording) {
 
 fn view(id: RunId, plan: Arc<Plan>) -> RunView {
     let run = Run::new(plan);
-    RunView { id, run, sent: None, lost: false, orphaned: false, back: 0, cursor: None, past: false }
+    let grace_ms = crate::plan::node_monitor_grace_ms(&run.plan.cluster);
+    RunView { id, run, sent: None, lost: false, orphaned: false, back: 0, cursor: None, grace_ms, past: false }
 }
 
 /// The real clock moved on.

@@ -64,6 +64,13 @@ fn deadline(cluster: &Cluster, settings: &Settings, phases: &[Phase], findings: 
     }
 }
 
+/// How long the cluster lets a node be silent before it counts as NotReady: the shortest of its controller-managers', since any
+/// of them may lead. Milliseconds.
+pub fn node_monitor_grace_ms(cluster: &Cluster) -> u64 {
+    let managers = cluster.masters().filter_map(|node| node.components.get(&Component::KubeControllerManager));
+    managers.map(grace_ms).min().unwrap_or(Settings::NODE_MONITOR_GRACE_MS)
+}
+
 /// How long this controller-manager lets a node be silent. Milliseconds.
 fn grace_ms(manager: &Running) -> u64 {
     let given = words(&manager.args).iter().rev().find(|w| w.is(GRACE)).and_then(|w| w.text().parse().ok());

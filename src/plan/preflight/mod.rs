@@ -10,6 +10,7 @@ mod members;
 mod pods;
 mod policy;
 
+pub use containers::node_monitor_grace_ms;
 pub(super) use policy::{check_control_plane, check_limits, check_pins, check_skew, check_steps};
 
 use super::findings::Findings;

@@ -258,7 +258,7 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let height = usize::from(area.height);
     let pulling = pulling(run);
     let now = app.run_now();
-    let mut flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, now, width) };
+    let mut flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, view.grace_ms, now, width) };
     let (nodes, mut failures): (Vec<_>, Vec<_>) = failures(t, run, width).into_iter().unzip();
     let on = |node: &NodeName| view.cursor.as_ref() == Some(node);
     let in_flight = match pulling {
@@ -283,7 +283,7 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let mut lines = vec![match pulling {
         true => heading(t, "PULLING", &flying.len().to_string(), area.width),
         false if flying.is_empty() => heading(t, "IN FLIGHT", "", area.width),
-        false => heading(t, "IN FLIGHT", &format!("{}, time until self-rollback", flying.len()), area.width),
+        false => heading(t, "IN FLIGHT", &format!("{}, {}", flying.len(), flight::clocks(width)), area.width),
     }];
     if flying.is_empty() {
         lines.push(Line::styled("nothing", t.dim));

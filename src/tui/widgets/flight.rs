@@ -3,6 +3,7 @@
 use super::super::text::{fit, pad, right, span, width as columns};
 use super::super::theme::Theme;
 use super::progress;
+use crate::fleet::Component;
 use crate::journal::{Run, Step, SwapState, SwapView, Verdict};
 use jiff::Timestamp;
 use ratatui::text::{Line, Span};
@@ -14,18 +15,37 @@ pub fn swaps(run: &Run, now: Timestamp) -> Vec<&SwapView> {
     swaps
 }
 
-/// The same, a line each.
-pub fn lines(theme: &Theme, run: &Run, now: Timestamp, width: usize) -> Vec<Line<'static>> {
-    let swaps = swaps(run, now);
-    let names = swaps.iter().map(|s| columns(s.node.as_str())).max().unwrap_or(4).clamp(4, (width / 3).max(4));
-    swaps.into_iter().map(|s| line(theme, s, now, names, width)).collect()
+/// Columns of the eviction clock.
+const CLOCK: usize = 9;
+
+/// Columns from which there is room for it.
+const ROOMY: usize = 60;
+
+/// What the clocks of the lines count, for their heading.
+pub fn clocks(width: usize) -> &'static str {
+    if width < ROOMY { "time until self-rollback" } else { "time until self-rollback, and until NotReady" }
 }
 
-fn line(theme: &Theme, swap: &SwapView, now: Timestamp, names: usize, width: usize) -> Line<'static> {
+/// The same, a line each; `grace_ms` after its kubelet was stopped, a node counts as NotReady and its pods may be evicted.
+pub fn lines(theme: &Theme, run: &Run, grace_ms: u64, now: Timestamp, width: usize) -> Vec<Line<'static>> {
+    let swaps = swaps(run, now);
+    let names = swaps.iter().map(|s| columns(s.node.as_str())).max().unwrap_or(4).clamp(4, (width / 3).max(4));
+    let kubelet = |s: &SwapView| run.planned(s).changes.iter().any(|c| c.component == Component::Kubelet);
+    swaps.into_iter().map(|s| line(theme, s, kubelet(s).then_some(grace_ms), now, names, width)).collect()
+}
+
+fn line(
+    theme: &Theme,
+    swap: &SwapView,
+    grace_ms: Option<u64>,
+    now: Timestamp,
+    names: usize,
+    width: usize,
+) -> Line<'static> {
     let elapsed = swap.begun.map_or(String::new(), |at| span(millis(at, now)));
     // The bar and the time beside it.
-    let bar = if width < 60 { 6 } else { 12 };
-    let words = width.saturating_sub(names + 7 + 1 + bar + 7).clamp(8, 32);
+    let (bar, clock) = if width < ROOMY { (6, 0) } else { (12, CLOCK) };
+    let words = width.saturating_sub(names + 7 + 1 + bar + 7 + clock).clamp(8, 32);
     let style = match swap.state {
         SwapState::Ending(Verdict::Rollback) => theme.alarm,
         _ => theme.text,
@@ -43,6 +63,11 @@ fn line(theme: &Theme, swap: &SwapView, now: Timestamp, names: usize, width: usi
             let style = if left * 3 < swap.deadline_ms { theme.alarm } else { theme.busy };
             spans.extend(progress::shrinking(theme, left, swap.deadline_ms, bar, style));
             spans.push(Span::styled(right(&span(left), 7), style));
+            if let (Some(grace), Some(at), true) = (grace_ms, swap.stopping_at, clock > 0) {
+                let left = grace.saturating_sub(millis(at, now));
+                let style = if left * 3 < grace { theme.alarm } else { theme.dim };
+                spans.push(Span::styled(format!(" /{}", right(&span(left), CLOCK - 2)), style));
+            }
         }
         None => spans.push(Span::styled("not stopped", theme.dim)),
     }
