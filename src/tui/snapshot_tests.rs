@@ -790,3 +790,22 @@ fn the_palette() {
         app
     });
 }
+
+#[test]
+fn the_readme_shows_the_screens_as_they_are() {
+    let readme = include_str!("../../README.md");
+    for name in [
+        "topology-80x24",
+        "topology-rack-80x24",
+        "stage-80x24",
+        "plan-80x24",
+        "run-120x36",
+        "report-80x24",
+        "replay-80x24",
+    ] {
+        let path = format!("{}/src/tui/snapshots/sonoba__tui__snapshot_tests__{name}.snap", env!("CARGO_MANIFEST_DIR"));
+        let snapshot = std::fs::read_to_string(path).unwrap();
+        let picture = snapshot.splitn(3, "---\n").nth(2).unwrap().trim_end_matches('\n');
+        assert!(readme.contains(picture), "README.md shows another {name}");
+    }
+}
