@@ -111,7 +111,7 @@ struct Driver {
     backend: Arc<dyn Backend>,
     run: Option<Arc<RunHandle>>,
     tasks: JoinSet<()>,
-    /// Starts and commands: these are not cut off when the operator leaves right after the key.
+    /// Starts, commands and what is to be kept: these are not cut off when the operator leaves right after the key.
     errands: JoinSet<()>,
     sender: mpsc::Sender<Told>,
     inbox: mpsc::Receiver<Told>,
@@ -298,7 +298,8 @@ impl Driver {
                 tell(&sender, Msg::Past(runs)).await;
             }),
             Effect::Remember(key, value) => {
-                self.tasks.spawn_blocking(move || {
+                // Whoever chooses and leaves at once has chosen.
+                self.errands.spawn_blocking(move || {
                     let kept = backend.remember(key, &value);
                     // Nobody is left to be told once the loop has ended.
                     let _ = sender.blocking_send(Told::Msg(Msg::Remembered(kept)));
