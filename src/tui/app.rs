@@ -25,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// How long a notice stays.
@@ -138,7 +139,7 @@ pub struct App {
     /// The map: how near, which layer, what is filtered and marked.
     pub map: MapView,
     /// What follows from cluster and plan alone.
-    pub index: RefCell<Option<Arc<Index>>>,
+    pub index: RefCell<Option<Rc<Index>>>,
     /// The nodes that the run's cursor can stand on, of a run after so many events.
     pub stops: RefCell<Option<Stops>>,
     /// What stands where on the last picture.

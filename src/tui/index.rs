@@ -5,6 +5,7 @@ use super::lens::{self, Flags, Mark, Target};
 use crate::fleet::{Cluster, Image, Node, RackName};
 use crate::plan::Plan;
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The index of the cluster that is shown, and of the run's plan.
@@ -24,7 +25,14 @@ pub struct Index {
     pub deaf: usize,
     /// Of each swap of the run, its node's place.
     pub of_swap: Vec<Option<usize>>,
-    seen: RefCell<Option<(Vec<Option<Image>>, Arc<Vec<Mark>>)>>,
+    seen: RefCell<Option<Seen>>,
+}
+
+/// What was seen of each node, measured against these images.
+#[derive(Debug)]
+struct Seen {
+    target: Vec<Option<Image>>,
+    marks: Rc<Vec<Mark>>,
 }
 
 /// A rack's workers.
@@ -45,10 +53,10 @@ pub fn nodes(cluster: &Cluster) -> Vec<&Node> {
 
 impl Index {
     /// The index of what `app` shows; made anew when that is another cluster, or another plan.
-    pub fn of(app: &App, cluster: &Arc<Cluster>) -> Arc<Index> {
+    pub fn of(app: &App, cluster: &Arc<Cluster>) -> Rc<Index> {
         let plan = app.run.as_ref().map(|view| &view.run.plan);
         let mut kept = app.index.borrow_mut();
-        let same = |index: &Arc<Index>| {
+        let same = |index: &Rc<Index>| {
             Arc::ptr_eq(&index.cluster, cluster)
                 && match (&index.plan, plan) {
                     (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -57,10 +65,10 @@ impl Index {
                 }
         };
         match kept.as_ref().filter(|index| same(index)) {
-            Some(index) => Arc::clone(index),
+            Some(index) => Rc::clone(index),
             None => {
-                let index = Arc::new(Index::new(app, cluster.clone()));
-                *kept = Some(Arc::clone(&index));
+                let index = Rc::new(Index::new(app, cluster.clone()));
+                *kept = Some(Rc::clone(&index));
                 index
             }
         }
@@ -92,15 +100,15 @@ impl Index {
     }
 
     /// What was seen of each node, measured against a target; worked out anew when that is another.
-    fn seen(&self, nodes: &[&Node], target: &Target<'_>) -> Arc<Vec<Mark>> {
+    fn seen(&self, nodes: &[&Node], target: &Target<'_>) -> Rc<Vec<Mark>> {
         let images = target.images();
         let mut kept = self.seen.borrow_mut();
-        if let Some((of, marks)) = kept.as_ref().filter(|(of, _)| of.iter().map(Option::as_ref).eq(images)) {
-            debug_assert_eq!(of.len(), images.len());
-            return Arc::clone(marks);
+        if let Some(seen) = kept.as_ref().filter(|seen| seen.target.iter().map(Option::as_ref).eq(images)) {
+            return Rc::clone(&seen.marks);
         }
-        let marks: Arc<Vec<Mark>> = Arc::new(nodes.iter().map(|node| lens::seen_mark(node, target)).collect());
-        *kept = Some((images.into_iter().map(Option::<&Image>::cloned).collect(), Arc::clone(&marks)));
+        let marks: Rc<Vec<Mark>> = Rc::new(nodes.iter().map(|node| lens::seen_mark(node, target)).collect());
+        let target = images.into_iter().map(Option::<&Image>::cloned).collect();
+        *kept = Some(Seen { target, marks: Rc::clone(&marks) });
         marks
     }
 

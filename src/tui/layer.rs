@@ -9,6 +9,7 @@ use crate::fleet::{Cluster, Component, Image, Node};
 use jiff::{SignedDuration, Timestamp};
 use ratatui::style::Style;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What the map shows of each node.
@@ -98,7 +99,7 @@ pub struct Looks<'a> {
     /// The cluster's nodes; a node's place here is its place everywhere.
     pub nodes: Vec<&'a Node>,
     /// What follows from cluster and plan alone.
-    pub index: Arc<Index>,
+    pub index: Rc<Index>,
     /// What "new" means now.
     pub target: Target<'a>,
     marks: Vec<Mark>,
