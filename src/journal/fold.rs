@@ -67,9 +67,12 @@ impl Run {
                 self.wave = Some(*wave);
                 self.waves_begun.entry((*phase, *wave)).or_insert(at);
                 let found = self.plan.phases.get(*phase).and_then(|p| p.waves.get(*wave));
+                // Those of a ramp are called waves already.
+                let name =
+                    |title: &str| if title.starts_with("wave ") { title.to_owned() } else { format!("wave {title}") };
                 if let Some(text) = found.map(|w| match w.swaps.len() {
-                    1 => format!("wave {}: 1 swap", w.title),
-                    n => format!("wave {}: {n} swaps", w.title),
+                    1 => format!("{}: 1 swap", name(&w.title)),
+                    n => format!("{}: {n} swaps", name(&w.title)),
                 }) {
                     self.say(at, Tone::Calm, None, text);
                 }

@@ -52,7 +52,8 @@ pub fn offers(app: &App) -> Vec<Offer> {
         .iter()
         .filter_map(|(command, text)| {
             let score = score(*command, text)?;
-            let key = app.keymap.lines(mode).find(|b| b.command == *command).and_then(|b| b.keys.first());
+            let line = app.keymap.lines(mode).find(|b| b.command == *command);
+            let key = line.and_then(|line| app.keymap.keys_of(mode, line).next());
             let hindrance = app.hindrance(*command).map(|why| why.into_owned());
             Some((score, Offer { command: *command, key: key.map(ToString::to_string), hindrance }))
         })

@@ -171,6 +171,13 @@ impl Keymap {
         open(Mode::Replay).or_else(|| hit(mode)).or_else(|| open(Mode::Anywhere))
     }
 
+    /// The keys of a line that do in `mode` what it says: a player's keys stand over the screen's.
+    pub fn keys_of<'a>(&'a self, mode: Mode, line: &'a Binding) -> impl Iterator<Item = &'a Key> {
+        let over = (mode.open() && line.mode != Mode::Replay).then_some(Mode::Replay);
+        let hidden = move |key: &Key| over.is_some_and(|over| self.index.contains_key(&(over, *key)));
+        line.keys.iter().filter(move |key| !hidden(key))
+    }
+
     /// The lines that count in `mode`, its own first.
     pub fn lines(&self, mode: Mode) -> impl Iterator<Item = &Binding> {
         let of = move |other: Mode| self.bindings.iter().filter(move |b| b.mode == other);

@@ -33,9 +33,10 @@ pub fn words(app: &App) -> String {
 }
 
 /// As many of its keys as there is room for.
-fn keys(binding: &Binding) -> String {
-    let keys: Vec<String> = binding.keys.iter().map(ToString::to_string).collect();
-    (1..=keys.len()).rev().map(|n| keys[..n].join(" ")).find(|k| k.len() <= 12).unwrap_or_default()
+fn keys(app: &App, binding: &Binding) -> String {
+    let mode = app.screen.mode();
+    let keys: Vec<String> = app.keymap.keys_of(mode, binding).map(ToString::to_string).collect();
+    (1..=keys.len()).rev().map(|n| keys[..n].join(" ")).find(|k| k.len() <= 10).unwrap_or_default()
 }
 
 fn lines(app: &App) -> Vec<Line<'static>> {
@@ -48,9 +49,13 @@ fn lines(app: &App) -> Vec<Line<'static>> {
             lines.push(heading(t, binding.mode.title(), "", WIDTH - 4));
             last = Some(binding.mode);
         }
+        let keys = keys(app, binding);
+        if keys.is_empty() {
+            continue;
+        }
         lines.push(Line::from(vec![
-            Span::styled(pad(&keys(binding), 12), t.key),
-            Span::styled(pad(binding.command.name(), 13), t.dim),
+            Span::styled(pad(&keys, 11), t.key),
+            Span::styled(pad(binding.command.name(), 14), t.dim),
             Span::raw(binding.command.about()),
         ]));
     }

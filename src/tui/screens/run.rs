@@ -206,7 +206,11 @@ fn proof_line(t: &Theme, run: &Run) -> Line<'static> {
     let lost = run.ready.as_ref().map_or(0, |r| r.lost.len());
     let mark = |n: usize| if n == 0 { t.good } else { t.alarm };
     Line::from(vec![
-        Span::styled(format!("pods ✓ {} of {} undisturbed", pods.undisturbed, pods.checked), t.good),
+        // What is disturbed is known before the node's pods are counted.
+        Span::styled(
+            format!("pods ✓ {} of {} undisturbed", pods.undisturbed, pods.checked.max(pods.undisturbed + disturbed)),
+            t.good,
+        ),
         Span::styled(format!(", {}{disturbed} disturbed", if disturbed == 0 { "" } else { "✗ " }), mark(disturbed)),
         Span::styled("   budget ", t.dim),
         Span::styled(format!("failed {bad}/{}", budget.failed_swaps.max(1)), mark(bad)),

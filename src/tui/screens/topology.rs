@@ -19,6 +19,9 @@ const BESIDE: u16 = 150;
 /// Lines from which all that is known of the node stands beside the map.
 const LONG: u16 = 30;
 
+/// Nodes from which the map takes lines from the node's details.
+const CROWDED: usize = 300;
+
 /// Where the parts of the screen stand.
 struct Places {
     /// What must be said first, and the run in a line.
@@ -100,7 +103,12 @@ fn places(app: &App, cluster: &Cluster, area: Rect) -> Places {
             Layout::horizontal([Constraint::Min(0), Constraint::Length(2), Constraint::Length(side)]).areas(area);
         (map, side)
     } else {
-        let below = if area.height >= 26 { 8 } else { 6 };
+        // Where there are many nodes, the map needs the lines more.
+        let below = match area.height {
+            _ if app.map.zoom == Zoom::Fleet && cluster.nodes.len() > CROWDED => 3,
+            26.. => 8,
+            _ => 6,
+        };
         let [map, side] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(area);
         (map, side)
     };

@@ -40,7 +40,7 @@ fn keys(app: &App, area: Rect) -> Line<'static> {
         .keymap
         .lines(app.mode())
         .filter(|b| !b.command.hint().is_empty() && app.hindrance(b.command).is_none() && !at_home(app, b.command))
-        .filter_map(|b| Some((b.keys.first()?.to_string(), b.command)))
+        .filter_map(|b| Some((app.keymap.keys_of(app.mode(), b).next()?.to_string(), b.command)))
         .collect();
     let room = |(key, command): &(String, Command)| width(key) + 1 + width(command.hint()) + 2;
     // The way back and the help always have their places: the help leads to all the others.

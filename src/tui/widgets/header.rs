@@ -159,7 +159,10 @@ fn pods(app: &App) -> Option<Span<'static>> {
     Some(match pods.disturbed.len() {
         0 if pods.checked == 0 => return None,
         0 => Span::styled(format!("  ✓ {} pods undisturbed", pods.undisturbed), t.good),
-        n => Span::styled(format!("  ✗ {n} of {} pods disturbed", pods.checked), t.alarm),
+        n => {
+            let all = pods.checked.max(pods.undisturbed + n);
+            Span::styled(format!("  ✗ {n} of {all} pods disturbed"), t.alarm)
+        }
     })
 }
 

@@ -106,5 +106,9 @@ pub fn run_strip(theme: &Theme, app: &super::app::App, view: &super::app::RunVie
     let back = app.keymap.lines(super::keymap::Mode::Topology).find(|b| b.command == super::command::Command::OpenRun);
     let key = back.and_then(|b| b.keys.first()).map(ToString::to_string).unwrap_or_default();
     spans.push(Span::raw(format!(" {done}/{} swaps, {flying} in flight; {key}: the run", run.swaps.len())));
+    // Whoever only looks at the map must not have to guess.
+    if matches!(run.state, RunState::Paused(_) | RunState::Ended(_)) && !run.why.is_empty() {
+        spans.push(Span::styled(format!("   {}", run.why), style));
+    }
     Line::from(spans)
 }
