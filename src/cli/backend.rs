@@ -7,6 +7,7 @@ use super::{logging, places, runs, settings};
 use crate::engine::{self, Ports, RunDir};
 use crate::fleet::{Cluster, NodeName, PodProof};
 use crate::journal::{Follower, Record, Report, Verb};
+use crate::k8s::ClusterPort;
 use crate::plan::{self, Budget, Facts, Limits, Plan, Release, Settings, Stage};
 use crate::tui::{Backend, RunHandle};
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ const AHEAD: usize = 1024;
 pub(super) struct Live {
     global: Global,
     setup: Setup,
-    ports: OnceCell<Ports>,
+    api: OnceCell<Arc<dyn ClusterPort>>,
     /// Engines that this cockpit started.
     engines: Mutex<Vec<u32>>,
     /// What was gathered when the cluster was last looked at, for every release that could be staged.
@@ -30,7 +31,7 @@ pub(super) struct Live {
 
 impl Live {
     pub fn new(global: Global, setup: Setup) -> Live {
-        Live { global, setup, ports: OnceCell::new(), engines: Mutex::new(Vec::new()), facts: Mutex::default() }
+        Live { global, setup, api: OnceCell::new(), engines: Mutex::new(Vec::new()), facts: Mutex::default() }
     }
 
     /// The process ids of the engines that this cockpit started.
@@ -47,6 +48,11 @@ impl Live {
         stage
     }
 
+    /// The way to the cluster's API, opened once.
+    async fn api(&self) -> Result<Arc<dyn ClusterPort>, String> {
+        self.api.get_or_try_init(|| self.setup.cluster()).await.cloned().map_err(|f| f.text)
+    }
+
     fn started(&self, pid: u32) {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
     }
@@ -55,16 +61,18 @@ impl Live {
 #[async_trait]
 impl Backend for Live {
     async fn observe(&self) -> Result<Cluster, String> {
-        let ports = self.ports.get_or_try_init(|| self.setup.ports()).await.map_err(|f| f.text)?;
-        let cluster = self.setup.observe(ports).await.map_err(|f| f.text)?;
-        let facts = self.setup.facts(&self.global, ports, &cluster, &self.everything()).await;
+        // The way to the nodes is opened for each look and closed after it: a cockpit that stands for hours must not hold a
+        // connection to each of thousands of nodes.
+        let fleet = self.setup.fleet().map_err(|f| f.text)?;
+        let ports = Ports { fleet, cluster: self.api().await?, asker: self.setup.asker() };
+        let cluster = self.setup.observe(&ports).await.map_err(|f| f.text)?;
+        let facts = self.setup.facts(&self.global, &ports, &cluster, &self.everything()).await;
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
         Ok(cluster)
     }
 
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String> {
-        let ports = self.ports.get_or_try_init(|| self.setup.ports()).await.map_err(|f| f.text)?;
-        ports.cluster.pods(node).await.map_err(|e| e.to_string())
+        self.api().await?.pods(node).await.map_err(|e| e.to_string())
     }
 
     async fn history(&self) -> Result<Vec<Report>, String> {
