@@ -19,6 +19,9 @@ use ratatui::text::{Line, Span};
 /// Lines from which the map is worth its place.
 const MAP: usize = 9;
 
+/// Rows of a terminal from which there is room to explain the choices at a pause.
+const ROOMY: u16 = 30;
+
 /// Lines of the downtimes, with their heading.
 const DOWNTIMES: usize = 4;
 
@@ -115,7 +118,15 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
         ),
         RunState::Paused(reason) => {
             let style = if reason == PauseReason::Operator { t.notice } else { t.alarm };
-            (format!("why: {}", if run.why.is_empty() { "not said" } else { &run.why }), style)
+            let why = if run.why.is_empty() { "not said" } else { &run.why };
+            // Which key each of these has stands in the footer.
+            let choices = match reason {
+                PauseReason::Budget => {
+                    "; resume goes on with the others, retry tries it again, skip leaves it as it is"
+                }
+                _ => "",
+            };
+            (format!("why: {why}{choices}"), style)
         }
         RunState::Aborting => (
             format!("{} back, then the run ends", count(flying, "swap in flight rolls", "swaps in flight roll")),
@@ -129,7 +140,7 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     };
     let lines = text::wrap(&words, width.into());
     let lines = lines.into_iter().map(|l| Line::styled(l, style)).collect();
-    text::fit_lines(lines, 2, "lines in the log")
+    text::fit_lines(lines, if app.size.1 >= ROOMY { 3 } else { 2 }, "lines in the log")
 }
 
 /// What it means that no engine has the run. The nodes need none to be safe.

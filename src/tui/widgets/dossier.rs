@@ -24,7 +24,7 @@ pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
     let marked = if app.map.marked.contains(&node.name) { "  * marked" } else { "" };
     lines.push(Line::from(vec![
         Span::styled(format!("{} {}", mark.glyph(), mark.word()), mark.style(t)),
-        Span::styled(format!("  {}", node::states(node)), t.text),
+        Span::styled(format!("  {}", node::states(app, node)), t.text),
         Span::styled(marked, t.key),
     ]));
     lines.extend(node::leftovers(t, node, width));

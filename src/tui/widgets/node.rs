@@ -22,7 +22,7 @@ pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
     let mut lines = vec![super::heading(t, node.name.as_str(), &place(node), columns)];
     lines.push(Line::from(vec![
         Span::styled(format!("{} {}", mark.glyph(), mark.word()), mark.style(t)),
-        Span::styled(format!("  {}", states(node)), t.text),
+        Span::styled(format!("  {}", states(app, node)), t.text),
     ]));
     let (news, done) = view.map(|v| swap_lines(t, &v.run, node, width)).unwrap_or_default();
     lines.extend(news);
@@ -93,13 +93,16 @@ pub fn place(node: &Node) -> String {
 }
 
 /// Whether it is well, in words.
-pub fn states(node: &Node) -> String {
+pub fn states(app: &App, node: &Node) -> String {
     let ready = if node.ready { "Ready" } else { "NotReady" };
     let ssh = match node.reachable {
         Some(true) => "answers over SSH",
         Some(false) => "does not answer over SSH",
         None => "not asked over SSH",
     };
-    let kubelet = node.kubelet_version.as_ref().map(|v| format!(", kubelet says {v}")).unwrap_or_default();
+    // While a run moves kubelets, what this one said at the last look is no news.
+    let fresh = app.run.as_ref().is_none_or(|view| view.past);
+    let kubelet =
+        node.kubelet_version.as_ref().filter(|_| fresh).map(|v| format!(", kubelet says {v}")).unwrap_or_default();
     format!("{ready}, {ssh}{kubelet}")
 }

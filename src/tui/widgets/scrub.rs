@@ -20,7 +20,7 @@ pub fn draw(app: &App, player: &Player, frame: &mut Frame<'_>, area: Rect) {
 
 /// The line, and where the track begins in it and how long it is.
 fn line(t: &Theme, player: &Player, width: usize) -> (Line<'static>, (usize, usize)) {
-    let (glyph, word) = if player.playing() { ("▶", "playing") } else { ("‖", "stopped") };
+    let (glyph, word) = if player.playing() { ("▶", "playing") } else { ("‖", "stopped, speed") };
     let left = format!(" {glyph} {word} ×{} ", player.speed());
     let (played, all) = (player.played(), player.records().len());
     let right = format!(" {}  event {played}/{all} ", place(player));
