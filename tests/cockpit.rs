@@ -127,9 +127,12 @@ fn the_shell_gets_the_terminal_at_ctrl_z_and_the_cockpit_at_fg() {
     screen.until("REPLAY");
     // It goes on where it was, and takes keys and clicks again.
     screen.until("stopped");
-    let tape = find(&screen, "‖ stopped");
-    screen.click((tape.0 + 20, tape.1));
-    screen.until_it("another place", |text| !text.contains("0 ms of"));
+    screen.press("0");
+    screen.until(" 0 ms of");
+    // The tape begins at its head, which stands at the beginning now.
+    let head = find(&screen, "●");
+    screen.click((head.0 + 20, head.1));
+    screen.until_it("another place", |text| text.contains("stopped") && !text.contains(" 0 ms of"));
     screen.press("q");
     screen.ended();
 }
