@@ -32,6 +32,7 @@ mod stage;
 mod watching;
 
 pub(crate) use plan_file::parse as parse_plan;
+pub(crate) use settings::check as check_settings;
 
 use crate::fleet::clean;
 use crate::journal::Verb;

@@ -2,6 +2,7 @@
 //! error. Not part of the library's promise; `tests/hostile` and `fuzz/` use it.
 
 use crate::fleet::{ClusterName, Image, NodeName, Version};
+use crate::tui::{Looks, Own, Source};
 use crate::{cli, engine, inventory, journal, remote};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -13,7 +14,7 @@ pub const PLAN: &str = include_str!("plan.json");
 pub type Door = fn(&[u8]) -> Result<(), String>;
 
 /// Every door, by name.
-pub const DOORS: [(&str, Door); 13] = [
+pub const DOORS: [(&str, Door); 16] = [
     ("profile", profile),
     ("cluster_yml", cluster_yml),
     ("plan", plan),
@@ -27,6 +28,9 @@ pub const DOORS: [(&str, Door); 13] = [
     ("name", name),
     ("check", check),
     ("jump", jump),
+    ("theme", theme),
+    ("keymap", keymap),
+    ("settings", settings),
 ];
 
 /// A cluster's profile.
@@ -118,6 +122,30 @@ pub fn jump(bytes: &[u8]) -> Result<(), String> {
     let jump: inventory::Jump = read(bytes)?;
     shown(&jump.to_string());
     Ok(())
+}
+
+/// A theme of the operator's own.
+pub fn theme(bytes: &[u8]) -> Result<(), String> {
+    Looks::new(own(bytes), Own::new()).with_theme(OWN).check()
+}
+
+/// A keymap of the operator's own.
+pub fn keymap(bytes: &[u8]) -> Result<(), String> {
+    let mut looks = Looks::new(Own::new(), own(bytes));
+    looks.keymap = OWN.into();
+    looks.check()
+}
+
+/// The cockpit's `config.toml`.
+pub fn settings(bytes: &[u8]) -> Result<(), String> {
+    cli::check_settings(&text(bytes))
+}
+
+/// The name of a file of the operator's own.
+const OWN: &str = "own";
+
+fn own(bytes: &[u8]) -> Own {
+    Own::from([(OWN.to_owned(), Source { place: "own.toml".into(), text: text(bytes).into_owned() })])
 }
 
 fn read<T: FromStr<Err: Display>>(bytes: &[u8]) -> Result<T, String> {

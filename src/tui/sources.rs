@@ -1,9 +1,16 @@
 //! Themes and keymaps as texts: those built in, and the operator's own beside or over them; each may inherit another.
 
+use crate::fleet::clean_short;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
+
+/// Characters of what is wrong with a file: a name in it may be a page long.
+const LONGEST_WHY: usize = 300;
+
+/// Characters of a name that is not known.
+const LONGEST_NAME: usize = 60;
 
 /// A text, and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +60,7 @@ impl Sources {
         while let Some((name, heir)) = next {
             let source = self.find(&name, heir.as_ref()).ok_or_else(|| {
                 let place = heir.as_ref().map_or(String::new(), |heir: &Source| format!("{}: ", heir.place));
+                let name = clean_short(&name, LONGEST_NAME);
                 format!("{place}there is no {} {name:?}; there are: {}", self.what, self.names().join(", "))
             })?;
             if chain.contains(&source) {
@@ -123,7 +131,7 @@ pub fn table<'a, 'i>(source: &Source, value: &'a Value<'i>, of: &str) -> Result<
 pub fn at(source: &Source, span: &Range<usize>, why: &str) -> String {
     let before = source.text.get(..span.start).unwrap_or(&source.text);
     let line = before.matches('\n').count() + 1;
-    format!("{}, line {line}: {}", source.place, crate::fleet::clean(why))
+    format!("{}, line {line}: {}", source.place, clean_short(why, LONGEST_WHY))
 }
 
 /// The known word that is nearest to what was written, as a hint.

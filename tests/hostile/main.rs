@@ -159,7 +159,10 @@ doors!(
     version,
     name,
     check,
-    jump
+    jump,
+    theme,
+    keymap,
+    settings
 );
 
 /// Deep nesting and references that grow without end: a small file must not cost much.

@@ -20,6 +20,9 @@ pub fn of(door: &str) -> Vec<Vec<u8>> {
         "name" => &["rack0-cs1", "10.69.0.4", "a"],
         "check" => &["http://127.0.0.1:10248/healthz", "https://{address}:6443/readyz?x=1", "tcp://[::1]:16443"],
         "jump" => &["bastion2", "cke@bastion2:2222", "me@[fd00::1]:22"],
+        "theme" => &[include_str!("../../examples/theme.toml"), include_str!("../../themes/dark.toml")],
+        "keymap" => &[include_str!("../../examples/keymap.toml"), include_str!("../../keymaps/default.toml")],
+        "settings" => &["theme = \"light\"\nkeymap = \"vim\"\nascii = true\nmouse = false\n", ""],
         other => panic!("no samples for {other}"),
     };
     texts.iter().map(|t| t.as_bytes().to_vec()).collect()
