@@ -154,27 +154,28 @@ impl Ledger {
         let reached = |count: usize, limit: usize, fresh: bool| count >= limit.max(1) && fresh;
         if reached(self.disturbed.len(), budget.disturbed_pods, self.disturbed.iter().any(|(_, known)| !known)) {
             let nodes = fold_names(self.disturbed.iter().map(|(n, _)| n.as_str()));
-            let (count, limit) = (self.disturbed.len(), budget.disturbed_pods);
-            return Some(format!("{count} disturbed pods (budget {limit}) on {nodes}"));
+            let (count, limit) = (self.disturbed.len(), budget.disturbed_pods.max(1));
+            return Some(format!("{} on {nodes}; the run pauses at {limit}", counted(count, "disturbed pod")));
         }
         if reached(self.failed.len(), budget.failed_swaps, self.failed.iter().any(|f| !f.known)) {
-            let limit = budget.failed_swaps;
+            let limit = budget.failed_swaps.max(1);
             return Some(match self.failed.as_slice() {
                 [Failure { node, why, .. }] => {
-                    format!("1 swap rolled back or failed (budget {limit}): {node}: {why}")
+                    format!("1 swap rolled back or failed, the run pauses at {limit}: {node}: {why}")
                 }
                 failed => {
                     let nodes = fold_names(failed.iter().map(|f| f.node.as_str()));
                     let last = failed.last().map(|f| format!("; the last: {}: {}", f.node, f.why)).unwrap_or_default();
-                    format!("{} swaps rolled back or failed (budget {limit}): {nodes}{last}", failed.len())
+                    format!("{} swaps rolled back or failed, the run pauses at {limit}: {nodes}{last}", failed.len())
                 }
             });
         }
         let fresh = |now: &BTreeSet<NodeName>, known: &BTreeSet<NodeName>| now.iter().any(|n| !known.contains(n));
         if self.lost.len() >= budget.not_ready_nodes.max(1) && fresh(&self.lost, &self.lost_known) {
             let nodes = fold_names(self.lost.iter().map(NodeName::as_str));
-            let (count, limit) = (self.lost.len(), budget.not_ready_nodes);
-            return Some(format!("{count} nodes are NotReady that were Ready before (budget {limit}): {nodes}"));
+            let (count, limit) = (self.lost.len(), budget.not_ready_nodes.max(1));
+            let lost = counted(count, "node");
+            return Some(format!("{lost} NotReady, Ready before; the run pauses at {limit}: {nodes}"));
         }
         let unpulled: BTreeSet<NodeName> = self.unpulled.keys().cloned().collect();
         if unpulled.len() >= budget.failed_swaps.max(1) && fresh(&unpulled, &self.unpulled_known) {
@@ -184,4 +185,9 @@ impl Ledger {
         }
         None
     }
+}
+
+/// `1 node`, `3 nodes`.
+fn counted(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }

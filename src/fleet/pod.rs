@@ -62,6 +62,18 @@ pub enum DisturbanceKind {
     Ended,
 }
 
+impl std::fmt::Display for DisturbanceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DisturbanceKind::Gone => f.write_str("is gone"),
+            DisturbanceKind::Restarted(container) => write!(f, "restarted (container {container})"),
+            DisturbanceKind::NotReady => f.write_str("is not Ready any more"),
+            DisturbanceKind::ReadyFlapped => f.write_str("was not Ready in between"),
+            DisturbanceKind::Ended => f.write_str("has ended"),
+        }
+    }
+}
+
 /// Compares a node's pods before and after a swap. Only pods of `before` count: new pods are nobody's concern here.
 ///
 /// A pod that had ended before may be cleaned up. A pod that was not Ready before is not blamed for staying so.

@@ -170,7 +170,7 @@ impl Run {
                         kind => kind.clone(),
                     };
                     self.pods.disturbed.push((node.clone(), Disturbance { pod: clean(&pod.pod), kind }));
-                    self.say(at, Tone::Alarm, Some(node), format!("pod {} disturbed: {:?}", pod.pod, pod.kind));
+                    self.say(at, Tone::Alarm, Some(node), format!("pod {} {}", pod.pod, pod.kind));
                 }
             }
             Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms } => {
@@ -182,7 +182,8 @@ impl Run {
             Event::SwapRolledBack { swap, node, why, pods_checked, pods_undisturbed, .. } => {
                 self.end(swap, SwapState::RolledBack, why);
                 self.pods.count(*pods_checked, *pods_undisturbed);
-                self.say(at, Tone::Alarm, Some(node), format!("rolled back: {why}"));
+                // That it had to is an alarm, and was said; that it is back is the cure.
+                self.say(at, Tone::Notice, Some(node), format!("rolled back: {why}"));
             }
             Event::SwapFailed { swap, node, why, untouched } => {
                 self.end(swap, SwapState::Failed, why);

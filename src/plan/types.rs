@@ -379,8 +379,8 @@ impl PhaseKind {
             PhaseKind::Rivers => "rivers on masters",
             PhaseKind::Etcd => "etcd",
             PhaseKind::KubeApiserver => "kube-apiserver",
-            PhaseKind::Controllers => "controller-manager, scheduler",
-            PhaseKind::Masters => "kubelet, kube-proxy on masters",
+            PhaseKind::Controllers => "controllers, scheduler",
+            PhaseKind::Masters => "kubelets on masters",
             PhaseKind::Workers => "workers",
         }
     }

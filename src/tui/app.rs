@@ -374,6 +374,13 @@ impl App {
         }
     }
 
+    /// The main key of a command on this screen, where it has one.
+    pub fn key(&self, command: Command) -> Option<String> {
+        let mode = self.screen.mode();
+        let bound = self.keymap.lines(mode).filter(|b| b.command == command);
+        bound.flat_map(|b| self.keymap.keys_of(mode, b)).next().map(ToString::to_string)
+    }
+
     /// Why `command` cannot be done now, in words; `None` when it can.
     pub fn hindrance(&self, command: Command) -> Option<Cow<'static, str>> {
         match decide::question(command) {

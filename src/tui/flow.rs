@@ -2,10 +2,10 @@
 
 use super::app::{App, PlanView, RunView, Screen};
 use super::msg::{Begun, Effect, Msg};
-use super::{outline, replay};
+use super::{decide, outline, replay};
 use crate::fleet::{Cluster, RunId, clean};
-use crate::journal::{Event, Outcome, Record, Run, RunState, Tone};
-use crate::plan::Plan;
+use crate::journal::{Event, Outcome, PauseReason, Record, Run, RunState, Tone};
+use crate::plan::{Plan, Severity};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -137,6 +137,12 @@ fn unfolded(plan: Arc<Plan>, height: usize) -> PlanView {
             break;
         }
     }
+    // What must be read first, or else where the work begins.
+    let grave = |s| outline::findings(&view.plan, s) > 0;
+    if !grave(Severity::Error) && !grave(Severity::Warning) {
+        let rows = outline::rows(&view);
+        view.cursor = rows.iter().position(|row| matches!(row, outline::Row::Phase(_))).unwrap_or(0);
+    }
     view
 }
 
@@ -209,7 +215,13 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
             effects.extend(app.options.read_only.then_some(Effect::Attach));
             return effects;
         }
-        (_, RunState::Paused(_)) if was != state => {
+        (_, RunState::Paused(reason)) if was != state => {
+            // What can be decided now is about a node in trouble: the first, unless another is looked at.
+            if reason == PauseReason::Budget && app.run.as_ref().is_some_and(|view| view.cursor.is_none()) {
+                decide::walk(app, 1);
+                let node = app.run.as_ref().and_then(|view| view.cursor.clone());
+                app.selected = node.filter(|_| app.screen == Screen::Run).or(app.selected.take());
+            }
             let why = app.run.as_ref().map(|v| v.run.why.clone()).unwrap_or_default();
             app.say(Tone::Notice, format!("paused: {why}"));
             return call(app, records, &format!("paused: {why}")).into_iter().collect();

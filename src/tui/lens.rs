@@ -117,6 +117,18 @@ impl<'a> Target<'a> {
         newest(&app.releases).map(Target::of_release).unwrap_or_default()
     }
 
+    /// What people call it; none where single components are bumped, or there is none.
+    pub fn name(app: &'a App) -> Option<&'a str> {
+        if app.screen == Screen::Stage {
+            return None;
+        }
+        let run = app.run.as_ref().map(|r| &r.run.plan);
+        match app.live().map(|r| &r.run.plan).or(app.plan.as_ref().map(|p| &p.plan)).or(run) {
+            Some(plan) => plan.release.as_deref(),
+            None => newest(&app.releases).map(|release| release.name.as_str()),
+        }
+    }
+
     /// The images of one release.
     pub fn of_release(release: &'a Release) -> Target<'a> {
         Target::from(release.images.iter().map(|(c, i)| (*c, i)))

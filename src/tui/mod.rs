@@ -35,12 +35,14 @@ mod outline;
 mod palette;
 mod player;
 mod replay;
+mod safety;
 mod screens;
 mod sources;
 mod stage;
 mod terminal;
 mod text;
 mod theme;
+mod tips;
 mod update;
 mod widgets;
 

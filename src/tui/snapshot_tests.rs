@@ -436,8 +436,7 @@ fn paused(size: (u16, u16)) -> App {
         let swap = story.swap(6, 3, i);
         story.commit_with(&swap, usize::from(i == 1));
     }
-    let why =
-        "a pod was disturbed on rack2-cs3: mysql/moco-main-0 restarted (container mysqld); the budget is 0".into();
+    let why = "1 disturbed pod on rack2-cs3; the run pauses at 1".into();
     story.tell(Event::Paused { reason: PauseReason::Budget, why });
     fixtures::running(size, Options::default(), story)
 }
@@ -477,7 +476,7 @@ fn stands() -> Story {
         let swap = story.swap(6, 3, i);
         story.commit_with(&swap, 0);
     }
-    let why = "1 swap rolled back or failed (budget 1): rack2-cs2: kubelet did not answer";
+    let why = "1 swap rolled back or failed, the run pauses at 1: rack2-cs2: kubelet did not answer";
     story.tell(Event::Paused { reason: PauseReason::Budget, why: why.into() });
     story
 }

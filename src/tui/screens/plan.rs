@@ -22,9 +22,13 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         return paint(frame, area, vec![Line::from("There is no plan: go back and stage a release.")], "");
     };
     let below = detail_height(area.height);
+    let head = summary_height(area.height);
     let [head, tree, detail] =
-        Layout::vertical([Constraint::Length(3), Constraint::Min(0), Constraint::Length(below)]).areas(area);
-    paint(frame, head, summary(app, &view.plan), "");
+        Layout::vertical([Constraint::Length(head), Constraint::Min(0), Constraint::Length(below)]).areas(area);
+    let mut lines = summary(app, &view.plan);
+    lines.push(limits(app, &view.plan));
+    lines.truncate(head.height.into());
+    paint(frame, head, lines, "");
     paint(frame, tree, tree_lines(app, view, tree), "");
     paint(frame, detail, detail_lines(app, view, detail.width), "lines");
 }
@@ -32,15 +36,22 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
 /// What the plan will not do.
 const PROMISE: &str = ", no pod evicted";
 
+/// Lines from which nothing needs to be left out.
+const TALL: u16 = 24;
+
 fn detail_height(height: u16) -> u16 {
-    if height > 24 { 7 } else { 5 }
+    if height > TALL { 7 } else { 5 }
+}
+
+fn summary_height(height: u16) -> u16 {
+    if height > TALL { 4 } else { 3 }
 }
 
 /// Lines of the tree that a terminal of so many rows shows at once.
 pub fn tree_height(rows: u16) -> usize {
     // Header and footer, the summary and the tree's heading take their lines.
     let body = rows.saturating_sub(5);
-    usize::from(body.saturating_sub(3 + detail_height(body) + 1))
+    usize::from(body.saturating_sub(summary_height(body) + detail_height(body) + 1))
 }
 
 /// What it comes to: three lines.
@@ -59,7 +70,7 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
     };
     let total = format!(
         "{name}: {} in {} on {}{}",
-        count(changes, "restart", "restarts"),
+        count(changes, "container restart", "container restarts"),
         count(swaps, "swap", "swaps"),
         count(nodes.len(), "node", "nodes"),
         if back { "" } else { PROMISE },
@@ -76,7 +87,7 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
     let (errors, warnings) = (number(Severity::Error), number(Severity::Warning));
     let verdict = match (errors, warnings, swaps) {
         (0, _, 0) => Line::styled("Nothing to do: the cluster is as this plan wants it.", t.good),
-        (0, 0, _) => Line::styled("✓ No problem found.", t.good),
+        (0, 0, _) => Line::styled("✓ No problem found. Nothing is touched before it is applied.", t.good),
         (0, w, _) => Line::styled(format!("! {} to read before you apply.", count(w, "warning", "warnings")), t.notice),
         (e, _, _) => {
             let words = format!("✗ This plan cannot be applied: {} must be mended.", count(e, "error", "errors"));
@@ -84,6 +95,18 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
         }
     };
     vec![Line::from(total), Line::styled(time, t.dim), verdict]
+}
+
+/// When the run would stop by itself.
+fn limits(app: &App, plan: &Plan) -> Line<'static> {
+    let b = &plan.budget;
+    let words = format!(
+        "a node that fails goes back by itself; the run pauses at {}, {} or {}",
+        count(b.failed_swaps.max(1), "failed swap", "failed swaps"),
+        count(b.not_ready_nodes.max(1), "node NotReady", "nodes NotReady"),
+        count(b.disturbed_pods.max(1), "disturbed pod", "disturbed pods"),
+    );
+    Line::styled(words, app.theme.dim)
 }
 
 fn tree_lines(app: &App, view: &PlanView, area: Rect) -> Vec<Line<'static>> {
@@ -146,7 +169,7 @@ fn phase_line(t: &Theme, view: &PlanView, p: usize, phase: &Phase) -> Line<'stat
     };
     let mut spans = vec![
         Span::raw(format!("{} {}. ", knob(view.open.contains(&(p, None))), p + 1)),
-        Span::styled(pad(&phase.title(), 31), t.head),
+        Span::styled(pad(&phase.title(), 30), t.head),
         Span::raw(format!(" {size}")),
     ];
     if let Some(snapshot) = &phase.snapshot {
@@ -238,12 +261,9 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
                     parts.push((format!("mend: {}", f.mend), t.text));
                 }
                 if !f.offer.is_empty() {
-                    parts.push((format!("{} takes its offer: {}", key_of(app, Command::Accept), f.offer), t.key));
+                    parts.push((format!("{} takes its offer: {}", key_of(app), f.offer), t.key));
                 } else if f.acknowledgeable && f.severity == Severity::Error {
-                    parts.push((
-                        format!("{} takes it as it is (--acknowledge {})", key_of(app, Command::Accept), f.code),
-                        t.key,
-                    ));
+                    parts.push((format!("{} takes it as it is (--acknowledge {})", key_of(app), f.code), t.key));
                 }
                 if !f.link.is_empty() {
                     parts.push((format!("see {}", f.link), t.dim));
@@ -299,10 +319,9 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// The key of a command on this screen, or its name where it has none.
-fn key_of(app: &App, command: Command) -> String {
-    let bound = app.keymap.lines(app.screen.mode()).find(|b| b.command == command);
-    bound.and_then(|b| b.keys.first()).map_or(format!(":{}", command.name()), ToString::to_string)
+/// The key that takes a finding, or its command's name where it has none.
+fn key_of(app: &App) -> String {
+    app.key(Command::Accept).unwrap_or_else(|| format!(":{}", Command::Accept.name()))
 }
 
 fn wave(plan: &Plan, p: usize, w: usize) -> Option<&Wave> {

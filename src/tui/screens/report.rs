@@ -4,7 +4,7 @@ use super::super::app::App;
 use super::super::text::{self, count, pad, right, span};
 use super::super::widgets::{flight, heading, paint, state_badge};
 use super::run::failure_lines;
-use crate::fleet::{DisturbanceKind, fold_names};
+use crate::fleet::fold_names;
 use crate::journal::{Outcome, Run, SwapState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -143,17 +143,6 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
 fn percentile(sorted: &[u64], p: usize) -> Option<u64> {
     let rank = (sorted.len() * p).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
-}
-
-/// What happened to a pod, in words.
-pub fn disturbance(kind: &DisturbanceKind) -> String {
-    match kind {
-        DisturbanceKind::Gone => "is gone".into(),
-        DisturbanceKind::Restarted(container) => format!("restarted (container {container})"),
-        DisturbanceKind::NotReady => "is not Ready any more".into(),
-        DisturbanceKind::ReadyFlapped => "was not Ready in between".into(),
-        DisturbanceKind::Ended => "has ended".into(),
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use super::super::app::{App, RunView};
 use super::super::command::Command;
 use super::super::hits::Hit;
-use super::super::keymap::Mode;
 use super::super::layer::Looks;
+use super::super::safety;
 use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
 use super::super::widgets::{downtime, flight, heading, log, paint, phases, progress, rack_map, view_badge};
@@ -14,13 +14,20 @@ use crate::plan::PhaseKind;
 use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 /// Lines from which the map is worth its place.
 const MAP: usize = 9;
 
-/// Rows of a terminal from which there is room to explain the choices at a pause.
+/// Rows of a terminal from which there is room for long reasons, and for a gate beside the answer to whether it is safe.
 const ROOMY: u16 = 30;
+
+/// Lines that the trouble under the cursor may take.
+const WHOLE: usize = 4;
+
+/// Columns from which limits are written out.
+const WIDE: usize = 100;
 
 /// Lines of the downtimes, with their heading.
 const DOWNTIMES: usize = 4;
@@ -65,11 +72,16 @@ fn draw_left(app: &App, view: &RunView, frame: &mut Frame<'_>, area: Rect) {
     paint(frame, area, lines, "");
     let below = Rect { y: area.y + used, height: area.height - used, ..area };
     if let Some(cluster) = app.sight.cluster.as_ref().filter(|_| tall && usize::from(below.height) >= MAP) {
-        rack_map::draw(app, cluster, &Looks::of(app, cluster), frame, below);
+        // Where the work is: the first in flight, else what the run stands for.
+        let at = app.run_now();
+        let at_work = flight::swaps(&view.run, at).first().map(|s| s.node.clone());
+        let seen = at_work.or_else(|| failures(t, &view.run).into_iter().find_map(|f| f.node));
+        let focus = rack_map::Focus { chosen: view.cursor.as_ref(), seen: seen.as_ref(), masters: false };
+        rack_map::draw(app, cluster, &Looks::of(app, cluster), focus, frame, below);
     }
 }
 
-/// State, bar, proof and gate: five lines, one more when there is something to explain.
+/// State, bar, proof, safety and gate: four or five lines, more when there is something to explain.
 fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
     let run = &view.run;
@@ -82,8 +94,14 @@ fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     let mut lines = vec![Line::from(first)];
     lines.extend(explanation(app, view, width));
     lines.push(bar_line(app, run, now, width.into()));
-    lines.push(proof_line(t, run));
-    lines.push(gate_line(t, run, app.orphaned(), now, width.into()));
+    lines.push(proof_line(t, run, width));
+    let roomy = app.size.1 >= ROOMY;
+    if roomy || run.gate.is_none() {
+        lines.push(safety::line(t, view, width));
+    }
+    if roomy || run.gate.is_some() {
+        lines.push(gate_line(t, run, app.orphaned(), now, width.into()));
+    }
     lines
 }
 
@@ -119,14 +137,7 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
         RunState::Paused(reason) => {
             let style = if reason == PauseReason::Operator { t.notice } else { t.alarm };
             let why = if run.why.is_empty() { "not said" } else { &run.why };
-            // Which key each of these has stands in the footer.
-            let choices = match reason {
-                PauseReason::Budget => {
-                    "; resume goes on with the others, retry tries it again, skip leaves it as it is"
-                }
-                _ => "",
-            };
-            (format!("why: {why}{choices}"), style)
+            (format!("why: {why}"), style)
         }
         RunState::Aborting => (
             format!("{} back, then the run ends", count(flying, "swap in flight rolls", "swaps in flight roll")),
@@ -161,8 +172,7 @@ fn back_words(app: &App) -> String {
     if app.stage.planning {
         return "; looking at every node for the way back…".into();
     }
-    let bound = app.keymap.lines(Mode::Run).find(|b| b.command == Command::Rollback);
-    match bound.and_then(|b| b.keys.first()) {
+    match app.key(Command::Rollback) {
         Some(key) if app.hindrance(Command::Rollback).is_none() => format!(", {key} plans the way back"),
         _ => String::new(),
     }
@@ -190,14 +200,18 @@ fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static>
 
 /// How long it will take from here, from the rate so far; from the plan's estimate before the first result.
 fn left_words(run: &Run, now: Timestamp, settled: usize) -> String {
-    if !matches!(run.state, RunState::Running | RunState::Starting) {
-        return String::new();
-    }
+    let after = match run.state {
+        RunState::Running | RunState::Starting => "",
+        RunState::Pausing | RunState::Paused(_) => " after a resume",
+        RunState::Aborting | RunState::Ended(_) => return String::new(),
+    };
     let first = run.waves_begun.values().min();
     let left = match first {
         Some(first) if settled > 0 => {
             let open = run.swaps.len().saturating_sub(settled) as u64;
-            flight::millis(*first, now) / settled as u64 * open
+            // While it stands, time goes by without a result.
+            let until = run.pauses.last().filter(|_| !after.is_empty()).map_or(now, |(at, _)| *at);
+            flight::millis(*first, until) / settled as u64 * open
         }
         _ => {
             let e = &run.plan.estimate;
@@ -205,28 +219,38 @@ fn left_words(run: &Run, now: Timestamp, settled: usize) -> String {
             e.total_ms().saturating_sub(gone)
         }
     };
-    if left == 0 { String::new() } else { format!("  about {} left", span(left / 1000 * 1000)) }
+    if left == 0 { String::new() } else { format!("  about {} left{after}", span(left / 1000 * 1000)) }
 }
 
 /// The proof: pods compared so far.
-fn proof_line(t: &Theme, run: &Run) -> Line<'static> {
+fn proof_line(t: &Theme, run: &Run, width: u16) -> Line<'static> {
     let pods = &run.pods;
     let disturbed = pods.disturbed.len();
     let bad = run.failures;
     let budget = &run.plan.budget;
     let lost = run.ready.as_ref().map_or(0, |r| r.lost.len());
     let mark = |n: usize| if n == 0 { t.good } else { t.alarm };
-    Line::from(vec![
-        // What is disturbed is known before the node's pods are counted.
-        Span::styled(
-            format!("pods ✓ {} of {} undisturbed", pods.undisturbed, pods.checked.max(pods.undisturbed + disturbed)),
-            t.good,
-        ),
-        Span::styled(format!(", {}{disturbed} disturbed", if disturbed == 0 { "" } else { "✗ " }), mark(disturbed)),
-        Span::styled("   budget ", t.dim),
-        Span::styled(format!("failed {bad}/{}", budget.failed_swaps.max(1)), mark(bad)),
-        Span::styled(format!(" lost {lost}/{}", budget.not_ready_nodes.max(1)), mark(lost)),
-    ])
+    let cross = |n: usize| if n == 0 { "" } else { "✗ " };
+    // What is disturbed is known before the node's pods are counted.
+    let all = pods.checked.max(pods.undisturbed + disturbed);
+    let mut spans = vec![Span::styled(format!("✓ {} of {all} pods undisturbed", pods.undisturbed), t.good)];
+    // A budget of none pauses at the first.
+    let (most_failed, most_lost) = (budget.failed_swaps.max(1), budget.not_ready_nodes.max(1));
+    if usize::from(width) < WIDE {
+        spans.push(Span::styled(format!(", {}{disturbed} disturbed", cross(disturbed)), mark(disturbed)));
+        spans.push(Span::styled("   budget ", t.dim));
+        spans.push(Span::styled(format!("failed {bad}/{most_failed}"), mark(bad)));
+        spans.push(Span::styled(format!(" lost {lost}/{most_lost}"), mark(lost)));
+        return Line::from(spans);
+    }
+    let limit = |spans: &mut Vec<Span<'static>>, n: usize, what: &str, most: usize| {
+        spans.push(Span::styled(format!("   {}{n} {what}", cross(n)), mark(n)));
+        spans.push(Span::styled(format!(" (pauses at {most})"), t.dim));
+    };
+    limit(&mut spans, disturbed, "disturbed", budget.disturbed_pods.max(1));
+    limit(&mut spans, bad, "failed", most_failed);
+    limit(&mut spans, lost, "NotReady", most_lost);
+    Line::from(spans)
 }
 
 fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize) -> Line<'static> {
@@ -243,7 +267,8 @@ fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize)
     if let Some(ms) = gate.soak_ms {
         let left = ms.saturating_sub(gone);
         let mut spans = vec![Span::styled(format!("gate {}  ", gate.name), t.busy)];
-        spans.extend(progress::shrinking(t, left, ms, 20, t.busy));
+        let part = |ms: u64| usize::try_from(ms).unwrap_or(usize::MAX >> 8);
+        spans.extend(progress::bar(t, part(ms - left), part(ms), 20, t.busy));
         spans.push(Span::raw(format!(" {} left  {}", span(left), fit(&gate.why, width / 2))));
         return Line::from(spans);
     }
@@ -274,15 +299,17 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let pulling = pulling(run);
     let now = app.run_now();
     let mut flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, view.grace_ms, now, width) };
-    let (nodes, mut failures): (Vec<_>, Vec<_>) = failures(t, run, width).into_iter().unzip();
+    let troubles = failures(t, run);
     let on = |node: &NodeName| view.cursor.as_ref() == Some(node);
     let in_flight = match pulling {
         true => None,
         false => select(t, &mut flying, flight::swaps(run, now).iter().position(|s| on(&s.node))),
     };
     // A node that is in both is marked where it is in flight.
-    let place = nodes.iter().position(|n| n.as_ref().is_some_and(on)).filter(|_| in_flight.is_none());
-    let in_trouble = select(t, &mut failures, place);
+    let place = troubles.iter().position(|trouble| trouble.node.as_ref().is_some_and(on));
+    let place = place.filter(|_| in_flight.is_none());
+    let (nodes, failures) = trouble_lines(t, &troubles, place, width, if app.size.1 >= ROOMY { WHOLE } else { 1 });
+    let in_trouble = place.and_then(|_| nodes.iter().position(|n| n.as_ref().is_some_and(on)));
     // A third of the room for failures at most; of the rest, two thirds where the log needs its share too.
     let fail_room = if failures.is_empty() { 0 } else { failures.len().min((height / 3).max(2)) + 1 };
     let rest = height.saturating_sub(fail_room + 1);
@@ -310,6 +337,30 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
         lines.extend(around(t, failures, in_trouble, fail_room - 1, "in the report"));
     }
     lines
+}
+
+/// A line each, cut where it is too long; the one under the cursor, or else the worst, in up to `whole` lines. With their nodes.
+fn trouble_lines(
+    t: &Theme,
+    troubles: &[Trouble],
+    chosen: Option<usize>,
+    width: usize,
+    whole: usize,
+) -> (Vec<Option<NodeName>>, Vec<Line<'static>>) {
+    let mut shown = Vec::new();
+    for (i, trouble) in troubles.iter().enumerate() {
+        let mut words = match i == chosen.unwrap_or(0) {
+            true => text::wrap(&trouble.text, width),
+            false => vec![trouble.text.clone()],
+        };
+        if words.len() > whole {
+            let rest = words.split_off(whole.saturating_sub(1)).join(" ");
+            words.push(rest);
+        }
+        let style = if chosen == Some(i) { t.selected } else { trouble.style };
+        shown.extend(words.iter().map(|w| (trouble.node.clone(), Line::styled(fit(w, width), style))));
+    }
+    shown.into_iter().unzip()
 }
 
 /// Lines about nodes, from the line `first` of an area on.
@@ -374,13 +425,21 @@ fn pull_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
         .collect()
 }
 
+/// Something that went wrong.
+struct Trouble {
+    /// The node that it is about, where it is one.
+    node: Option<NodeName>,
+    /// In words.
+    text: String,
+    /// How it looks.
+    style: Style,
+}
+
 /// What went wrong: nodes that need a person first, then disturbed pods, lost nodes, nodes that went back; at the end what was
-/// skipped by decision. With the node that a line is about, where that is one.
-fn failures(t: &Theme, run: &Run, width: usize) -> Vec<(Option<NodeName>, Line<'static>)> {
-    let mut lines = Vec::new();
-    let mut add = |node: Option<&NodeName>, text: String, style| {
-        lines.push((node.cloned(), Line::styled(fit(&text, width), style)));
-    };
+/// skipped by decision.
+fn failures(t: &Theme, run: &Run) -> Vec<Trouble> {
+    let mut found = Vec::new();
+    let mut add = |node: Option<&NodeName>, text, style| found.push(Trouble { node: node.cloned(), text, style });
     let mut of = [Vec::new(), Vec::new(), Vec::new()];
     for s in &run.swaps {
         match s.state {
@@ -395,8 +454,7 @@ fn failures(t: &Theme, run: &Run, width: usize) -> Vec<(Option<NodeName>, Line<'
         add(Some(&s.node), format!("✗ {} failed: {}", s.node, s.why), t.alarm);
     }
     for (node, pod) in &run.pods.disturbed {
-        let what = super::report::disturbance(&pod.kind);
-        add(Some(node), format!("✗ {node} pod {} {what}", pod.pod), t.alarm);
+        add(Some(node), format!("✗ {node} pod {} {}", pod.pod, pod.kind), t.alarm);
     }
     if let Some(lost) = run.ready.as_ref().map(|r| &r.lost).filter(|l| !l.is_empty()) {
         let names = fold_names(lost.iter().map(|n| n.as_str()));
@@ -408,17 +466,17 @@ fn failures(t: &Theme, run: &Run, width: usize) -> Vec<(Option<NodeName>, Line<'
         }
     }
     for s in back {
-        add(Some(&s.node), format!("↶ {} rolled back: {}", s.node, s.why), t.notice);
+        add(Some(&s.node), format!("↶ {} back on the old version: {}", s.node, s.why), t.notice);
     }
     for s in skipped {
         add(Some(&s.node), format!("⊘ {} skipped: {}", s.node, s.why), t.notice);
     }
-    lines
+    found
 }
 
 /// The same lines alone.
 pub fn failure_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
-    failures(t, run, width).into_iter().map(|(_, line)| line).collect()
+    failures(t, run).into_iter().map(|f| Line::styled(fit(&f.text, width), f.style)).collect()
 }
 
 /// The nodes that the cursor can stand on, in the order of the screen.
@@ -428,7 +486,7 @@ pub fn stops(t: &Theme, run: &Run, now: Timestamp) -> Vec<NodeName> {
         false => flight::swaps(run, now).into_iter().map(|s| s.node.clone()).collect(),
     };
     let mut seen = std::collections::HashSet::new();
-    let all = flying.into_iter().chain(failures(t, run, 0).into_iter().filter_map(|(node, _)| node));
+    let all = flying.into_iter().chain(failures(t, run).into_iter().filter_map(|f| f.node));
     all.filter(|node| seen.insert(node.clone())).collect()
 }
 

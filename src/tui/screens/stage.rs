@@ -73,7 +73,8 @@ fn below(area: Rect, lines: usize) -> Rect {
 /// The workers, old and new as what is staged sees them; nothing where there is no room.
 fn draw_map(app: &App, frame: &mut Frame<'_>, area: Rect) {
     if let Some(cluster) = app.sight.cluster.as_ref().filter(|_| area.height >= MAP) {
-        rack_map::draw(app, cluster, &Looks::of(app, cluster), frame, area);
+        let focus = rack_map::Focus { chosen: app.selected.as_ref(), ..Default::default() };
+        rack_map::draw(app, cluster, &Looks::of(app, cluster), focus, frame, area);
     }
 }
 

@@ -5,6 +5,7 @@ use super::super::draw::body;
 use super::super::hits::Hit;
 use super::super::layer::Looks;
 use super::super::map::Zoom;
+use super::super::safety;
 use super::super::text;
 use super::super::widgets::{dossier, filter_line, masters, node, paint, rack, rack_map, run_strip};
 use crate::fleet::Cluster;
@@ -49,7 +50,10 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let looks = Looks::of(app, cluster);
     masters::draw(app, cluster, &looks, frame, places.masters);
     match app.map.zoom {
-        Zoom::Fleet => rack_map::draw(app, cluster, &looks, frame, places.map),
+        Zoom::Fleet => {
+            let focus = rack_map::Focus { chosen: app.selected.as_ref(), masters: true, ..Default::default() };
+            rack_map::draw(app, cluster, &looks, focus, frame, places.map);
+        }
         _ => rack::draw(app, cluster, &looks, frame, places.map),
     }
     let width = usize::from(places.side.width);
@@ -90,7 +94,10 @@ fn head_lines(app: &App, width: u16) -> Vec<Line<'static>> {
         let words = format!("✗ the last observation failed, this is the one before: {why}");
         lines.push(Line::styled(words, t.alarm));
     }
-    lines.extend(app.run.as_ref().map(|view| run_strip(t, app, view, width)));
+    if let Some(view) = &app.run {
+        lines.push(run_strip(t, app, view, width));
+        lines.extend(app.live().map(|view| safety::line(t, view, width)));
+    }
     lines
 }
 
@@ -112,7 +119,8 @@ fn places(app: &App, cluster: &Cluster, area: Rect) -> Places {
         let [map, side] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(area);
         (map, side)
     };
-    let head = u16::from(app.sight.error.is_some()) + u16::from(app.run.is_some());
+    let head = [app.sight.error.is_some(), app.run.is_some(), app.live().is_some()];
+    let head = head.into_iter().map(u16::from).sum();
     // From near, the rack has its own masters on it.
     let masters = match app.map.zoom {
         Zoom::Fleet => u16::try_from(cluster.masters().count() + 1).unwrap_or(u16::MAX),
@@ -127,7 +135,7 @@ fn places(app: &App, cluster: &Cluster, area: Rect) -> Places {
 pub fn map_room(app: &App, cluster: &Arc<Cluster>) -> (usize, usize) {
     let places = places(app, cluster, body(app));
     let width = usize::from(places.map.width);
-    let legend = rack_map::legend(app, cluster, &Looks::of(app, cluster), width).len();
+    let legend = rack_map::legend(app, cluster, &Looks::of(app, cluster), true, width).len();
     (width, rack_map::room(places.map.height.into(), legend))
 }
 

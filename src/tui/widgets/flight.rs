@@ -69,7 +69,7 @@ fn line(
                 spans.push(Span::styled(format!(" /{}", right(&span(left), CLOCK - 2)), style));
             }
         }
-        None => spans.push(Span::styled("not stopped", theme.dim)),
+        None => spans.push(Span::styled("nothing stopped", theme.dim)),
     }
     Line::from(spans)
 }

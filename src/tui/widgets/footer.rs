@@ -18,15 +18,31 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
 
 fn notice(app: &App, columns: usize) -> Line<'static> {
     let t = &app.theme;
-    let Some(notice) = &app.notice else {
-        return Line::styled("─".repeat(columns), t.dim);
-    };
+    let Some(notice) = &app.notice else { return tips(app, columns) };
     let (glyph, style) = match notice.tone {
         Tone::Calm => ("›", t.text),
         Tone::Notice => ("!", t.notice),
         Tone::Alarm => ("✗", t.alarm),
     };
     Line::styled(fit(&format!(" {glyph} {}", notice.text), columns), style)
+}
+
+/// As many of the tips as fit, then a rule to the edge.
+fn tips(app: &App, columns: usize) -> Line<'static> {
+    let mut words = String::from("─");
+    for (i, phrase) in super::super::tips::phrases(app).iter().enumerate() {
+        let gap = if i == 0 { " " } else { "   " };
+        if width(&words) + gap.len() + width(phrase) + 1 > columns {
+            continue;
+        }
+        words.push_str(gap);
+        words.push_str(phrase);
+    }
+    if words.contains(' ') {
+        words.push(' ');
+    }
+    let rule = "─".repeat(columns.saturating_sub(width(&words)));
+    Line::styled(words + &rule, app.theme.dim)
 }
 
 /// The keys of this mode that do something now, made from the key table. Each can be clicked.

@@ -4,7 +4,7 @@ use super::super::app::{App, Screen};
 use super::super::index::Index;
 use super::super::lens;
 use super::super::map::Zoom;
-use super::super::text::{count, fit, fit_line, span};
+use super::super::text::{count, fit, fit_line, span, width};
 use super::{paint, view_badge};
 use crate::fleet::{Cluster, Component, Node};
 use crate::journal::{Run, SwapState};
@@ -14,9 +14,16 @@ use ratatui::text::{Line, Span};
 
 /// Paints the header: two lines and a rule.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
-    let width = usize::from(area.width);
-    let rule = Line::styled("─".repeat(width), app.theme.dim);
-    paint(frame, area, vec![both(crumbs(app), badges(app), width), both(facts(app), age(app), width), rule], "");
+    let columns = usize::from(area.width);
+    let rule = Line::styled("─".repeat(columns), app.theme.dim);
+    let (mut facts, mut age) = (facts(app), age(app));
+    let room = |age: &Line<'_>, facts: &Line<'_>| columns.saturating_sub(facts.width() + age.width() + 1);
+    // The shortest that is said of kubelets.
+    if room(&age, &facts) < "  kubelet 2 versions".len() {
+        age = Line::default();
+    }
+    facts.spans.extend(kubelets(app, room(&age, &facts)));
+    paint(frame, area, vec![both(crumbs(app), badges(app), columns), both(facts, age, columns), rule], "");
 }
 
 /// `left` and `right` on one line; the left one gives way.
@@ -117,15 +124,26 @@ fn facts(app: &App) -> Line<'static> {
     }
     spans.extend(etcd(app, cluster, &index));
     spans.extend(pods(app));
-    spans.push(Span::styled("  kubelet ", t.dim));
-    let versions = lens::kubelets(cluster, &index, app.run.as_ref());
-    for (i, (version, n)) in versions.iter().take(3).enumerate() {
-        spans.push(Span::raw(format!("{}{version} ×{n}", if i > 0 { ", " } else { "" })));
-    }
-    if versions.len() > 3 {
-        spans.push(Span::raw(format!(", … {}", count(versions.len() - 3, "more version", "more versions"))));
-    }
     Line::from(spans)
+}
+
+/// The kubelets' versions, or how many there are where the room is short.
+fn kubelets(app: &App, room: usize) -> Vec<Span<'static>> {
+    let Some(cluster) = &app.sight.cluster else { return Vec::new() };
+    let versions = lens::kubelets(cluster, &Index::of(app, cluster), app.run.as_ref());
+    let named: Vec<String> = versions.iter().take(3).map(|(version, n)| format!("{version} ×{n}")).collect();
+    let mut words = named.join(", ");
+    if versions.len() > 3 {
+        words.push_str(&format!(", … {}", count(versions.len() - 3, "more version", "more versions")));
+    }
+    let label = "  kubelet ";
+    if label.len() + width(&words) > room {
+        words = count(versions.len(), "version", "versions");
+    }
+    if label.len() + width(&words) > room {
+        return Vec::new();
+    }
+    vec![Span::styled(label, app.theme.dim), Span::raw(words)]
 }
 
 /// Members of etcd that serve, of all: fewer than all is worth a look, no more than half is no quorum.
@@ -167,6 +185,16 @@ fn pods(app: &App) -> Option<Span<'static>> {
 }
 
 fn age(app: &App) -> Line<'static> {
+    if let Some(player) = &app.player {
+        let words = format!("recorded {} ", player.begin().strftime("%Y-%m-%d %H:%M UTC"));
+        return Line::styled(words, app.theme.dim);
+    }
+    // What is said here comes from the journal then, whatever the age of the last look at the nodes.
+    match app.live().filter(|view| !view.lost) {
+        Some(view) if view.orphaned => return Line::default(),
+        Some(_) if !app.sight.looking => return Line::styled("followed live ", app.theme.dim),
+        _ => {}
+    }
     let words = match (app.sight.looking, app.sight.at) {
         (true, _) => "observing… ".to_owned(),
         (false, Some(at)) => {

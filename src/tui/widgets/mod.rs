@@ -101,10 +101,10 @@ pub fn run_strip(theme: &Theme, app: &super::app::App, view: &super::app::RunVie
     let (badge, style) = view_badge(theme, view);
     let done = run.count(|s| s == SwapState::Committed);
     let mut spans = vec![Span::styled(badge, style), "  ".into()];
-    spans.extend(progress::bar(theme, done, run.swaps.len(), usize::from(width / 4), theme.good));
+    let bar = if matches!(run.state, RunState::Running | RunState::Ended(_)) { theme.good } else { theme.notice };
+    spans.extend(progress::bar(theme, done, run.swaps.len(), usize::from(width / 4), bar));
     let flying = run.in_flight().count();
-    let back = app.keymap.lines(super::keymap::Mode::Topology).find(|b| b.command == super::command::Command::OpenRun);
-    let key = back.and_then(|b| b.keys.first()).map(ToString::to_string).unwrap_or_default();
+    let key = app.key(super::command::Command::OpenRun).unwrap_or_default();
     spans.push(Span::raw(format!(" {done}/{} swaps, {flying} in flight; {key}: the run", run.swaps.len())));
     // Whoever only looks at the map must not have to guess.
     if matches!(run.state, RunState::Paused(_) | RunState::Ended(_)) && !run.why.is_empty() {

@@ -69,8 +69,8 @@ pub fn leftovers(t: &Theme, node: &Node, width: usize) -> Option<Line<'static>> 
     (!names.is_empty()).then(|| Line::styled(fit(&format!("! left over: {}", names.join(", ")), width), t.notice))
 }
 
-/// The node's swaps in the run: those that are under way or went wrong, and the others.
-fn swap_lines(t: &Theme, run: &Run, node: &Node, width: usize) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+/// The node's swaps in the run: those that are under way or went wrong, a line each, and the others together on one.
+fn swap_lines(t: &Theme, run: &Run, node: &Node, width: usize) -> (Vec<Line<'static>>, Option<Line<'static>>) {
     let (mut news, mut rest) = (Vec::new(), Vec::new());
     for swap in run.swaps_of(&node.name) {
         let why = if swap.why.is_empty() { String::new() } else { format!(": {}", swap.why) };
@@ -79,9 +79,11 @@ fn swap_lines(t: &Theme, run: &Run, node: &Node, width: usize) -> (Vec<Line<'sta
         match (swap.why.is_empty(), swap.state.open()) {
             (false, _) => news.push(Line::styled(text, t.alarm)),
             (true, true) => news.push(Line::styled(text, t.busy)),
-            (true, false) => rest.push(Line::styled(text, t.dim)),
+            (true, false) => rest.push(format!("{} {}", names.join("+"), flight::word(swap))),
         }
     }
+    let rest =
+        (!rest.is_empty()).then(|| Line::styled(fit(&format!("in this run: {}", rest.join(", ")), width), t.dim));
     (news, rest)
 }
 

@@ -4,7 +4,7 @@ use super::super::text::{self, pad, right};
 use super::super::theme::Theme;
 use super::progress;
 use crate::journal::{Run, SnapshotState, SwapState};
-use crate::plan::PhaseKind;
+use crate::plan::{Phase, PhaseKind};
 use ratatui::text::{Line, Span};
 
 /// The phases, the present one with its waves, in at most `height` lines around the present wave.
@@ -19,7 +19,7 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
         if here {
             focus = all.len();
         }
-        all.push(line(theme, short(phase.kind), 0, state, (done, bad, total), width));
+        all.push(line(theme, &title(phase, room(width, 0)), 0, state, (done, bad, total), width));
         // The plan is small enough to be read whole, or the present phase alone is unfolded.
         if !here {
             continue;
@@ -86,9 +86,8 @@ fn line(
         (false, false) => ("·", theme.dim),
     };
     let number = if bad > 0 { format!("{done}/{total} !{bad}") } else { format!("{done}/{total}") };
-    let gauge = if width >= 44 { 12 } else { 0 };
-    let numbers = 10;
-    let words = width.saturating_sub(indent + 2 + numbers + if gauge > 0 { gauge + 1 } else { 0 });
+    let gauge = gauge(width);
+    let words = room(width, indent);
     let mut spans = vec![
         Span::raw(" ".repeat(indent)),
         Span::styled(format!("{glyph} "), style),
@@ -99,18 +98,32 @@ fn line(
         spans.extend(progress::bar(theme, done, total, gauge, style));
         spans.push(" ".into());
     }
-    spans.push(Span::styled(right(&number, numbers), if bad > 0 { theme.alarm } else { theme.text }));
+    spans.push(Span::styled(right(&number, NUMBERS), if bad > 0 { theme.alarm } else { theme.text }));
     Line::from(spans)
 }
 
-/// A phase's name where room is short.
-fn short(kind: PhaseKind) -> &'static str {
-    match kind {
-        PhaseKind::Controllers => "controllers",
-        PhaseKind::Rivers => "rivers, masters",
-        PhaseKind::Masters => "master kubelets",
-        other => other.title(),
+/// Columns of the counts.
+const NUMBERS: usize = 10;
+
+/// Columns of a line's bar.
+fn gauge(width: usize) -> usize {
+    if width >= 44 { 12 } else { 0 }
+}
+
+/// Columns for a line's name.
+fn room(width: usize, indent: usize) -> usize {
+    let bar = gauge(width);
+    width.saturating_sub(indent + 2 + NUMBERS + if bar > 0 { bar + 1 } else { 0 })
+}
+
+/// As much of a phase's title as has room: in short its first word, behind the stop on the way.
+fn title(phase: &Phase, room: usize) -> String {
+    let whole = phase.title();
+    if text::width(&whole) <= room {
+        return whole;
     }
+    let word = phase.kind.title().split([' ', ',']).next().unwrap_or_default();
+    phase.hop.as_ref().map_or(word.to_owned(), |hop| format!("{hop}: {word}"))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'
     let components: Vec<Component> =
         Component::ALL.into_iter().filter(|c| nodes.iter().any(|n| n.components.contains_key(c))).collect();
     let columns = Columns::fit(&nodes, components, area.width.into());
-    let legend = legend(app, cluster, looks, area.width.into());
+    let legend = legend(app, cluster, looks, true, area.width.into());
     let room = usize::from(area.height).saturating_sub(2 + legend.len());
     let at = nodes.iter().position(|n| n.name == node.name).unwrap_or(0);
     let rows: Vec<Line<'static>> = nodes.iter().map(|n| columns.line(app, cluster, looks, n)).collect();

@@ -6,23 +6,36 @@ use super::super::hits::Hit;
 use super::super::layer::{Layer, Looks};
 use super::super::lens::{self, Mark, Target};
 use super::super::text::{self, count, pad, right};
-use crate::fleet::Cluster;
+use crate::fleet::{Cluster, NodeName};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-/// Paints heading, racks and legend, with the selected node in sight; what is painted can be clicked.
-pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'_>, area: Rect) {
+/// Where a map looks.
+#[derive(Clone, Copy, Default)]
+pub struct Focus<'a> {
+    /// The node under the cursor.
+    pub chosen: Option<&'a NodeName>,
+    /// A node that must be in sight when none is chosen.
+    pub seen: Option<&'a NodeName>,
+    /// Whether the masters stand beside it, with their stars.
+    pub masters: bool,
+}
+
+/// Paints heading, racks and legend, with the node in focus in sight; what is painted can be clicked.
+pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, focus: Focus<'_>, frame: &mut Frame<'_>, area: Rect) {
     let t = &app.theme;
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let legend = legend(app, cluster, looks, width);
+    let legend = legend(app, cluster, looks, focus.masters, width);
     let room = room(height, legend.len());
     let atlas = Atlas::fit(&looks.index, &looks.nodes, width, room);
-    let chosen = app.selected.as_ref().and_then(|name| cluster.nodes.get(name)).map(|node| looks.place(node));
+    let place = |name: Option<&NodeName>| name.and_then(|n| cluster.nodes.get(n)).map(|node| looks.place(node));
+    let chosen = place(focus.chosen);
     let total = atlas.lines();
-    let focus = || atlas.places().find(|(at, ..)| Some(*at) == chosen).map_or(0, |(_, _, y)| y);
-    let top = if total <= room { 0 } else { text::window(focus(), total, room) };
+    let sought = chosen.or_else(|| place(focus.seen));
+    let line = || atlas.places().find(|(at, ..)| Some(*at) == sought).map_or(0, |(_, _, y)| y);
+    let top = if total <= room { 0 } else { text::window(line(), total, room) };
     let shown = Shown { app, looks, atlas: &atlas, chosen };
     let workers = atlas.blocks.iter().map(|b| b.nodes).sum::<usize>();
     let note = format!("{} in {}", count(workers, "node", "nodes"), count(atlas.blocks.len(), "rack", "racks"));
@@ -180,9 +193,12 @@ impl Shown<'_> {
 }
 
 /// The signs that are on the map, with how many nodes wear each, and what else can stand in a cell.
-pub fn legend(app: &App, cluster: &Cluster, looks: &Looks<'_>, width: usize) -> Vec<Line<'static>> {
+pub fn legend(app: &App, cluster: &Cluster, looks: &Looks<'_>, masters: bool, width: usize) -> Vec<Line<'static>> {
     let t = &app.theme;
-    let mut lines = vec![Line::from(Span::styled(format!("{}: ", app.map.layer.word()), t.dim))];
+    // Old and new are so against something.
+    let to = Target::name(app).filter(|_| masters && app.map.layer == Layer::State);
+    let to = to.map(|name| format!(" for release {}", text::fit(name, 16))).unwrap_or_default();
+    let mut lines = vec![Line::from(Span::styled(format!("{}{to}: ", app.map.layer.word()), t.dim))];
     let mut add = |words: String, style| {
         if lines.last().is_some_and(|l| l.width() + text::width(&words) > width) {
             lines.push(Line::default());
@@ -194,7 +210,7 @@ pub fn legend(app: &App, cluster: &Cluster, looks: &Looks<'_>, width: usize) -> 
     for sign in looks.legend() {
         add(format!("{} {} ×{}   ", sign.glyph, sign.word, sign.nodes), sign.style);
     }
-    if app.map.layer == Layer::State && cluster.leaders != Default::default() {
+    if masters && app.map.layer == Layer::State && cluster.leaders != Default::default() {
         add("★ leader   ".into(), t.dim);
     }
     if !app.map.filter.is_empty() {

@@ -1,0 +1,116 @@
+//! What a key would do before it is pressed: a line of short phrases over the keys, the most needed first.
+
+use super::app::{App, Screen};
+use super::command::Command;
+use crate::journal::{PauseReason, RunState};
+
+/// The phrases for what stands on the screen now; none where there is nothing to be in doubt of.
+pub fn phrases(app: &App) -> Vec<String> {
+    if app.over.is_some() {
+        return Vec::new();
+    }
+    if app.player.is_some() {
+        return tape(app);
+    }
+    let mut said = Vec::new();
+    if app.options.read_only {
+        said.push("read-only: no key here can touch the cluster or the run".to_owned());
+    }
+    let acts = !app.options.read_only;
+    match app.screen {
+        Screen::Topology if app.live().is_some() && acts => {
+            said.extend(app.key(Command::OpenRun).map(|key| format!("{key}: the run, with pause, resume and abort")));
+            said.push("quit: the run stays as it is".to_owned());
+        }
+        Screen::Topology if acts => {
+            said.push("looking and staging touch nothing, only an applied plan does".to_owned());
+            said.push("mark: nodes to stage alone".to_owned());
+            said.push("layer: what cells show".to_owned());
+        }
+        Screen::Stage => said.push("nothing is touched by staging; the plan comes first".to_owned()),
+        Screen::Plan => said.extend(plan(app)),
+        Screen::Run if acts => said.extend(run(app)),
+        _ => {}
+    }
+    said
+}
+
+fn plan(app: &App) -> Vec<String> {
+    match app.hindrance(Command::OpenConfirm) {
+        None => vec![format!(
+            "nothing is touched yet; {} asks for the cluster's name before anything is",
+            app.key(Command::OpenConfirm).unwrap_or_default()
+        )],
+        Some(_) => vec!["nothing is touched, and this plan cannot be applied as it is".into()],
+    }
+}
+
+/// Of the commands that can be given now, what each does.
+fn run(app: &App) -> Vec<String> {
+    use Command::*;
+    let Some(view) = &app.run else { return Vec::new() };
+    let gate = matches!(view.run.state, RunState::Paused(PauseReason::Gate));
+    let node = view.cursor.as_ref().map_or("it", |node| node.as_str());
+    let said = |command: Command| match command {
+        Pause => "pause: lets what is in flight finish".to_owned(),
+        Resume if gate => "resume: asks the gate again".into(),
+        Resume if app.orphaned() => "resume: another engine goes on".into(),
+        Resume => "resume: the others go on".into(),
+        Retry if gate => "retry: asks it again at once".into(),
+        Retry => format!("retry: {node} again"),
+        Skip => "skip: leaves it as it is".to_owned(),
+        Override => "override: passes the gate".into(),
+        Abort if view.run.in_flight().next().is_none() => "abort: ends it here".into(),
+        Abort => "abort: takes it back, ends".into(),
+        Quit if app.orphaned() => "quit: it stays as it is".into(),
+        Quit => match view.run.state {
+            RunState::Paused(_) => "quit: stays paused".into(),
+            RunState::Ended(_) => "the run is over, nothing moves any more".into(),
+            _ => "quit: the run goes on".into(),
+        },
+        _ => String::new(),
+    };
+    let running = matches!(view.run.state, RunState::Running | RunState::Starting);
+    let order = match running {
+        true => [Pause, Abort, Quit, Retry, Skip, Resume, Override],
+        false => [Resume, Abort, Retry, Skip, Override, Pause, Quit],
+    };
+    order.into_iter().filter(|command| app.hindrance(*command).is_none()).map(said).collect()
+}
+
+/// What is on a tape, and how to move on it.
+fn tape(app: &App) -> Vec<String> {
+    let key = |command| app.key(command).unwrap_or_default();
+    let pair = |back, on| format!("{} {}", key(back), key(on));
+    use Command::*;
+    vec![
+        "a recording: nothing real is touched".into(),
+        "│ wave  ‖ pause  ✗ failure".into(),
+        format!("{} back, on", pair(SeekBack, SeekOn)),
+        format!("{} event", pair(EventBack, EventOn)),
+        format!("{} failure", pair(LastFailure, NextFailure)),
+        format!("{} speed", pair(Slower, Faster)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{self, Story};
+    use super::*;
+    use crate::tui::backend::Options;
+
+    #[test]
+    fn a_tip_names_only_what_can_be_done() {
+        let app = fixtures::running((120, 36), Options::default(), Story::midway());
+        let said = phrases(&app).join("|");
+        assert!(
+            said.contains("pause: ") && said.contains("abort: takes it back") && !said.contains("resume: "),
+            "{said}"
+        );
+        let options = Options { read_only: true, ..Options::default() };
+        let watched = fixtures::running((120, 36), options, Story::midway());
+        assert_eq!(phrases(&watched), ["read-only: no key here can touch the cluster or the run"]);
+        let fresh = fixtures::app((120, 36), Options::default());
+        assert!(phrases(&fresh).join("|").contains("touch nothing, "));
+    }
+}
