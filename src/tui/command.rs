@@ -43,7 +43,7 @@ commands! {
     PageDown "page-down" "" "ten down";
     First "first" "" "to the first";
     Last "last" "" "to the last";
-    Observe "observe" "observe" "look at the cluster and every node again";
+    Observe "observe" "look again" "look at the cluster and every node again";
     OpenStage "open-stage" "stage" "stage a release";
     OpenMap "open-map" "map" "the map, with the run's swaps on it";
     OpenRun "open-run" "run" "the run";

@@ -91,6 +91,8 @@ pub struct Sign {
     pub word: String,
     /// Nodes that wear it.
     pub nodes: usize,
+    /// Masters among them.
+    pub masters: usize,
 }
 
 /// A layer laid over the cluster as it is now.
@@ -122,6 +124,11 @@ impl<'a> Looks<'a> {
             _ => (0..looks.nodes.len()).for_each(|at| *seen.entry(looks.key(at)).or_default() += 1),
         }
         looks.signs = signs(&app.theme, seen);
+        for at in &looks.index.masters {
+            if let Some(sign) = looks.signs.get_mut(&looks.key(*at)) {
+                sign.masters += 1;
+            }
+        }
         looks
     }
 
@@ -247,7 +254,7 @@ fn signs(t: &Theme, seen: BTreeMap<Key, usize>) -> BTreeMap<Key, Sign> {
                 Age::Unknown => ('?', t.dim, "not known".into()),
             },
         };
-        (key, Sign { glyph, style, word, nodes })
+        (key, Sign { glyph, style, word, nodes, masters: 0 })
     };
     seen.into_iter().enumerate().map(one).collect()
 }

@@ -3,7 +3,7 @@
 use super::app::RunView;
 use super::text::{self, count};
 use super::theme::Theme;
-use crate::fleet::fold_names;
+use crate::fleet::{Cluster, Node, fold_names};
 use crate::journal::{Run, RunState, SwapState};
 use ratatui::text::{Line, Span};
 
@@ -20,17 +20,41 @@ enum Degree {
 
 /// The answer on one line of so many columns.
 pub fn line(t: &Theme, view: &RunView, width: u16) -> Line<'static> {
-    let long = said(&view.run, false);
-    let (degree, words) = match text::width(&long.1) + 9 <= width.into() {
-        true => long,
-        false => said(&view.run, true),
-    };
+    let (degree, words) = said(&view.run, false);
     let (sign, style) = match degree {
         Degree::Safe => ("✓ SAFE", t.good),
         Degree::Look => ("! SAFE", t.notice),
+        // What is over can be looked at in peace.
+        Degree::Harm if view.run.in_flight().next().is_none() => ("✗ HARM DONE", t.alarm),
         Degree::Harm => ("✗ NOT SAFE", t.alarm),
     };
-    Line::from(vec![Span::styled(sign, style), Span::styled(format!("  {words}"), t.text)])
+    let room = usize::from(width).saturating_sub(text::width(sign) + GAP.len());
+    let words = if text::width(&words) <= room { words } else { said(&view.run, true).1 };
+    Line::from(vec![Span::styled(sign, style), Span::styled(format!("{GAP}{words}"), t.text)])
+}
+
+/// Between a sign and its words.
+const GAP: &str = "  ";
+
+/// Whether something is wrong with the cluster as it was seen, without a run.
+pub fn cluster_line(t: &Theme, cluster: &Cluster) -> Line<'static> {
+    let names = |is: &dyn Fn(&Node) -> bool| {
+        let nodes: Vec<&str> = cluster.nodes.values().filter(|n| is(n)).map(|n| n.name.as_str()).collect();
+        (!nodes.is_empty()).then(|| fold_names(nodes))
+    };
+    let wrong = [
+        ("NotReady", names(&|n| !n.ready)),
+        ("without SSH", names(&|n| n.reachable == Some(false))),
+        ("with a component that is down", names(&|n| n.components.values().any(|r| !r.running))),
+        ("with left-overs of a swap", names(&|n| !n.leftovers.is_empty())),
+    ];
+    let wrong: Vec<String> = wrong.into_iter().filter_map(|(what, of)| Some(format!("{what}: {}", of?))).collect();
+    if wrong.is_empty() {
+        let asked = cluster.nodes.values().all(|n| n.reachable.is_some());
+        let words = if asked { "every node is Ready and answers over SSH" } else { "every node is Ready" };
+        return Line::from(vec![Span::styled("✓ NOTHING WRONG", t.good), Span::styled(format!("  {words}"), t.text)]);
+    }
+    Line::from(vec![Span::styled("✗ WRONG", t.alarm), Span::styled(format!("  {}", wrong.join("; ")), t.text)])
 }
 
 /// In words, or in few.
@@ -83,6 +107,7 @@ fn moves(run: &Run, brief: bool) -> String {
         0 if brief => "nothing moves".into(),
         0 => "nothing is moving".into(),
         n if brief => format!("{n} in flight"),
+        1 => "1 in flight, it undoes itself if cut off".into(),
         n => format!("{n} in flight, each undoes itself if cut off"),
     }
 }

@@ -37,10 +37,7 @@ pub fn phrases(app: &App) -> Vec<String> {
 
 fn plan(app: &App) -> Vec<String> {
     match app.hindrance(Command::OpenConfirm) {
-        None => vec![format!(
-            "nothing is touched yet; {} asks for the cluster's name before anything is",
-            app.key(Command::OpenConfirm).unwrap_or_default()
-        )],
+        None => vec!["nothing is touched yet".into(), "apply: asks for the cluster's name first".into()],
         Some(_) => vec!["nothing is touched, and this plan cannot be applied as it is".into()],
     }
 }
@@ -58,10 +55,10 @@ fn run(app: &App) -> Vec<String> {
         Resume => "resume: the others go on".into(),
         Retry if gate => "retry: asks it again at once".into(),
         Retry => format!("retry: {node} again"),
-        Skip => "skip: leaves it as it is".to_owned(),
+        Skip => "skip: leaves it old".to_owned(),
         Override => "override: passes the gate".into(),
-        Abort if view.run.in_flight().next().is_none() => "abort: ends it here".into(),
-        Abort => "abort: takes it back, ends".into(),
+        Abort if view.run.in_flight().next().is_none() => "abort: ends it here, done stays".into(),
+        Abort => "abort: takes it back, ends, done stays".into(),
         Quit if app.orphaned() => "quit: it stays as it is".into(),
         Quit => match view.run.state {
             RunState::Paused(_) => "quit: stays paused".into(),
@@ -85,10 +82,10 @@ fn tape(app: &App) -> Vec<String> {
     use Command::*;
     vec![
         "a recording: nothing real is touched".into(),
-        "│ wave  ‖ pause  ✗ failure".into(),
-        format!("{} back, on", pair(SeekBack, SeekOn)),
-        format!("{} event", pair(EventBack, EventOn)),
-        format!("{} failure", pair(LastFailure, NextFailure)),
+        "marks: │ wave, ‖ pause, ✗ failure".into(),
+        format!("keys: {} seek, {} event, {} failure", pair(SeekBack, SeekOn), pair(EventBack, EventOn), {
+            pair(LastFailure, NextFailure)
+        }),
         format!("{} speed", pair(Slower, Faster)),
     ]
 }

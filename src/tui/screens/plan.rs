@@ -36,6 +36,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
 /// What the plan will not do.
 const PROMISE: &str = ", no pod evicted";
 
+/// Columns from which there is room for whole tags.
+const ROOMY: usize = 96;
+
 /// Lines from which nothing needs to be left out.
 const TALL: u16 = 24;
 
@@ -142,9 +145,9 @@ fn row_line(t: &Theme, view: &PlanView, row: Row, width: usize) -> Line<'static>
             Line::styled(format!("{glyph} {}", fit(&f.text, width.saturating_sub(2))), style)
         }),
         Row::Note(i) => plan.notes.get(i).map_or_else(Line::default, |note| {
-            Line::styled(format!("i {}", fit(&format!("new: {}", note.text), width.saturating_sub(2))), t.dim)
+            Line::styled(format!("i {}", fit(&format!("release note: {}", note.text), width.saturating_sub(2))), t.dim)
         }),
-        Row::Phase(p) => plan.phases.get(p).map_or_else(Line::default, |phase| phase_line(t, view, p, phase)),
+        Row::Phase(p) => plan.phases.get(p).map_or_else(Line::default, |phase| phase_line(t, view, p, phase, width)),
         Row::Wave(p, w) => wave(plan, p, w).map_or_else(Line::default, |found| wave_line(t, view, (p, w), found)),
         Row::Swap(p, w, s) => {
             wave(plan, p, w).and_then(|w| w.swaps.get(s)).map_or_else(Line::default, |swap| swap_line(t, swap, width))
@@ -159,7 +162,7 @@ fn row_line(t: &Theme, view: &PlanView, row: Row, width: usize) -> Line<'static>
     }
 }
 
-fn phase_line(t: &Theme, view: &PlanView, p: usize, phase: &Phase) -> Line<'static> {
+fn phase_line(t: &Theme, view: &PlanView, p: usize, phase: &Phase, width: usize) -> Line<'static> {
     let swaps: Vec<&Swap> = phase.waves.iter().flat_map(|w| &w.swaps).collect();
     let images: usize = phase.pulls.iter().map(|p| p.images.len()).sum();
     let size = if swaps.is_empty() {
@@ -177,6 +180,11 @@ fn phase_line(t: &Theme, view: &PlanView, p: usize, phase: &Phase) -> Line<'stat
     }
     if swaps.iter().any(|s| s.no_return.is_some()) {
         spans.push(Span::styled("  ⚑ point of no return", t.notice));
+    }
+    let used: usize = spans.iter().map(Span::width).sum();
+    if !swaps.is_empty() && width >= ROOMY {
+        let moves = moves(swaps.iter().copied(), Names::Tag);
+        spans.push(Span::styled(fit(&format!("  {moves}"), width.saturating_sub(used)), t.dim));
     }
     Line::from(spans)
 }
@@ -222,15 +230,22 @@ enum Names {
 
 impl Names {
     fn fitting(width: usize) -> Names {
-        if width < 96 { Names::Upstream } else { Names::Tag }
+        if width < ROOMY { Names::Upstream } else { Names::Tag }
     }
 }
 
-/// `kubelet 1.35.6.1 -> 1.36.2.1`, one of each move.
 fn changes(swap: &Swap, names: Names) -> String {
+    moves(std::iter::once(swap), names)
+}
+
+/// `kubelet 1.35.6.1 -> 1.36.2.1`, one of each move.
+fn moves<'a>(swaps: impl Iterator<Item = &'a Swap>, names: Names) -> String {
     let mut groups: BTreeMap<(&Image, &Image), Vec<Component>> = BTreeMap::new();
-    for change in &swap.changes {
-        groups.entry((&change.from, &change.to)).or_default().push(change.component);
+    for change in swaps.flat_map(|swap| &swap.changes) {
+        let of = groups.entry((&change.from, &change.to)).or_default();
+        if !of.contains(&change.component) {
+            of.push(change.component);
+        }
     }
     let name = |image: &Image| match names {
         Names::Full => image.as_str().to_owned(),
@@ -303,6 +318,7 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
             let kind = plan.phases.get(p).map_or(String::new(), |p| p.title());
             parts.push((format!("phase {} of {}: {kind}", p + 1, plan.phases.len()), t.text));
             parts.extend(flags);
+            parts.extend(plan.phases.get(p).map(|phase| (work(phase), t.dim)));
         }
         Some(Row::Pull(p, i)) => {
             if let Some(pull) = plan.phases.get(p).and_then(|p| p.pulls.get(i)) {
@@ -317,6 +333,20 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
         lines.extend(text::wrap(&words, width.into()).into_iter().map(|l| Line::styled(l, style)));
     }
     lines
+}
+
+/// What a phase does, and on which nodes.
+fn work(phase: &Phase) -> String {
+    let swaps = || phase.waves.iter().flat_map(|w| &w.swaps);
+    let mut images: BTreeMap<&Image, usize> = BTreeMap::new();
+    phase.pulls.iter().flat_map(|pull| &pull.images).for_each(|image| *images.entry(image).or_default() += 1);
+    if images.is_empty() {
+        let names = crate::fleet::fold_names(swaps().map(|s| s.node.as_str()));
+        return format!("{}, on {names}", moves(swaps(), Names::Full));
+    }
+    let images: Vec<String> =
+        images.into_iter().map(|(image, n)| format!("{image} on {}", count(n, "node", "nodes"))).collect();
+    format!("nothing restarts; pulled: {}", images.join(", "))
 }
 
 /// The key that takes a finding, or its command's name where it has none.
@@ -337,7 +367,8 @@ fn tail(image: &Image) -> &str {
     image.as_str().rsplit('/').next().unwrap_or(image.as_str())
 }
 
-fn gate(gate: &Gate) -> String {
+/// What a gate waits for, in short.
+pub fn gate(gate: &Gate) -> String {
     match gate {
         Gate::NodesReady => "nodes ready".into(),
         Gate::EtcdHealthy => "etcd healthy".into(),

@@ -16,6 +16,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use std::collections::BTreeMap;
 
 /// Lines from which the map is worth its place.
 const MAP: usize = 9;
@@ -65,7 +66,7 @@ fn draw_left(app: &App, view: &RunView, frame: &mut Frame<'_>, area: Rect) {
     let mut lines = vec![heading(t, "PHASES", "", area.width)];
     lines.extend(phases::lines(t, &view.run, width, room));
     if height.saturating_sub(lines.len()) >= DOWNTIMES && !view.run.downtimes.is_empty() {
-        lines.push(heading(t, "DOWNTIME", "latest at the right", area.width));
+        lines.push(heading(t, "DOWNTIME", "of containers, latest right", area.width));
         lines.extend(downtime::lines(t, &view.run, width, DOWNTIMES - 1));
     }
     let used = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height);
@@ -100,7 +101,7 @@ fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
         lines.push(safety::line(t, view, width));
     }
     if roomy || run.gate.is_some() {
-        lines.push(gate_line(t, run, app.orphaned(), now, width.into()));
+        lines.push(gate_line(app, run, now, width.into()));
     }
     lines
 }
@@ -253,15 +254,23 @@ fn proof_line(t: &Theme, run: &Run, width: u16) -> Line<'static> {
     Line::from(spans)
 }
 
-fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize) -> Line<'static> {
+/// What is waited for, or will be.
+fn gate_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static> {
+    let t = &app.theme;
     let Some(gate) = &run.gate else {
+        let can = |command| app.hindrance(command).is_none();
         let words = match run.state {
-            _ if orphaned => "no gate is waited for: nobody is there to wait",
-            RunState::Running if run.in_flight().next().is_some() => "no gate: swaps are under way",
-            RunState::Running if pulling(run) => "images are pulled first; nothing restarts yet",
-            _ => "no gate is waited for",
+            _ if app.orphaned() => "no gate is waited for: nobody is there to wait".into(),
+            RunState::Running | RunState::Starting if pulling(run) => {
+                "images are pulled first; nothing restarts yet".into()
+            }
+            RunState::Running => next_gates(run),
+            RunState::Paused(_) if can(Command::Retry) || can(Command::Skip) => {
+                "retry and skip decide about the node alone: the run stays paused until it is resumed".into()
+            }
+            _ => "no gate is waited for".into(),
         };
-        return Line::styled(words, t.dim);
+        return Line::styled(fit(&words, width), t.dim);
     };
     let gone = flight::millis(gate.since, now);
     if let Some(ms) = gate.soak_ms {
@@ -283,6 +292,13 @@ fn gate_line(t: &Theme, run: &Run, orphaned: bool, now: Timestamp, width: usize)
     let time = format!(", for {}{until}", seconds(gone));
     let what = fit(&format!("! gate {}: {}", gate.name, gate.why), width.saturating_sub(text::width(&time)));
     Line::styled(format!("{what}{time}"), t.notice)
+}
+
+/// What must hold once this wave's swaps are through.
+fn next_gates(run: &Run) -> String {
+    let wave = run.phase.zip(run.wave).and_then(|(p, w)| run.plan.phases.get(p)?.waves.get(w));
+    let gates: Vec<String> = wave.into_iter().flat_map(|w| &w.gates).map(super::plan::gate).collect();
+    if gates.is_empty() { "no gate is waited for".into() } else { format!("after this wave: {}", gates.join(", ")) }
 }
 
 fn pulling(run: &Run) -> bool {
@@ -325,7 +341,7 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let mut lines = vec![match pulling {
         true => heading(t, "PULLING", &flying.len().to_string(), area.width),
         false if flying.is_empty() => heading(t, "IN FLIGHT", "", area.width),
-        false => heading(t, "IN FLIGHT", &format!("{}, {}", flying.len(), flight::clocks(width)), area.width),
+        false => heading(t, "IN FLIGHT", &format!("{}, {}", flying.len(), flight::clocks(run, width)), area.width),
     }];
     if flying.is_empty() {
         lines.push(Line::styled("nothing", t.dim));
@@ -453,8 +469,13 @@ fn failures(t: &Theme, run: &Run) -> Vec<Trouble> {
     for s in failed {
         add(Some(&s.node), format!("✗ {} failed: {}", s.node, s.why), t.alarm);
     }
+    let mut pods: BTreeMap<&NodeName, Vec<String>> = BTreeMap::new();
     for (node, pod) in &run.pods.disturbed {
-        add(Some(node), format!("✗ {node} pod {} {}", pod.pod, pod.kind), t.alarm);
+        pods.entry(node).or_default().push(format!("{} {}", pod.pod, pod.kind));
+    }
+    for (node, pods) in pods {
+        let word = if pods.len() == 1 { "pod".to_owned() } else { format!("{} pods disturbed:", pods.len()) };
+        add(Some(node), format!("✗ {node} {word} {}", pods.join(", ")), t.alarm);
     }
     if let Some(lost) = run.ready.as_ref().map(|r| &r.lost).filter(|l| !l.is_empty()) {
         let names = fold_names(lost.iter().map(|n| n.as_str()));

@@ -46,7 +46,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         return paint(frame, area, dossier_lines(app, cluster, area), "lines: down");
     }
     let places = places(app, cluster, area);
-    paint(frame, places.head, head_lines(app, places.head.width), "");
+    paint(frame, places.head, head_lines(app, cluster, places.head.width), "");
     let looks = Looks::of(app, cluster);
     masters::draw(app, cluster, &looks, frame, places.masters);
     match app.map.zoom {
@@ -87,7 +87,10 @@ fn unseen(app: &App, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-fn head_lines(app: &App, width: u16) -> Vec<Line<'static>> {
+/// Lines of a terminal from which the cluster's state is written out.
+const TALL: u16 = 30;
+
+fn head_lines(app: &App, cluster: &Cluster, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
     let mut lines = Vec::new();
     if let Some(why) = &app.sight.error {
@@ -97,6 +100,9 @@ fn head_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     if let Some(view) = &app.run {
         lines.push(run_strip(t, app, view, width));
         lines.extend(app.live().map(|view| safety::line(t, view, width)));
+    }
+    if app.live().is_none() && app.size.1 >= TALL {
+        lines.push(safety::cluster_line(t, cluster));
     }
     lines
 }
@@ -119,7 +125,7 @@ fn places(app: &App, cluster: &Cluster, area: Rect) -> Places {
         let [map, side] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(area);
         (map, side)
     };
-    let head = [app.sight.error.is_some(), app.run.is_some(), app.live().is_some()];
+    let head = [app.sight.error.is_some(), app.run.is_some(), app.live().is_some() || app.size.1 >= TALL];
     let head = head.into_iter().map(u16::from).sum();
     // From near, the rack has its own masters on it.
     let masters = match app.map.zoom {

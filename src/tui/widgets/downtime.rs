@@ -6,8 +6,8 @@ use crate::fleet::Component;
 use crate::journal::Run;
 use ratatui::text::{Line, Span};
 
-/// Heights of a sparkline's columns.
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Heights of a sparkline's columns; none is full, so that two lines do not flow together.
+const BARS: [char; 7] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 
 /// Up to `height` lines, the components with most restarts first.
 pub fn lines(t: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<'static>> {
@@ -20,11 +20,11 @@ fn line(t: &Theme, component: Component, ms: &[u64], width: usize) -> Line<'stat
     let name = pad(component.short(), 8);
     let words = format!(" p50 {} p99 {}", right(&span(percentile(ms, 50)), 6), right(&span(percentile(ms, 99)), 6));
     let room = width.saturating_sub(name.chars().count() + words.chars().count() + 1).min(40);
-    let spark = spark(ms, room);
+    let spark = right(&spark(ms, room), room);
     Line::from(vec![Span::styled(name, t.text), Span::styled(words, t.text), Span::styled(format!(" {spark}"), t.good)])
 }
 
-/// The last values, the highest of them as a full column.
+/// The last values, the highest of them as the highest column.
 fn spark(ms: &[u64], width: usize) -> String {
     let shown = &ms[ms.len().saturating_sub(width)..];
     let most = shown.iter().copied().max().unwrap_or(0).max(1);
@@ -50,9 +50,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_of_what_is_shown_is_a_full_column_and_nothing_is_none() {
-        assert_eq!(spark(&[1_000_000, 0, 50, 100], 3), "▁▅█");
-        assert_eq!(spark(&[7], 10), "█");
+    fn the_highest_of_what_is_shown_is_the_highest_column_and_nothing_is_none() {
+        assert_eq!(spark(&[1_000_000, 0, 50, 100], 3), "▁▄▇");
+        assert_eq!(spark(&[7], 10), "▇");
         assert_eq!(spark(&[], 10), "");
         assert_eq!(spark(&[0, 0], 10), "▁▁");
         let hundred: Vec<u64> = (1..=100).rev().collect();

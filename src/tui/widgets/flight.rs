@@ -22,8 +22,12 @@ const CLOCK: usize = 9;
 const ROOMY: usize = 60;
 
 /// What the clocks of the lines count, for their heading.
-pub fn clocks(width: usize) -> &'static str {
-    if width < ROOMY { "time until self-rollback" } else { "time until self-rollback, and until NotReady" }
+pub fn clocks(run: &Run, width: usize) -> &'static str {
+    match run.in_flight().any(|s| s.stopping_at.is_some()) {
+        false => "nothing stopped yet",
+        true if width < ROOMY => "since begun; self-rollback in",
+        true => "since begun; self-rollback in / NotReady in",
+    }
 }
 
 /// The same, a line each; `grace_ms` after its kubelet was stopped, a node counts as NotReady and its pods may be evicted.

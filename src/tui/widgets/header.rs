@@ -186,7 +186,7 @@ fn pods(app: &App) -> Option<Span<'static>> {
 
 fn age(app: &App) -> Line<'static> {
     if let Some(player) = &app.player {
-        let words = format!("recorded {} ", player.begin().strftime("%Y-%m-%d %H:%M UTC"));
+        let words = format!("recorded {} ", player.at().strftime("%Y-%m-%d %H:%M:%S UTC"));
         return Line::styled(words, app.theme.dim);
     }
     // What is said here comes from the journal then, whatever the age of the last look at the nodes.

@@ -14,12 +14,18 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
     let mut focus = 0;
     for (p, phase) in run.plan.phases.iter().enumerate() {
         let here = run.phase == Some(p) && !run.phases_done.contains(&p);
-        let (done, bad, total) = if phase.kind == PhaseKind::Prefetch { run.pull_progress() } else { tally.phase(p) };
+        let counts = match phase.kind {
+            PhaseKind::Prefetch => {
+                let (done, failed, total) = run.pull_progress();
+                Counts { done, failed, total, back: 0 }
+            }
+            _ => tally.phase(p),
+        };
         let state = (run.phases_done.contains(&p), here);
         if here {
             focus = all.len();
         }
-        all.push(line(theme, &title(phase, room(width, 0)), 0, state, (done, bad, total), width));
+        all.push(line(theme, &title(phase, room(width, 0)), 0, state, counts, width));
         // The plan is small enough to be read whole, or the present phase alone is unfolded.
         if !here {
             continue;
@@ -27,7 +33,8 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
         if phase.snapshot.is_some() {
             let (over, failed) = (run.snapshot.taken().is_some(), matches!(run.snapshot, SnapshotState::Failed(_)));
             let state = (over, matches!(run.snapshot, SnapshotState::Taking));
-            all.push(line(theme, "snapshot", 2, state, (usize::from(over), usize::from(failed), 1), width));
+            let counts = Counts { done: usize::from(over), failed: usize::from(failed), back: 0, total: 1 };
+            all.push(line(theme, "snapshot", 2, state, counts, width));
         }
         for (w, wave) in phase.waves.iter().enumerate() {
             let state = (run.waves_done.contains_key(&(p, w)), run.wave == Some(w));
@@ -40,8 +47,18 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
     text::excerpt(all, focus, height, theme.dim)
 }
 
-/// Committed, spoiled and all swaps.
-type Counts = (usize, usize, usize);
+/// How many swaps stand how.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    /// Committed.
+    done: usize,
+    /// Back on the old version.
+    back: usize,
+    /// Failed.
+    failed: usize,
+    /// In all.
+    total: usize,
+}
 
 /// The same of each wave of each phase, counted once.
 struct Tally(Vec<Vec<Counts>>);
@@ -51,12 +68,11 @@ impl Tally {
         let waves = run.plan.phases.iter().map(|phase| vec![Counts::default(); phase.waves.len()]);
         let mut tally: Vec<Vec<Counts>> = waves.collect();
         for swap in &run.swaps {
-            let Some((done, bad, total)) = tally.get_mut(swap.phase).and_then(|p| p.get_mut(swap.wave)) else {
-                continue;
-            };
-            *done += usize::from(swap.state == SwapState::Committed);
-            *bad += usize::from(matches!(swap.state, SwapState::RolledBack | SwapState::Failed));
-            *total += 1;
+            let Some(counts) = tally.get_mut(swap.phase).and_then(|p| p.get_mut(swap.wave)) else { continue };
+            counts.done += usize::from(swap.state == SwapState::Committed);
+            counts.back += usize::from(swap.state == SwapState::RolledBack);
+            counts.failed += usize::from(swap.state == SwapState::Failed);
+            counts.total += 1;
         }
         Tally(tally)
     }
@@ -67,7 +83,12 @@ impl Tally {
 
     fn phase(&self, phase: usize) -> Counts {
         let waves = self.0.get(phase).into_iter().flatten();
-        waves.fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2))
+        waves.fold(Counts::default(), |a, b| Counts {
+            done: a.done + b.done,
+            back: a.back + b.back,
+            failed: a.failed + b.failed,
+            total: a.total + b.total,
+        })
     }
 }
 
@@ -76,16 +97,21 @@ fn line(
     name: &str,
     indent: usize,
     (over, here): (bool, bool),
-    (done, bad, total): (usize, usize, usize),
+    counts: Counts,
     width: usize,
 ) -> Line<'static> {
+    let Counts { done, back, failed, total } = counts;
+    let bad = match (failed, back) {
+        (0, 0) => None,
+        (0, n) => Some((format!(" ↶{n}"), theme.notice)),
+        (n, back) => Some((format!(" !{}", n + back), theme.alarm)),
+    };
     let (glyph, style) = match (over, here) {
-        (true, _) if bad > 0 => ("!", theme.alarm),
-        (true, _) => ("✓", theme.good),
+        (true, _) => bad.as_ref().map_or(("✓", theme.good), |(_, style)| ("!", *style)),
         (false, true) => ("▶", theme.busy),
         (false, false) => ("·", theme.dim),
     };
-    let number = if bad > 0 { format!("{done}/{total} !{bad}") } else { format!("{done}/{total}") };
+    let (more, alarm) = bad.unwrap_or((String::new(), theme.text));
     let gauge = gauge(width);
     let words = room(width, indent);
     let mut spans = vec![
@@ -94,11 +120,11 @@ fn line(
         Span::styled(pad(name, words), if here && !over { theme.text } else { style }),
     ];
     if gauge > 0 {
-        let style = if bad > 0 { theme.notice } else { theme.good };
+        let style = if more.is_empty() { theme.good } else { theme.notice };
         spans.extend(progress::bar(theme, done, total, gauge, style));
         spans.push(" ".into());
     }
-    spans.push(Span::styled(right(&number, NUMBERS), if bad > 0 { theme.alarm } else { theme.text }));
+    spans.push(Span::styled(right(&format!("{done}/{total}{more}"), NUMBERS), alarm));
     Line::from(spans)
 }
 

@@ -132,10 +132,13 @@ impl Shown<'_> {
         let marks: Vec<Mark> = nodes().map(|at| self.looks.mark(*at)).collect();
         let new = marks.iter().filter(|m| **m == Mark::New).count();
         let bad = marks.iter().filter(|m| **m >= Mark::RolledBack).count();
+        // What only went back needs nobody at once.
+        let back = marks.iter().filter(|m| **m == Mark::RolledBack).count() == bad;
+        let (sign, alarm) = if back { ('↶', t.notice) } else { ('!', t.alarm) };
         let filter = !self.app.map.filter.is_empty();
         let style = if new == block.nodes { t.good } else { t.dim };
         match self.atlas.narrow_tail {
-            true if bad > 0 => spans.push(Span::styled(right(&format!("!{bad}"), self.atlas.tail), t.alarm)),
+            true if bad > 0 => spans.push(Span::styled(right(&format!("{sign}{bad}"), self.atlas.tail), alarm)),
             true => spans.push(Span::styled(right(&format!("{new}/{}", block.nodes), self.atlas.tail), style)),
             false if filter => {
                 let found = nodes().filter(|at| self.looks.takes(**at)).count();
@@ -144,7 +147,7 @@ impl Shown<'_> {
             false => {
                 spans.push(Span::styled(format!(" {new}/{} new", block.nodes), style));
                 if bad > 0 {
-                    spans.push(Span::styled(format!(" ! {bad}"), t.alarm));
+                    spans.push(Span::styled(format!(" {sign} {bad}"), alarm));
                 }
             }
         }
@@ -208,7 +211,11 @@ pub fn legend(app: &App, cluster: &Cluster, looks: &Looks<'_>, masters: bool, wi
         }
     };
     for sign in looks.legend() {
-        add(format!("{} {} ×{}   ", sign.glyph, sign.word, sign.nodes), sign.style);
+        // Where no masters are shown, none are counted.
+        let shown = if masters { sign.nodes } else { sign.nodes.saturating_sub(sign.masters) };
+        if shown > 0 {
+            add(format!("{} {} ×{shown}   ", sign.glyph, sign.word), sign.style);
+        }
     }
     if masters && app.map.layer == Layer::State && cluster.leaders != Default::default() {
         add("★ leader   ".into(), t.dim);
