@@ -58,8 +58,11 @@ impl Verifier {
         };
         let disturbed = visit.judge_pods(&pods).await?;
         if let Some(first) = disturbed.first() {
-            let why =
-                format!("{} pods disturbed, the first: {} ({:?})", disturbed.len(), clean(&first.pod), first.kind);
+            let what = format!("{} {}", clean(&first.pod), first.kind);
+            let why = match disturbed.len() {
+                1 => format!("1 pod disturbed: {what}"),
+                n => format!("{n} pods disturbed, the first: {what}"),
+            };
             return Ok(self.unwell(Finding::Broken(why)));
         }
         match self.well.replace((Instant::now(), ids.clone())) {

@@ -356,3 +356,16 @@ pub enum Outcome {
     /// It was a rollback, and is through.
     RolledBack,
 }
+
+impl Outcome {
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Paused => "paused",
+            Outcome::Aborted => "aborted",
+            Outcome::Failed => "failed",
+            Outcome::RolledBack => "rolled back",
+        }
+    }
+}

@@ -207,7 +207,8 @@ impl Run {
                 self.gate = None;
                 let calm = matches!(outcome, Outcome::Completed | Outcome::RolledBack);
                 let tone = if calm { Tone::Calm } else { Tone::Alarm };
-                self.say(at, tone, None, format!("run ended: {outcome:?} {why}").trim_end().to_owned());
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                self.say(at, tone, None, format!("the run ended, {}{why}", outcome.word()));
             }
         }
     }

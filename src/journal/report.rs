@@ -338,7 +338,7 @@ impl Report {
         if !pods.list.is_empty() {
             writeln!(out, "\n## Disturbed pods\n")?;
             for (node, pod) in &pods.list {
-                writeln!(out, "- {node}: {} {}", escape(&pod.pod), escape(&format!("{:?}", pod.kind)))?;
+                writeln!(out, "- {node}: {} {}", escape(&pod.pod), escape(&pod.kind.to_string()))?;
             }
         }
         if nodes.new < nodes.total {

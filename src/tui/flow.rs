@@ -207,11 +207,11 @@ fn fold(app: &mut App, id: &RunId, records: &[Record]) -> Vec<Effect> {
             let tone = if calm { Tone::Calm } else { Tone::Alarm };
             // What lay over the screen asked about a run that is over now.
             app.over = app.over.filter(|o| !matches!(o, super::app::Over::Ask(_)));
-            app.say(tone, format!("the run has ended: {}; its report says more", outcome_word(outcome)));
+            app.say(tone, format!("the run has ended: {}; its report says more", outcome.word()));
             app.sight.looking = true;
             // Who only watches sees the next run too, when one begins.
             let mut effects = vec![Effect::Observe];
-            effects.extend(call(app, records, outcome_word(outcome)));
+            effects.extend(call(app, records, outcome.word()));
             effects.extend(app.options.read_only.then_some(Effect::Attach));
             return effects;
         }
@@ -236,15 +236,4 @@ fn call(app: &App, records: &[Record], what: &str) -> Option<Effect> {
     let fresh = records.last().is_some_and(|r| app.now.duration_since(r.at) < FRESH);
     let id = app.run.as_ref().map(|view| view.id.to_string()).unwrap_or_default();
     fresh.then(|| Effect::Notify(format!("sonoba: run {id} {what}")))
-}
-
-/// How a run ended, as people say it.
-pub fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Completed => "completed",
-        Outcome::Paused => "paused",
-        Outcome::Aborted => "aborted",
-        Outcome::Failed => "failed",
-        Outcome::RolledBack => "rolled back",
-    }
 }

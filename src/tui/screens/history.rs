@@ -13,6 +13,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+/// Columns of a run's id, which begins with its year.
+const RUN: usize = 20;
+
+/// Columns from which its beginning is said apart, and columns of that.
+const WIDE: u16 = 100;
+const BEGAN: usize = 17;
+
 /// Paints the list, or the open report.
 pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let t = &app.theme;
@@ -37,12 +44,12 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         heading(t, "PAST RUNS", &format!("{}, newest first", count(runs.len(), "run", "runs")), area.width),
         Line::styled(
             format!(
-                "  {} {} {} {} {}  why",
-                pad("run", 22),
-                pad("began (UTC)", 16),
+                "  {}{} {} {} {}  outcome",
+                pad("run", RUN),
+                if area.width < WIDE { String::new() } else { pad(" began (UTC)", BEGAN) },
                 right("took", 7),
                 right("new", 9),
-                right("pods", 14)
+                right("pods", 11)
             ),
             t.dim,
         ),
@@ -70,10 +77,10 @@ pub fn scroll(app: &App) -> usize {
 
 fn run_line(t: &Theme, run: &Report, width: usize) -> Line<'static> {
     let (glyph, style) = outcome(t, run);
-    let began = run.started.map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
+    let began = run.started.map(|at| at.strftime(" %Y-%m-%d %H:%M").to_string()).unwrap_or_default();
     let pods = match run.pods.disturbed {
         0 => format!("{} ✓", run.pods.undisturbed),
-        n => format!("{n} disturbed"),
+        n => format!("✗ {n} of {}", run.pods.checked),
     };
     let took = span((run.seconds.max(0.0) as u64) * 1000);
     let words = match &run.rollback_of {
@@ -82,16 +89,16 @@ fn run_line(t: &Theme, run: &Report, width: usize) -> Line<'static> {
         None => format!("{}: {}", run.outcome, run.why),
     };
     let numbers = format!(
-        " {} {} {} {}  ",
-        pad(&began, 16),
+        "{} {} {} {}  ",
+        if width < WIDE.into() { String::new() } else { pad(&began, BEGAN) },
         right(&took, 7),
         right(&format!("{}/{}", run.nodes.new, run.nodes.total), 9),
-        right(&pods, 14)
+        right(&pods, 11)
     );
-    let room = width.saturating_sub(24 + text::width(&numbers));
+    let room = width.saturating_sub(RUN + 2 + text::width(&numbers));
     Line::from(vec![
         Span::styled(format!("{glyph} "), style),
-        Span::styled(pad(&run.run, 22), t.text),
+        Span::styled(pad(&run.run, RUN), t.text),
         Span::styled(numbers, t.text),
         Span::styled(fit(&words, room), style),
     ])

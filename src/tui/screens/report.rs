@@ -115,7 +115,8 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
         lines.push(Line::default());
         lines.push(heading(t, "PAUSES", &count(run.pauses.len(), "pause", "pauses"), width));
         for (at, why) in &run.pauses {
-            lines.push(Line::from(format!("{} UTC  {why}", at.strftime("%H:%M:%S"))));
+            let words = format!("{} UTC  {why}", at.strftime("%H:%M:%S"));
+            lines.extend(text::wrap(&words, width.into()).into_iter().map(Line::from));
         }
     }
     lines.push(Line::default());

@@ -265,6 +265,10 @@ fn gate_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static
                 "images are pulled first; nothing restarts yet".into()
             }
             RunState::Running => next_gates(run),
+            RunState::Ended(_) if run.has_done() && run.count(|s| s == SwapState::Committed) < run.swaps.len() => {
+                "the cluster is in a mixed, supported state: a new plan goes on from here".into()
+            }
+            RunState::Ended(_) => String::new(),
             RunState::Paused(_) if can(Command::Retry) || can(Command::Skip) => {
                 "retry and skip decide about the node alone: the run stays paused until it is resumed".into()
             }
@@ -324,10 +328,12 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     // A node that is in both is marked where it is in flight.
     let place = troubles.iter().position(|trouble| trouble.node.as_ref().is_some_and(on));
     let place = place.filter(|_| in_flight.is_none());
-    let (nodes, failures) = trouble_lines(t, &troubles, place, width, if app.size.1 >= ROOMY { WHOLE } else { 1 });
+    let whole = if alone || app.size.1 >= ROOMY { WHOLE } else { 1 };
+    let (nodes, failures) = trouble_lines(t, &troubles, place, width, whole);
     let in_trouble = place.and_then(|_| nodes.iter().position(|n| n.as_ref().is_some_and(on)));
-    // A third of the room for failures at most; of the rest, two thirds where the log needs its share too.
-    let fail_room = if failures.is_empty() { 0 } else { failures.len().min((height / 3).max(2)) + 1 };
+    // A third of the room for failures, or what nothing else needs; of the rest, two thirds where the log needs its share too.
+    let free = if alone { height.saturating_sub(flying.len().max(1) + 2) } else { 0 };
+    let fail_room = if failures.is_empty() { 0 } else { failures.len().min((height / 3).max(2).max(free)) + 1 };
     let rest = height.saturating_sub(fail_room + 1);
     let fly_room = flying.len().clamp(1, if alone { rest.max(1) } else { (rest * 2 / 3).max(3) });
     let whole = |of: usize, room: usize| of <= room;
@@ -495,9 +501,10 @@ fn failures(t: &Theme, run: &Run) -> Vec<Trouble> {
     found
 }
 
-/// The same lines alone.
+/// The same in full.
 pub fn failure_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
-    failures(t, run).into_iter().map(|f| Line::styled(fit(&f.text, width), f.style)).collect()
+    let whole = |f: Trouble| text::wrap(&f.text, width).into_iter().map(move |l| Line::styled(l, f.style));
+    failures(t, run).into_iter().flat_map(whole).collect()
 }
 
 /// The nodes that the cursor can stand on, in the order of the screen.

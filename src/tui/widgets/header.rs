@@ -23,7 +23,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         age = Line::default();
     }
     facts.spans.extend(kubelets(app, room(&age, &facts)));
-    paint(frame, area, vec![both(crumbs(app), badges(app), columns), both(facts, age, columns), rule], "");
+    let badges = badges(app);
+    let path = crumbs(app, columns.saturating_sub(badges.width() + 1));
+    paint(frame, area, vec![both(path, badges, columns), both(facts, age, columns), rule], "");
 }
 
 /// `left` and `right` on one line; the left one gives way.
@@ -36,7 +38,8 @@ fn both(left: Line<'static>, right: Line<'static>, width: usize) -> Line<'static
     line
 }
 
-fn crumbs(app: &App) -> Line<'static> {
+/// Where the operator is; of a path that has no room, its end.
+fn crumbs(app: &App, room: usize) -> Line<'static> {
     let t = &app.theme;
     let name = match (&app.run, &app.sight.cluster) {
         (_, Some(cluster)) => cluster.name.to_string(),
@@ -62,9 +65,16 @@ fn crumbs(app: &App) -> Line<'static> {
         Screen::History => &["topology", "history"],
     };
     let mut spans = vec![Span::styled(" sonoba ", t.head), Span::styled(format!(" {name} "), t.selected), " ".into()];
+    let used: usize = spans.iter().map(Span::width).sum();
+    let long = |path: &[&str]| path.iter().map(|place| width(place) + 3).sum::<usize>();
+    let mut path = path;
+    let mut cut = false;
+    while path.len() > 1 && used + long(path) + if cut { 1 } else { 0 } > room + 3 {
+        (path, cut) = (&path[1..], true);
+    }
     for (i, place) in path.iter().enumerate() {
-        if i > 0 {
-            spans.push(Span::styled(" › ", t.dim));
+        if i > 0 || cut {
+            spans.push(Span::styled(if i > 0 { " › " } else { "… › " }, t.dim));
         }
         spans.push(Span::styled((*place).to_owned(), if i + 1 == path.len() { t.text } else { t.dim }));
     }

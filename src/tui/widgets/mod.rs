@@ -15,7 +15,6 @@ pub mod rack;
 pub mod rack_map;
 pub mod scrub;
 
-use super::flow;
 use super::text;
 use super::theme::Theme;
 use crate::journal::{Outcome, PauseReason, Run, RunState, SwapState};
@@ -68,7 +67,7 @@ pub fn state_word(run: &Run) -> &'static str {
         RunState::Pausing => "pausing",
         RunState::Paused(_) => "paused",
         RunState::Aborting => "aborting",
-        RunState::Ended(outcome) => flow::outcome_word(outcome),
+        RunState::Ended(outcome) => outcome.word(),
     }
 }
 

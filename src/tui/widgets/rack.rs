@@ -16,6 +16,9 @@ use std::collections::BTreeSet;
 /// Columns of a component's cell.
 const CELL: usize = 11;
 
+/// Columns that it needs at least.
+const NARROW: usize = 8;
+
 /// Paints the rack of the node under the cursor.
 pub fn draw(app: &App, cluster: &Cluster, looks: &Looks<'_>, frame: &mut Frame<'_>, area: Rect) {
     let t = &app.theme;
@@ -55,7 +58,13 @@ impl Columns {
         let role = longest(&|n| role(n).len()).clamp(4, 10);
         let name = longest(&|n| n.name.as_str().len()).max(4);
         let fixed = 2 + role + 1 + 12;
-        let cell = (width.saturating_sub(fixed + name.min(24)) / components.len().max(1)).clamp(8, CELL);
+        // Names come first. What only masters have stands on the masters' lines of the map too.
+        let fits = |n: usize| (width.saturating_sub(fixed + name.min(24)) / n.max(1)).min(CELL);
+        let components = match fits(components.len()) >= NARROW {
+            true => components,
+            false => components.into_iter().filter(|c| !c.master_only()).collect(),
+        };
+        let cell = fits(components.len()).max(NARROW);
         let name = name.min(width.saturating_sub(fixed + components.len() * cell)).max(8);
         Columns { name, role, components, cell }
     }
