@@ -5,11 +5,11 @@ use super::command::tell;
 use super::setup::Setup;
 use super::{logging, places, runs, settings};
 use crate::engine::{self, Ports, RunDir};
-use crate::fleet::{Cluster, NodeName, PodProof};
+use crate::fleet::{Cluster, NodeName};
 use crate::journal::{Follower, Record, Report, Verb};
 use crate::k8s::ClusterPort;
 use crate::plan::{self, Budget, Facts, Limits, Plan, Release, Settings, Stage};
-use crate::tui::{Backend, RunHandle};
+use crate::tui::{Backend, Near, RunHandle};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +58,12 @@ impl Live {
     }
 }
 
+/// Asks the API for a node from near.
+pub(super) async fn near(api: &dyn ClusterPort, node: &NodeName) -> Result<Near, String> {
+    let asked = tokio::try_join!(api.conditions(node), api.pods(node));
+    asked.map(|(conditions, pods)| Near { conditions, pods }).map_err(|e| e.to_string())
+}
+
 #[async_trait]
 impl Backend for Live {
     async fn observe(&self) -> Result<Cluster, String> {
@@ -71,8 +77,8 @@ impl Backend for Live {
         Ok(cluster)
     }
 
-    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String> {
-        self.api().await?.pods(node).await.map_err(|e| e.to_string())
+    async fn near(&self, node: &NodeName) -> Result<Near, String> {
+        near(self.api().await?.as_ref(), node).await
     }
 
     async fn history(&self) -> Result<Vec<Report>, String> {

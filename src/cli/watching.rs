@@ -6,11 +6,11 @@ use super::backend::handle;
 use super::setup::Setup;
 use super::{logging, places, runs, settings};
 use crate::engine::{self, RunDir};
-use crate::fleet::{Cluster, ClusterName, NodeName, PodProof};
+use crate::fleet::{Cluster, ClusterName, NodeName};
 use crate::journal::{Report, Verb};
 use crate::k8s::ClusterPort;
 use crate::plan::{self, Budget, Limits, Plan, Release, Settings, Stage};
-use crate::tui::{Backend, RunHandle};
+use crate::tui::{Backend, Near, RunHandle};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,10 +101,10 @@ impl Backend for Watching {
         }
     }
 
-    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String> {
+    async fn near(&self, node: &NodeName) -> Result<Near, String> {
         let setup = self.setup.as_ref().ok_or("without a profile the cluster's API is not known")?;
         let api = self.api.get_or_try_init(|| setup.cluster()).await.map_err(|f| f.text)?;
-        api.pods(node).await.map_err(|e| e.to_string())
+        super::backend::near(api.as_ref(), node).await
     }
 
     async fn history(&self) -> Result<Vec<Report>, String> {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod component;
+mod condition;
 mod image;
 mod json;
 mod label;
@@ -15,6 +16,7 @@ mod version;
 
 pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
+pub use condition::Condition;
 pub use image::{Image, ImageError};
 pub use json::{read_clean, write_clean};
 pub use label::{Label, LabelError, check_key as check_label_key};

@@ -4,7 +4,7 @@ use super::lease::RunLock;
 use super::patience::{Patience, for_good, shown};
 use super::watch::NodeWatch;
 use super::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease};
-use crate::fleet::{NodeName, PodProof};
+use crate::fleet::{Condition, NodeName, PodProof};
 use async_trait::async_trait;
 use http_body_util::Limited;
 use hyper::Response;
@@ -177,6 +177,12 @@ impl ClusterPort for KubeCluster {
         let api: Api<Node> = Api::all(self.client.clone());
         let node = self.patience.ask(&format!("read node {name}"), || api.get_opt(name.as_str())).await?;
         Ok(node.as_ref().and_then(convert::node).filter(|view| view.name == *name))
+    }
+
+    async fn conditions(&self, name: &NodeName) -> Result<Vec<Condition>, ClusterError> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let node = self.patience.ask(&format!("read node {name}"), || api.get_opt(name.as_str())).await?;
+        Ok(node.as_ref().map(convert::conditions).unwrap_or_default())
     }
 
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError> {

@@ -3,7 +3,7 @@
 
 use super::NodeView;
 use super::patience::shown;
-use crate::fleet::{ContainerProof, NodeName, PodProof, clean};
+use crate::fleet::{Condition, ContainerProof, NodeName, PodProof, clean};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 
@@ -26,6 +26,27 @@ pub(super) fn node(node: &Node) -> Option<NodeView> {
         .map(|ip| ip.to_string());
     let labels = node.metadata.labels.iter().flatten().map(|(k, v)| (clean(k), clean(v))).collect();
     Some(NodeView { name, ready, kubelet_version, labels, address })
+}
+
+/// A node's conditions, `Ready` first.
+pub(super) fn conditions(node: &Node) -> Vec<Condition> {
+    let all = node.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+    let text = |text: &Option<String>| text.as_deref().map(shown).unwrap_or_default();
+    let mut all: Vec<Condition> = all
+        .map(|c| Condition {
+            kind: shown(&c.type_),
+            holds: match c.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            },
+            reason: text(&c.reason),
+            message: text(&c.message),
+            since: c.last_transition_time.as_ref().and_then(|t| moment(&t.0)),
+        })
+        .collect();
+    all.sort_by_key(|c| c.kind != "Ready");
+    all
 }
 
 /// What proves later whether a pod was disturbed; `None` when it has no UID to know it by.
@@ -69,6 +90,23 @@ pub(super) fn moment(at: &k8s_openapi::jiff::Timestamp) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use serde_json::{from_value, json};
+
+    #[test]
+    fn conditions_are_read_cleaned_and_judged() {
+        let node: Node = from_value(json!({"metadata": {"name": "a"}, "status": {"conditions": [
+            {"type": "DiskPressure", "status": "False", "reason": "Kubelet\u{1b}HasNoDiskPressure"},
+            {"type": "PIDPressure", "status": "Unknown"},
+            {"type": "MemoryPressure", "status": "True", "message": "9 MiB\nleft"},
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-23T01:02:03Z"},
+        ]}}))
+        .unwrap();
+        let seen: Vec<(String, bool)> = conditions(&node).iter().map(|c| (c.kind.clone(), c.well())).collect();
+        let want = [("Ready", true), ("DiskPressure", true), ("PIDPressure", false), ("MemoryPressure", false)];
+        assert_eq!(seen, want.map(|(kind, well)| (kind.to_owned(), well)));
+        let all = conditions(&node);
+        assert!(all[0].since.is_some() && all[1].since.is_none());
+        assert!(all.iter().all(|c| !c.reason.contains('\u{1b}') && !c.message.contains('\n')), "{all:?}");
+    }
 
     #[test]
     fn a_node_is_read_and_a_hostile_one_is_passed_over() {

@@ -1,6 +1,6 @@
 //! What may be asked of the cluster's API. Nothing here can evict or delete a pod.
 
-use crate::fleet::{NodeName, PodProof, Version};
+use crate::fleet::{Condition, NodeName, PodProof, Version};
 use crate::plan::ApiFacts;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,6 +15,9 @@ pub trait ClusterPort: Send + Sync {
 
     /// One node, asked afresh.
     async fn node(&self, name: &NodeName) -> Result<Option<NodeView>, ClusterError>;
+
+    /// A node's conditions, asked afresh; none of a node that Kubernetes does not know.
+    async fn conditions(&self, name: &NodeName) -> Result<Vec<Condition>, ClusterError>;
 
     /// The pods that are bound to a node, asked afresh.
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError>;

@@ -1,12 +1,21 @@
 //! What the cockpit needs from below; the command line implements it.
 
 use super::looks::Looks;
-use crate::fleet::{Cluster, NodeName, PodProof, RunId};
+use crate::fleet::{Cluster, Condition, NodeName, PodProof, RunId};
 use crate::journal::{Record, Report, Verb};
 use crate::plan::{Budget, Limits, Plan, Release, Settings, Stage};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// A node from near.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Near {
+    /// What it says of itself.
+    pub conditions: Vec<Condition>,
+    /// The pods that are bound to it.
+    pub pods: Vec<PodProof>,
+}
 
 /// The cockpit's way to the cluster, the planner and the engine. Errors are texts for people: what, where, what to do.
 #[async_trait]
@@ -17,11 +26,11 @@ pub trait Backend: Send + Sync {
     /// When the cluster cannot be observed.
     async fn observe(&self) -> Result<Cluster, String>;
 
-    /// The pods that are bound to a node.
+    /// What the API tells of a node that is looked at from near.
     ///
     /// # Errors
     /// When the API cannot be asked.
-    async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, String>;
+    async fn near(&self, node: &NodeName) -> Result<Near, String>;
 
     /// What ran here before, newest first.
     ///
@@ -110,7 +119,7 @@ impl Backend for Nobody {
         Err("a replay looks at no cluster".into())
     }
 
-    async fn pods(&self, _: &NodeName) -> Result<Vec<PodProof>, String> {
+    async fn near(&self, _: &NodeName) -> Result<Near, String> {
         Err("a replay looks at no cluster".into())
     }
 

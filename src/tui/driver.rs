@@ -261,9 +261,9 @@ impl Driver {
                     None => tell(&sender, Msg::Attached(None)).await,
                 }
             }),
-            Effect::Pods(node) => self.spawn(async move {
-                let pods = backend.pods(&node).await;
-                tell(&sender, Msg::Pods(node, pods)).await;
+            Effect::Near(node) => self.spawn(async move {
+                let near = backend.near(&node).await;
+                tell(&sender, Msg::Near(node, near)).await;
             }),
             Effect::Start(_, plan) => {
                 self.errands.spawn(async move {

@@ -76,9 +76,9 @@ pub fn take(app: &mut App, msg: Msg) -> Vec<Effect> {
                 app.touch();
             }
         }
-        Msg::Pods(node, pods) => {
-            if let Some(view) = app.map.pods.as_mut().filter(|view| view.node == node) {
-                view.pods = Some(pods.map_err(|why| clean(&why)));
+        Msg::Near(node, near) => {
+            if let Some(view) = app.map.near.as_mut().filter(|view| view.node == node) {
+                view.near = Some(near.map_err(|why| clean(&why)));
                 app.touch();
             }
         }

@@ -2,13 +2,14 @@
 
 use super::app::{App, Screen};
 use super::atlas::Atlas;
+use super::backend::Near;
 use super::command::Command;
 use super::filter::{Filter, LONGEST};
 use super::index::{self, Index};
 use super::layer::{Layer, Looks};
 use super::msg::Effect;
 use super::screens::topology;
-use crate::fleet::{Cluster, Node, NodeName, PodProof, natural};
+use crate::fleet::{Cluster, Node, NodeName, natural};
 use crate::journal::Tone;
 use std::collections::BTreeSet;
 
@@ -47,17 +48,17 @@ pub struct MapView {
     pub top: usize,
     /// The screen that a node was opened from, where that was not the map.
     pub from: Option<Screen>,
-    /// The pods of a node, asked for when it was zoomed in on.
-    pub pods: Option<PodsView>,
+    /// What the API tells of a node, asked for when it was zoomed in on.
+    pub near: Option<NearView>,
 }
 
-/// The pods of one node.
+/// One node from near.
 #[derive(Debug)]
-pub struct PodsView {
+pub struct NearView {
     /// Of which node.
     pub node: NodeName,
     /// What the API said; none while it is asked.
-    pub pods: Option<Result<Vec<PodProof>, String>>,
+    pub near: Option<Result<Near, String>>,
 }
 
 impl MapView {
@@ -108,19 +109,19 @@ fn zoom_in(app: &mut App) -> Vec<Effect> {
         Zoom::Rack | Zoom::Node => Zoom::Node,
     };
     app.map.top = 0;
-    ask_pods(app)
+    ask_near(app)
 }
 
-/// Asks for the pods of the node that is shown from near, unless they are here.
-pub fn ask_pods(app: &mut App) -> Vec<Effect> {
+/// Asks for the node that is shown from near, unless it is here.
+pub fn ask_near(app: &mut App) -> Vec<Effect> {
     let Some(node) = app.selected.clone().filter(|_| app.map.zoom == Zoom::Node && app.player.is_none()) else {
         return Vec::new();
     };
-    if app.map.pods.as_ref().is_some_and(|view| view.node == node) {
+    if app.map.near.as_ref().is_some_and(|view| view.node == node) {
         return Vec::new();
     }
-    app.map.pods = Some(PodsView { node: node.clone(), pods: None });
-    vec![Effect::Pods(node)]
+    app.map.near = Some(NearView { node: node.clone(), near: None });
+    vec![Effect::Near(node)]
 }
 
 /// Shows a node from near; a step back leads to where it was opened from.
@@ -128,7 +129,7 @@ pub fn open_node(app: &mut App, node: NodeName) -> Vec<Effect> {
     app.map.from = Some(app.screen).filter(|screen| *screen != Screen::Topology);
     app.selected = Some(node);
     (app.screen, app.map.zoom, app.map.top) = (Screen::Topology, Zoom::Node, 0);
-    ask_pods(app)
+    ask_near(app)
 }
 
 fn zoom_out(app: &mut App) {
@@ -136,13 +137,13 @@ fn zoom_out(app: &mut App) {
         Zoom::Node => Zoom::Rack,
         Zoom::Rack | Zoom::Fleet => Zoom::Fleet,
     };
-    app.map.pods = None;
+    app.map.near = None;
 }
 
 /// A step back on the map: out of a zoom, else the filter is cleared. False when there is nothing to go back from.
 pub fn back(app: &mut App) -> bool {
     if let Some(screen) = app.map.from.take().filter(|_| app.map.zoom == Zoom::Node) {
-        (app.screen, app.map.zoom, app.map.pods) = (screen, Zoom::Fleet, None);
+        (app.screen, app.map.zoom, app.map.near) = (screen, Zoom::Fleet, None);
         return true;
     }
     if app.map.zoom != Zoom::Fleet {
@@ -278,7 +279,7 @@ pub fn sideways(app: &mut App, by: isize) -> Vec<Effect> {
     };
     app.selected = order.get(to).map(|n| n.name.clone());
     app.map.top = 0;
-    ask_pods(app)
+    ask_near(app)
 }
 
 fn to_match(app: &mut App, on: bool) {

@@ -59,7 +59,7 @@ mod snapshot_tests;
 #[cfg(test)]
 mod update_tests;
 
-pub use backend::{Backend, Options, RunHandle};
+pub use backend::{Backend, Near, Options, RunHandle};
 pub use cast::cast;
 pub use driver::{TuiError, play, run};
 pub use looks::{Looks, Own};

@@ -48,7 +48,7 @@ fn a_click_chooses_a_node_and_a_double_click_leads_nearer() {
     app.wall += jiff::SignedDuration::from_secs(2);
     click(&mut app, "rack3-ss8");
     assert_eq!(app.map.zoom, Zoom::Rack, "two slow clicks are no double click");
-    assert_eq!(click(&mut app, "rack3-ss8"), [Effect::Pods(fixtures::name("rack3-ss8"))]);
+    assert_eq!(click(&mut app, "rack3-ss8"), [Effect::Near(fixtures::name("rack3-ss8"))]);
     click(&mut app, "esc back");
     assert_eq!(app.map.zoom, Zoom::Rack, "the footer's keys can be clicked");
 }
@@ -98,6 +98,6 @@ fn a_line_of_the_log_leads_to_its_node() {
     event(&mut app, MouseEventKind::Down(MouseButton::Left), place);
     let node = app.selected.clone().unwrap();
     let effects = event(&mut app, MouseEventKind::Down(MouseButton::Left), place);
-    assert_eq!(effects, [Effect::Pods(node)]);
+    assert_eq!(effects, [Effect::Near(node)]);
     assert_eq!((app.screen, app.map.zoom), (Screen::Topology, Zoom::Node));
 }

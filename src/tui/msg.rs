@@ -1,7 +1,8 @@
 //! What comes into the core, and what it asks for.
 
+use super::backend::Near;
 use super::stage::Draft;
-use crate::fleet::{Cluster, NodeName, PodProof, RunId, SwapId};
+use crate::fleet::{Cluster, NodeName, RunId, SwapId};
 use crate::journal::{Record, Report, Verb};
 use crate::plan::{Plan, Stage};
 use crossterm::event::{KeyEvent, MouseEvent};
@@ -38,8 +39,8 @@ pub enum Msg {
     RecordsEnded(RunId),
     /// The run's engine was looked for: whether it lives.
     Engine(RunId, bool),
-    /// The pods of a node, or why they are not known.
-    Pods(NodeName, Result<Vec<PodProof>, String>),
+    /// A node from near, or why it is not known.
+    Near(NodeName, Result<Near, String>),
     /// Past runs were read, or not.
     Past(Result<Vec<Report>, String>),
     /// The cockpit's own log was read, or not.
@@ -66,8 +67,8 @@ pub enum Effect {
     Observe,
     /// Look for a run that is under way.
     Attach,
-    /// Ask for the pods of a node.
-    Pods(NodeName),
+    /// Ask for a node from near.
+    Near(NodeName),
     /// Say what the planner makes of this stage.
     Draft(Arc<Cluster>, Box<Stage>),
     /// Plan this stage.

@@ -1,8 +1,8 @@
 //! The cockpit in a real (pseudo) terminal: keys in, screens out, and the terminal given back whatever happens.
 
-use super::backend::{Backend, Options, RunHandle};
+use super::backend::{Backend, Near, Options, RunHandle};
 use super::fixtures::{self, Story};
-use crate::fleet::{Cluster, NodeName, PodProof};
+use crate::fleet::{Cluster, NodeName};
 use crate::journal::{Event, Outcome, PauseReason, Record, Verb};
 use crate::plan::{Budget, Limits, Plan, Release, Settings, Stage};
 use jiff::Timestamp;
@@ -49,8 +49,8 @@ impl Backend for Fake {
         Ok(fixtures::cluster())
     }
 
-    async fn pods(&self, _: &NodeName) -> Result<Vec<PodProof>, String> {
-        Ok(Vec::new())
+    async fn near(&self, _: &NodeName) -> Result<Near, String> {
+        Ok(Near::default())
     }
 
     fn releases(&self) -> Vec<Release> {

@@ -110,7 +110,7 @@ fn topology_of_a_node() {
         app.selected = Some(fixtures::name("rack2-cs2"));
         update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
         let effects = update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
-        assert_eq!(effects, [super::msg::Effect::Pods(fixtures::name("rack2-cs2"))]);
+        assert_eq!(effects, [super::msg::Effect::Near(fixtures::name("rack2-cs2"))]);
         let pod = |i: usize| crate::fleet::PodProof {
             pod: format!("app-mysql/moco-{i}"),
             uid: i.to_string(),
@@ -124,7 +124,20 @@ fn topology_of_a_node() {
                 started_at: Some(fixtures::start()),
             }],
         };
-        update(&mut app, Msg::Pods(fixtures::name("rack2-cs2"), Ok((0..3).map(pod).collect())));
+        let condition = |kind: &str, holds, reason: &str| crate::fleet::Condition {
+            kind: kind.into(),
+            holds,
+            reason: reason.into(),
+            message: String::new(),
+            since: Some(fixtures::start()),
+        };
+        let conditions = vec![
+            condition("Ready", Some(true), "KubeletReady"),
+            condition("DiskPressure", Some(true), "KubeletHasDiskPressure"),
+            condition("PIDPressure", None, "NodeStatusUnknown"),
+        ];
+        let near = super::backend::Near { conditions, pods: (0..3).map(pod).collect() };
+        update(&mut app, Msg::Near(fixtures::name("rack2-cs2"), Ok(near)));
         app
     });
 }

@@ -509,11 +509,11 @@ fn the_map_is_zoomed_into_and_out_of_and_escape_leads_home() {
     keys(&mut app, "jjl");
     assert_eq!(app.selected.as_ref().unwrap().as_str(), "rack1-cs1", "the next rack's first worker");
     let effects = key(&mut app, KeyCode::Enter);
-    assert_eq!((app.map.zoom, effects), (Zoom::Node, vec![Effect::Pods(fixtures::name("rack1-cs1"))]));
+    assert_eq!((app.map.zoom, effects), (Zoom::Node, vec![Effect::Near(fixtures::name("rack1-cs1"))]));
     keys(&mut app, "l");
-    assert_eq!(app.map.pods.as_ref().unwrap().node.as_str(), "rack1-cs2", "the pods of the one that is shown");
-    update(&mut app, Msg::Pods(fixtures::name("rack1-cs1"), Ok(Vec::new())));
-    assert!(app.map.pods.as_ref().unwrap().pods.is_none(), "an answer about another node is passed over");
+    assert_eq!(app.map.near.as_ref().unwrap().node.as_str(), "rack1-cs2", "the pods of the one that is shown");
+    update(&mut app, Msg::Near(fixtures::name("rack1-cs1"), Ok(Default::default())));
+    assert!(app.map.near.as_ref().unwrap().near.is_none(), "an answer about another node is passed over");
     keys(&mut app, "/cs9");
     assert_eq!(app.map.zoom, Zoom::Rack);
     for zoom in [Zoom::Rack, Zoom::Fleet, Zoom::Fleet] {
@@ -543,7 +543,7 @@ fn the_story_is_filtered_and_its_lines_lead_to_their_nodes_and_back() {
     assert!(!lines.is_empty() && lines.iter().all(|l| l.node.as_ref().is_some_and(|n| n.as_str().contains("cs2"))));
     key(&mut app, KeyCode::Enter);
     let effects = key(&mut app, KeyCode::Enter);
-    assert_eq!(effects, [Effect::Pods(fixtures::name("rack2-cs2"))]);
+    assert_eq!(effects, [Effect::Near(fixtures::name("rack2-cs2"))]);
     assert_eq!((app.screen, app.map.zoom), (Screen::Topology, super::map::Zoom::Node));
     key(&mut app, KeyCode::Esc);
     assert_eq!(app.screen, Screen::Events, "back to where it came from");

@@ -3,7 +3,7 @@
 use crate::chaos::Op;
 use crate::stage::{Scene, Stage};
 use async_trait::async_trait;
-use sonoba::fleet::{NodeName, PodProof};
+use sonoba::fleet::{Condition, NodeName, PodProof};
 use sonoba::k8s::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,6 +54,10 @@ impl ClusterPort for Api {
 
     async fn node(&self, name: &NodeName) -> Result<Option<NodeView>, ClusterError> {
         self.call(Op::Node, |scene, _| Ok(scene.place(name).map(|at| view(scene, at)))).await
+    }
+
+    async fn conditions(&self, name: &NodeName) -> Result<Vec<Condition>, ClusterError> {
+        unreachable!("the engine asks no conditions of {name}")
     }
 
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError> {

@@ -640,6 +640,10 @@ impl ClusterPort for World {
         Ok(state.nodes.get(name).map(|n| view(&state, n)))
     }
 
+    async fn conditions(&self, name: &NodeName) -> Result<Vec<Condition>, ClusterError> {
+        unreachable!("the engine asks no conditions of {name}")
+    }
+
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError> {
         let state = World::lock(self);
         if state.pods_hidden {

@@ -3,7 +3,7 @@
 use super::super::app::App;
 use super::super::text::{self, span};
 use super::super::widgets::{heading, paint};
-use super::plan::{severity, summary};
+use super::plan::{limits, severity, summary};
 use crate::plan::Severity;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -22,6 +22,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         format!("{}, {} at once, {} of a rack, soak {}", l.waves(), l.max_parallel, l.max_unavailable, span(l.soak_ms)),
         t.dim,
     ));
+    lines.push(limits(app, plan));
     let mut found: Vec<_> = plan.findings.iter().filter(|f| f.severity != Severity::Info).collect();
     found.sort_by_key(|f| f.severity);
     let turns: Vec<_> = plan.swaps().filter_map(|(_, _, s)| s.no_return.as_ref().map(|why| (s, why))).collect();

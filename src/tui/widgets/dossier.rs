@@ -5,7 +5,7 @@ use super::super::lens::{self, Target};
 use super::super::text::{self, count, fit, pad, span};
 use super::super::theme::Theme;
 use super::{flight, heading, log, node};
-use crate::fleet::{Cluster, ContainerProof, Node, PodProof};
+use crate::fleet::{Cluster, Condition, ContainerProof, Node, PodProof};
 use jiff::Timestamp;
 use ratatui::text::{Line, Span};
 
@@ -28,10 +28,40 @@ pub fn lines(app: &App, cluster: &Cluster, width: usize) -> Vec<Line<'static>> {
         Span::styled(marked, t.key),
     ]));
     lines.extend(node::leftovers(t, node, width));
+    lines.extend(conditions(app, node, width));
     lines.extend(containers(app, cluster, node, width));
     lines.extend(timeline(app, node, width));
     lines.extend(pods(app, node, width));
     lines.extend(labels(t, node, width));
+    lines
+}
+
+/// What the node says of itself; what is bad first.
+fn conditions(app: &App, node: &Node, width: usize) -> Vec<Line<'static>> {
+    let t = &app.theme;
+    let view = app.map.near.as_ref().filter(|view| view.node == node.name);
+    // Why it was not told stands where its pods would.
+    let Some(Some(Ok(near))) = view.map(|view| &view.near) else { return Vec::new() };
+    let columns = u16::try_from(width).unwrap_or(u16::MAX);
+    let bad = near.conditions.iter().filter(|c| !c.well()).count();
+    let note = if bad == 0 { "all well".to_owned() } else { format!("{bad} not well") };
+    let mut lines = vec![Line::default(), heading(t, "CONDITIONS", &note, columns)];
+    let mut all: Vec<&Condition> = near.conditions.iter().collect();
+    all.sort_by_key(|c| c.well());
+    let name = all.iter().map(|c| text::width(&c.kind)).max().unwrap_or(0).min(width / 3);
+    for condition in all {
+        let word = condition.holds.map_or("unknown", |holds| if holds { "true" } else { "false" });
+        let (glyph, style) = if condition.well() { ("✓", t.good) } else { ("✗", t.alarm) };
+        let since = condition.since.map_or(String::new(), |at| format!(", for {}", since(at, app.now)));
+        let why = match (condition.well(), condition.message.as_str()) {
+            (true, _) | (_, "") => String::new(),
+            (false, message) => format!(": {message}"),
+        };
+        lines.push(Line::from(vec![
+            Span::styled(format!("{glyph} {} {}", pad(&condition.kind, name), pad(word, 8)), style),
+            Span::styled(format!("{}{since}{why}", condition.reason), t.dim),
+        ]));
+    }
     lines
 }
 
@@ -89,16 +119,16 @@ fn timeline(app: &App, node: &Node, width: usize) -> Vec<Line<'static>> {
 
 fn pods(app: &App, node: &Node, width: usize) -> Vec<Line<'static>> {
     let t = &app.theme;
-    let Some(view) = app.map.pods.as_ref().filter(|view| view.node == node.name) else { return Vec::new() };
+    let Some(view) = app.map.near.as_ref().filter(|view| view.node == node.name) else { return Vec::new() };
     let columns = u16::try_from(width).unwrap_or(u16::MAX);
-    let pods = match &view.pods {
+    let pods = match &view.near {
         None => return vec![Line::default(), heading(t, "PODS", "asking the API…", columns)],
         Some(Err(why)) => {
             let mut lines = vec![Line::default(), heading(t, "PODS", "", columns)];
             lines.extend(text::wrap(&format!("✗ {why}"), width).into_iter().map(|l| Line::styled(l, t.alarm)));
             return lines;
         }
-        Some(Ok(pods)) => pods,
+        Some(Ok(near)) => &near.pods,
     };
     let ready = pods.iter().filter(|p| p.ready).count();
     let note = format!("{}, {ready} ready", count(pods.len(), "pod", "pods"));
