@@ -156,7 +156,9 @@ impl Run {
                     s.why = clean(why);
                 }
                 if *verdict == Verdict::Rollback {
-                    self.say(at, Tone::Alarm, Some(node), format!("rolling back: {why}"));
+                    // What an abort takes back has not failed.
+                    let tone = if self.state == RunState::Aborting { Tone::Notice } else { Tone::Alarm };
+                    self.say(at, tone, Some(node), format!("rolling back: {why}"));
                 }
             }
             Event::PodsDisturbed { swap, node, pods } => {

@@ -23,8 +23,8 @@ pub fn phrases(app: &App) -> Vec<String> {
             said.push("quit: the run stays as it is".to_owned());
         }
         Screen::Topology if acts => {
-            said.push("looking and staging touch nothing, only an applied plan does".to_owned());
-            said.push("mark: nodes to stage alone".to_owned());
+            said.push("stage: choose a release, read its plan; nothing is touched before it is applied".to_owned());
+            said.push("mark: to stage it alone".to_owned());
             said.push("layer: what cells show".to_owned());
         }
         Screen::Stage => said.push("nothing is touched by staging; the plan comes first".to_owned()),
@@ -108,6 +108,6 @@ mod tests {
         let watched = fixtures::running((120, 36), options, Story::midway());
         assert_eq!(phrases(&watched), ["read-only: no key here can touch the cluster or the run"]);
         let fresh = fixtures::app((120, 36), Options::default());
-        assert!(phrases(&fresh).join("|").contains("touch nothing, "));
+        assert!(phrases(&fresh).join("|").contains("nothing is touched"));
     }
 }

@@ -270,9 +270,9 @@ fn gate_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static
             }
             RunState::Ended(_) => String::new(),
             RunState::Paused(_) if can(Command::Retry) || can(Command::Skip) => {
-                "retry and skip decide about the node alone: the run stays paused until it is resumed".into()
+                "resume goes on without the node, and the next failure pauses again; retry and skip only decide, the run stays paused".into()
             }
-            _ => "no gate is waited for".into(),
+            _ => String::new(),
         };
         return Line::styled(fit(&words, width), t.dim);
     };

@@ -147,6 +147,10 @@ fn kubelets(app: &App, room: usize) -> Vec<Span<'static>> {
         words.push_str(&format!(", … {}", count(versions.len() - 3, "more version", "more versions")));
     }
     let label = "  kubelet ";
+    if label.len() + width(&words) > room && versions.len() < 4 {
+        let names: Vec<&str> = versions.iter().map(|(version, _)| version.as_str()).collect();
+        words = names.join(", ");
+    }
     if label.len() + width(&words) > room {
         words = count(versions.len(), "version", "versions");
     }

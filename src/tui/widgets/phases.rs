@@ -3,7 +3,7 @@
 use super::super::text::{self, pad, right};
 use super::super::theme::Theme;
 use super::progress;
-use crate::journal::{Run, SnapshotState, SwapState};
+use crate::journal::{Run, RunState, SnapshotState, SwapState};
 use crate::plan::{Phase, PhaseKind};
 use ratatui::text::{Line, Span};
 
@@ -21,7 +21,7 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
             }
             _ => tally.phase(p),
         };
-        let state = (run.phases_done.contains(&p), here);
+        let state = Stand::of(run, run.phases_done.contains(&p), here);
         if here {
             focus = all.len();
         }
@@ -32,19 +32,41 @@ pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<
         }
         if phase.snapshot.is_some() {
             let (over, failed) = (run.snapshot.taken().is_some(), matches!(run.snapshot, SnapshotState::Failed(_)));
-            let state = (over, matches!(run.snapshot, SnapshotState::Taking));
+            let state = Stand::of(run, over, matches!(run.snapshot, SnapshotState::Taking));
             let counts = Counts { done: usize::from(over), failed: usize::from(failed), back: 0, total: 1 };
             all.push(line(theme, "snapshot", 2, state, counts, width));
         }
         for (w, wave) in phase.waves.iter().enumerate() {
-            let state = (run.waves_done.contains_key(&(p, w)), run.wave == Some(w));
-            if state.1 {
+            let at = run.wave == Some(w);
+            let state = Stand::of(run, run.waves_done.contains_key(&(p, w)), at);
+            if at {
                 focus = all.len();
             }
             all.push(line(theme, &wave.title, 2, state, tally.wave(p, w), width));
         }
     }
     text::excerpt(all, focus, height, theme.dim)
+}
+
+/// Where the run is, seen from a phase or a wave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    Over,
+    Here,
+    /// Here, and it stands still.
+    Halted,
+    Ahead,
+}
+
+impl Stand {
+    fn of(run: &Run, over: bool, here: bool) -> Stand {
+        match (over, here, run.state) {
+            (true, ..) => Stand::Over,
+            (_, true, RunState::Paused(_) | RunState::Ended(_)) => Stand::Halted,
+            (_, true, _) => Stand::Here,
+            _ => Stand::Ahead,
+        }
+    }
 }
 
 /// How many swaps stand how.
@@ -92,24 +114,18 @@ impl Tally {
     }
 }
 
-fn line(
-    theme: &Theme,
-    name: &str,
-    indent: usize,
-    (over, here): (bool, bool),
-    counts: Counts,
-    width: usize,
-) -> Line<'static> {
+fn line(theme: &Theme, name: &str, indent: usize, stand: Stand, counts: Counts, width: usize) -> Line<'static> {
     let Counts { done, back, failed, total } = counts;
     let bad = match (failed, back) {
         (0, 0) => None,
         (0, n) => Some((format!(" ↶{n}"), theme.notice)),
         (n, back) => Some((format!(" !{}", n + back), theme.alarm)),
     };
-    let (glyph, style) = match (over, here) {
-        (true, _) => bad.as_ref().map_or(("✓", theme.good), |(_, style)| ("!", *style)),
-        (false, true) => ("▶", theme.busy),
-        (false, false) => ("·", theme.dim),
+    let (glyph, style) = match stand {
+        Stand::Over => bad.as_ref().map_or(("✓", theme.good), |(_, style)| ("!", *style)),
+        Stand::Here => ("▶", theme.busy),
+        Stand::Halted => ("‖", theme.notice),
+        Stand::Ahead => ("·", theme.dim),
     };
     let (more, alarm) = bad.unwrap_or((String::new(), theme.text));
     let gauge = gauge(width);
@@ -117,7 +133,7 @@ fn line(
     let mut spans = vec![
         Span::raw(" ".repeat(indent)),
         Span::styled(format!("{glyph} "), style),
-        Span::styled(pad(name, words), if here && !over { theme.text } else { style }),
+        Span::styled(pad(name, words), if matches!(stand, Stand::Here | Stand::Halted) { theme.text } else { style }),
     ];
     if gauge > 0 {
         let style = if more.is_empty() { theme.good } else { theme.notice };
