@@ -46,7 +46,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let narrow = area.width < 110;
     let below = if narrow { (rest.height / 3).max(4) } else { 0 };
     let [middle, bottom] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(rest);
-    let left = if narrow { 27 } else { (area.width / 5 * 2).min(64) };
+    let left = if narrow { 27 } else { (area.width / 5 * 2).min((area.width / 4).max(64)) };
     let [left, _, right] =
         Layout::horizontal([Constraint::Length(left), Constraint::Length(1), Constraint::Min(0)]).areas(middle);
     draw_left(app, view, frame, left);
@@ -440,7 +440,9 @@ fn pull_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
             let mut spans = vec![Span::styled(text::pad(node.as_str(), (width / 3).min(20)), t.head), " ".into()];
             let part = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX >> 8);
             spans.extend(progress::bar(t, part(done), part(total), 8, t.good));
-            let words = format!(" {}/{} MiB {}", mib(done), mib(total), image.short());
+            let size =
+                if total == 0 { "size not told yet".into() } else { format!("{}/{} MiB", mib(done), mib(total)) };
+            let words = format!(" {size} {}", image.short());
             spans.push(Span::raw(words));
             Line::from(spans)
         })
