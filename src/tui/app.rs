@@ -17,6 +17,7 @@ use super::palette::PaletteView;
 use super::player::Player;
 use super::replay::{self, Tape};
 use super::stage::{self, Row, StageView};
+use super::tally;
 use super::theme::Theme;
 use crate::fleet::{Cluster, NodeName, RunId};
 use crate::journal::{Run, RunState, Tone, Verb};
@@ -142,6 +143,8 @@ pub struct App {
     pub index: RefCell<Option<Rc<Index>>>,
     /// The nodes that the run's cursor can stand on, of a run after so many events.
     pub stops: RefCell<Option<Stops>>,
+    /// How the run's swaps stand, after so many events.
+    pub tally: RefCell<Option<tally::Kept>>,
     /// What stands where on the last picture.
     pub hits: Hits,
     /// The node under the cursor.
@@ -267,6 +270,7 @@ impl App {
             map: MapView::default(),
             index: RefCell::new(None),
             stops: RefCell::new(None),
+            tally: RefCell::new(None),
             hits: Hits::default(),
             selected: None,
             stage: StageView::new(&releases, limits),

@@ -39,6 +39,7 @@ mod safety;
 mod screens;
 mod sources;
 mod stage;
+mod tally;
 mod terminal;
 mod text;
 mod theme;

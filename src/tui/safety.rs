@@ -1,10 +1,11 @@
 //! Is it safe? What a run has done to nodes and pods, and what moves now, in a glyph, a word and a sentence.
 
-use super::app::RunView;
+use super::app::{App, RunView};
+use super::tally::Tally;
 use super::text::{self, count};
 use super::theme::Theme;
 use crate::fleet::{Cluster, Node, fold_names};
-use crate::journal::{Run, RunState, SwapState};
+use crate::journal::{Run, RunState};
 use ratatui::text::{Line, Span};
 
 /// How much somebody must care, from not at all.
@@ -19,17 +20,18 @@ enum Degree {
 }
 
 /// The answer on one line of so many columns.
-pub fn line(t: &Theme, view: &RunView, width: u16) -> Line<'static> {
-    let (degree, words) = said(&view.run, false);
+pub fn line(app: &App, view: &RunView, width: u16) -> Line<'static> {
+    let (t, tally) = (&app.theme, Tally::of(app, &view.run));
+    let (degree, words) = said(&view.run, &tally, false);
     let (sign, style) = match degree {
         Degree::Safe => ("✓ SAFE", t.good),
         Degree::Look => ("! SAFE", t.notice),
         // What is over can be looked at in peace.
-        Degree::Harm if view.run.in_flight().next().is_none() => ("✗ HARM DONE", t.alarm),
+        Degree::Harm if tally.flying.is_empty() => ("✗ HARM DONE", t.alarm),
         Degree::Harm => ("✗ NOT SAFE", t.alarm),
     };
     let room = usize::from(width).saturating_sub(text::width(sign) + GAP.len());
-    let words = if text::width(&words) <= room { words } else { said(&view.run, true).1 };
+    let words = if text::width(&words) <= room { words } else { said(&view.run, &tally, true).1 };
     Line::from(vec![Span::styled(sign, style), Span::styled(format!("{GAP}{words}"), t.text)])
 }
 
@@ -58,13 +60,13 @@ pub fn cluster_line(t: &Theme, cluster: &Cluster) -> Line<'static> {
 }
 
 /// In words, or in few.
-fn said(run: &Run, brief: bool) -> (Degree, String) {
-    let (degree, words) = verdict(run, brief);
-    (degree, format!("{words}; {}", moves(run, brief)))
+fn said(run: &Run, tally: &Tally, brief: bool) -> (Degree, String) {
+    let (degree, words) = verdict(run, tally, brief);
+    (degree, format!("{words}; {}", moves(run, tally.flying.len(), brief)))
 }
 
 /// What became of pods and nodes, the worst first.
-fn verdict(run: &Run, brief: bool) -> (Degree, String) {
+fn verdict(run: &Run, tally: &Tally, brief: bool) -> (Degree, String) {
     let mut harms = Vec::new();
     let disturbed = run.pods.disturbed.len();
     if disturbed > 0 {
@@ -75,8 +77,9 @@ fn verdict(run: &Run, brief: bool) -> (Degree, String) {
     if !lost.is_empty() {
         harms.push(format!("{} NotReady", fold_names(lost.iter().map(|n| n.as_str()))));
     }
-    let of = |state| run.swaps.iter().filter(move |s| s.state == state).map(|s| s.node.as_str());
-    let failed: Vec<&str> = of(SwapState::Failed).collect();
+    let of =
+        |swaps: &[usize]| swaps.iter().filter_map(|i| run.swaps.get(*i)).map(|s| s.node.as_str()).collect::<Vec<_>>();
+    let failed = of(&tally.failed);
     if !failed.is_empty() {
         harms.push(format!("{} failed", fold_names(failed)));
     }
@@ -86,7 +89,7 @@ fn verdict(run: &Run, brief: bool) -> (Degree, String) {
         Some(_) => "no pod disturbed; the API does not answer",
         None => "no pod disturbed",
     };
-    let back: Vec<&str> = of(SwapState::RolledBack).collect();
+    let back = of(&tally.back);
     let (degree, words) = match (harms.is_empty(), back.is_empty()) {
         (true, true) => return (Degree::Safe, calm.to_owned()),
         (true, false) => (Degree::Look, calm.to_owned()),
@@ -99,9 +102,9 @@ fn verdict(run: &Run, brief: bool) -> (Degree, String) {
 }
 
 /// What moves now, and what would become of it.
-fn moves(run: &Run, brief: bool) -> String {
+fn moves(run: &Run, flying: usize, brief: bool) -> String {
     let going = matches!(run.state, RunState::Running | RunState::Starting);
-    match run.in_flight().count() {
+    match flying {
         0 if going && run.waves_begun.is_empty() => "nothing has restarted yet".into(),
         0 if going => "no swap is in flight".into(),
         0 if brief => "nothing moves".into(),
@@ -116,7 +119,7 @@ fn moves(run: &Run, brief: bool) -> String {
 mod tests {
     use super::*;
     use crate::fleet::{Disturbance, DisturbanceKind};
-    use crate::journal::{ClusterView, PauseReason};
+    use crate::journal::{ClusterView, PauseReason, SwapState};
     use crate::tui::fixtures;
     use std::sync::Arc;
 
@@ -125,7 +128,7 @@ mod tests {
         let node = || "rack0-cs1".parse().unwrap();
         let seen = |lost: Vec<_>| Some(ClusterView { ready: 63 - lost.len(), total: 63, lost, api: true });
         let mut run = Run::new(Arc::new(fixtures::plan()));
-        let told = |run: &Run| said(run, false);
+        let told = |run: &Run| said(run, &Tally::count(run), false);
         assert_eq!(told(&run), (Degree::Safe, "no pod disturbed; nothing has restarted yet".into()));
         run.ready = seen(Vec::new());
         run.state = RunState::Paused(PauseReason::Budget);
@@ -134,12 +137,15 @@ mod tests {
         let name = run.swaps[0].node.clone();
         let words = format!("no pod disturbed, no node lost; {name} back on the old version; nothing is moving");
         assert_eq!(told(&run), (Degree::Look, words));
-        assert_eq!(said(&run, true).1, format!("no pod or node harmed; {name} went back; nothing moves"));
+        assert_eq!(
+            said(&run, &Tally::count(&run), true).1,
+            format!("no pod or node harmed; {name} went back; nothing moves")
+        );
         run.ready = seen(vec![node()]);
         let words = format!("rack0-cs1 NotReady; {name} back on the old version; nothing is moving");
         assert_eq!(told(&run), (Degree::Harm, words));
         run.pods.disturbed.push((node(), Disturbance { pod: "a/b".into(), kind: DisturbanceKind::Gone }));
         let words = "1 pod disturbed on rack0-cs1, rack0-cs1 NotReady; nothing moves";
-        assert_eq!(said(&run, true), (Degree::Harm, words.into()));
+        assert_eq!(said(&run, &Tally::count(&run), true), (Degree::Harm, words.into()));
     }
 }

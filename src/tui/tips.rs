@@ -2,6 +2,7 @@
 
 use super::app::{App, Screen};
 use super::command::Command;
+use super::tally::Tally;
 use crate::journal::{PauseReason, RunState};
 
 /// The phrases for what stands on the screen now; none where there is nothing to be in doubt of.
@@ -57,7 +58,7 @@ fn run(app: &App) -> Vec<String> {
         Retry => format!("retry: {node} again"),
         Skip => "skip: leaves it old".to_owned(),
         Override => "override: passes the gate".into(),
-        Abort if view.run.in_flight().next().is_none() => "abort: ends it here, done stays".into(),
+        Abort if Tally::of(app, &view.run).flying.is_empty() => "abort: ends it here, done stays".into(),
         Abort => "abort: takes it back, ends, done stays".into(),
         Quit if app.orphaned() => "quit: it stays as it is".into(),
         Quit => match view.run.state {

@@ -5,6 +5,7 @@ use super::super::command::Command;
 use super::super::hits::Hit;
 use super::super::layer::Looks;
 use super::super::safety;
+use super::super::tally::Tally;
 use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
 use super::super::widgets::{downtime, flight, heading, log, paint, phases, progress, rack_map, view_badge};
@@ -75,8 +76,9 @@ fn draw_left(app: &App, view: &RunView, frame: &mut Frame<'_>, area: Rect) {
     if let Some(cluster) = app.sight.cluster.as_ref().filter(|_| tall && usize::from(below.height) >= MAP) {
         // Where the work is: the first in flight, else what the run stands for.
         let at = app.run_now();
-        let at_work = flight::swaps(&view.run, at).first().map(|s| s.node.clone());
-        let seen = at_work.or_else(|| failures(t, &view.run).into_iter().find_map(|f| f.node));
+        let tally = Tally::of(app, &view.run);
+        let at_work = flight::swaps(&view.run, &tally, at).first().map(|s| s.node.clone());
+        let seen = at_work.or_else(|| failures(t, &view.run, &tally).into_iter().find_map(|f| f.node));
         let focus = rack_map::Focus { chosen: view.cursor.as_ref(), seen: seen.as_ref(), masters: false };
         rack_map::draw(app, cluster, &Looks::of(app, cluster), focus, frame, below);
     }
@@ -98,7 +100,7 @@ fn head_lines(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     lines.push(proof_line(t, run, width));
     let roomy = app.size.1 >= ROOMY;
     if roomy || run.gate.is_none() {
-        lines.push(safety::line(t, view, width));
+        lines.push(safety::line(app, view, width));
     }
     if roomy || run.gate.is_some() {
         lines.push(gate_line(app, run, now, width.into()));
@@ -124,7 +126,7 @@ fn where_it_is(run: &Run) -> String {
 fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
     let run = &view.run;
-    let flying = run.in_flight().count();
+    let flying = Tally::of(app, run).flying.len();
     let (words, style) = match run.state {
         _ if view.lost => (
             "the journal ends here and the run has not: this is its last state; `sonoba resume` goes on".to_owned(),
@@ -182,13 +184,12 @@ fn back_words(app: &App) -> String {
 fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static> {
     let t = &app.theme;
     let total = run.swaps.len();
-    let done = run.count(|s| s == SwapState::Committed);
-    let bad = run.count(|s| matches!(s, SwapState::RolledBack | SwapState::Failed));
+    let tally = Tally::of(app, run);
+    let (done, bad) = (tally.committed, tally.back.len() + tally.failed.len());
     let percent = (done * 100).checked_div(total).unwrap_or(0);
     let mut words = format!(" {done}/{total} swaps  {percent}%");
     if run.ended().is_none() && !app.orphaned() {
-        let skipped = run.count(|s| s == SwapState::Skipped);
-        words.push_str(&left_words(run, now, done + bad + skipped));
+        words.push_str(&left_words(run, now, done + bad + tally.skipped.len()));
     }
     let elapsed = run.started.map_or(String::new(), |at| format!("  {} so far", span(flight::millis(at, now))));
     words.push_str(&elapsed);
@@ -318,12 +319,17 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let height = usize::from(area.height);
     let pulling = pulling(run);
     let now = app.run_now();
-    let mut flying = if pulling { pull_lines(t, run, width) } else { flight::lines(t, run, view.grace_ms, now, width) };
-    let troubles = failures(t, run);
+    let tally = Tally::of(app, run);
+    let swaps = flight::swaps(run, &tally, now);
+    let mut flying = match pulling {
+        true => pull_lines(t, run, width),
+        false => flight::lines(t, run, &swaps, view.grace_ms, now, width),
+    };
+    let troubles = failures(t, run, &tally);
     let on = |node: &NodeName| view.cursor.as_ref() == Some(node);
     let in_flight = match pulling {
         true => None,
-        false => select(t, &mut flying, flight::swaps(run, now).iter().position(|s| on(&s.node))),
+        false => select(t, &mut flying, swaps.iter().position(|s| on(&s.node))),
     };
     // A node that is in both is marked where it is in flight.
     let place = troubles.iter().position(|trouble| trouble.node.as_ref().is_some_and(on));
@@ -338,7 +344,7 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let fly_room = flying.len().clamp(1, if alone { rest.max(1) } else { (rest * 2 / 3).max(3) });
     let whole = |of: usize, room: usize| of <= room;
     if !pulling && whole(flying.len(), fly_room) {
-        let nodes = flight::swaps(run, now).into_iter().map(|s| Some(s.node.clone()));
+        let nodes = swaps.iter().map(|s| Some(s.node.clone()));
         clickable(app, area, 1, nodes);
     }
     if fail_room > 0 && whole(failures.len(), fail_room - 1) {
@@ -347,7 +353,7 @@ fn now_lines(app: &App, view: &RunView, area: Rect, alone: bool) -> Vec<Line<'st
     let mut lines = vec![match pulling {
         true => heading(t, "PULLING", &flying.len().to_string(), area.width),
         false if flying.is_empty() => heading(t, "IN FLIGHT", "", area.width),
-        false => heading(t, "IN FLIGHT", &format!("{}, {}", flying.len(), flight::clocks(run, width)), area.width),
+        false => heading(t, "IN FLIGHT", &format!("{}, {}", flying.len(), flight::clocks(&swaps, width)), area.width),
     }];
     if flying.is_empty() {
         lines.push(Line::styled("nothing", t.dim));
@@ -461,19 +467,11 @@ struct Trouble {
 
 /// What went wrong: nodes that need a person first, then disturbed pods, lost nodes, nodes that went back; at the end what was
 /// skipped by decision.
-fn failures(t: &Theme, run: &Run) -> Vec<Trouble> {
+fn failures(t: &Theme, run: &Run, tally: &Tally) -> Vec<Trouble> {
     let mut found = Vec::new();
     let mut add = |node: Option<&NodeName>, text, style| found.push(Trouble { node: node.cloned(), text, style });
-    let mut of = [Vec::new(), Vec::new(), Vec::new()];
-    for s in &run.swaps {
-        match s.state {
-            SwapState::Failed => of[0].push(s),
-            SwapState::RolledBack => of[1].push(s),
-            SwapState::Skipped => of[2].push(s),
-            _ => {}
-        }
-    }
-    let [failed, back, skipped] = of;
+    let of = |swaps: &[usize]| swaps.iter().filter_map(|i| run.swaps.get(*i)).collect::<Vec<_>>();
+    let (failed, back, skipped) = (of(&tally.failed), of(&tally.back), of(&tally.skipped));
     for s in failed {
         add(Some(&s.node), format!("✗ {} failed: {}", s.node, s.why), t.alarm);
     }
@@ -506,17 +504,18 @@ fn failures(t: &Theme, run: &Run) -> Vec<Trouble> {
 /// The same in full.
 pub fn failure_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
     let whole = |f: Trouble| text::wrap(&f.text, width).into_iter().map(move |l| Line::styled(l, f.style));
-    failures(t, run).into_iter().flat_map(whole).collect()
+    failures(t, run, &Tally::count(run)).into_iter().flat_map(whole).collect()
 }
 
 /// The nodes that the cursor can stand on, in the order of the screen.
 pub fn stops(t: &Theme, run: &Run, now: Timestamp) -> Vec<NodeName> {
+    let tally = Tally::count(run);
     let flying: Vec<NodeName> = match pulling(run) {
         true => Vec::new(),
-        false => flight::swaps(run, now).into_iter().map(|s| s.node.clone()).collect(),
+        false => flight::swaps(run, &tally, now).into_iter().map(|s| s.node.clone()).collect(),
     };
     let mut seen = std::collections::HashSet::new();
-    let all = flying.into_iter().chain(failures(t, run).into_iter().filter_map(|f| f.node));
+    let all = flying.into_iter().chain(failures(t, run, &tally).into_iter().filter_map(|f| f.node));
     all.filter(|node| seen.insert(node.clone())).collect()
 }
 

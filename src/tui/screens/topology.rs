@@ -99,7 +99,7 @@ fn head_lines(app: &App, cluster: &Cluster, width: u16) -> Vec<Line<'static>> {
     }
     if let Some(view) = &app.run {
         lines.push(run_strip(t, app, view, width));
-        lines.extend(app.live().map(|view| safety::line(t, view, width)));
+        lines.extend(app.live().map(|view| safety::line(app, view, width)));
     }
     if app.live().is_none() && app.size.1 >= TALL {
         lines.push(safety::cluster_line(t, cluster));

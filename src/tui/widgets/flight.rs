@@ -1,5 +1,6 @@
 //! Swaps in flight: what each does, for how long, and how long until its node restores itself.
 
+use super::super::tally::Tally;
 use super::super::text::{fit, pad, right, span, width as columns};
 use super::super::theme::Theme;
 use super::progress;
@@ -9,8 +10,8 @@ use jiff::Timestamp;
 use ratatui::text::{Line, Span};
 
 /// The swaps in flight, the one nearest to its deadline first.
-pub fn swaps(run: &Run, now: Timestamp) -> Vec<&SwapView> {
-    let mut swaps: Vec<&SwapView> = run.in_flight().collect();
+pub fn swaps<'a>(run: &'a Run, tally: &Tally, now: Timestamp) -> Vec<&'a SwapView> {
+    let mut swaps: Vec<&SwapView> = tally.flying.iter().filter_map(|i| run.swaps.get(*i)).collect();
     swaps.sort_by_key(|s| (left(s, now).unwrap_or(u64::MAX), s.begun));
     swaps
 }
@@ -22,8 +23,8 @@ const CLOCK: usize = 9;
 const ROOMY: usize = 60;
 
 /// What the clocks of the lines count, for their heading.
-pub fn clocks(run: &Run, width: usize) -> &'static str {
-    match run.in_flight().any(|s| s.stopping_at.is_some()) {
+pub fn clocks(swaps: &[&SwapView], width: usize) -> &'static str {
+    match swaps.iter().any(|s| s.stopping_at.is_some()) {
         false => "nothing stopped yet",
         true if width < ROOMY => "since begun; self-rollback in",
         true => "since begun; self-rollback in / NotReady in",
@@ -31,11 +32,17 @@ pub fn clocks(run: &Run, width: usize) -> &'static str {
 }
 
 /// The same, a line each; `grace_ms` after its kubelet was stopped, a node counts as NotReady and its pods may be evicted.
-pub fn lines(theme: &Theme, run: &Run, grace_ms: u64, now: Timestamp, width: usize) -> Vec<Line<'static>> {
-    let swaps = swaps(run, now);
+pub fn lines(
+    theme: &Theme,
+    run: &Run,
+    swaps: &[&SwapView],
+    grace_ms: u64,
+    now: Timestamp,
+    width: usize,
+) -> Vec<Line<'static>> {
     let names = swaps.iter().map(|s| columns(s.node.as_str())).max().unwrap_or(4).clamp(4, (width / 3).max(4));
     let kubelet = |s: &SwapView| run.planned(s).changes.iter().any(|c| c.component == Component::Kubelet);
-    swaps.into_iter().map(|s| line(theme, s, kubelet(s).then_some(grace_ms), now, names, width)).collect()
+    swaps.iter().map(|s| line(theme, s, kubelet(s).then_some(grace_ms), now, names, width)).collect()
 }
 
 fn line(

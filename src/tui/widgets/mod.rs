@@ -15,9 +15,10 @@ pub mod rack;
 pub mod rack_map;
 pub mod scrub;
 
+use super::tally::Tally;
 use super::text;
 use super::theme::Theme;
-use crate::journal::{Outcome, PauseReason, Run, RunState, SwapState};
+use crate::journal::{Outcome, PauseReason, Run, RunState};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -98,11 +99,12 @@ pub fn state_badge(theme: &Theme, run: &Run) -> (String, Style) {
 pub fn run_strip(theme: &Theme, app: &super::app::App, view: &super::app::RunView, width: u16) -> Line<'static> {
     let run = &view.run;
     let (badge, style) = view_badge(theme, view);
-    let done = run.count(|s| s == SwapState::Committed);
+    let tally = Tally::of(app, run);
+    let done = tally.committed;
     let mut spans = vec![Span::styled(badge, style), "  ".into()];
     let bar = if matches!(run.state, RunState::Running | RunState::Ended(_)) { theme.good } else { theme.notice };
     spans.extend(progress::bar(theme, done, run.swaps.len(), usize::from(width / 4), bar));
-    let flying = run.in_flight().count();
+    let flying = tally.flying.len();
     let key = app.key(super::command::Command::OpenRun).unwrap_or_default();
     spans.push(Span::raw(format!(" {done}/{} swaps, {flying} in flight; {key}: the run", run.swaps.len())));
     // Whoever only looks at the map must not have to guess.
