@@ -159,8 +159,10 @@ impl Mount {
     }
 
     fn again(&self, options: &str) {
-        let done = Command::new("mount").args(["-o", options]).arg(&self.0).output().unwrap();
-        assert!(done.status.success(), "{options}: {}", String::from_utf8_lossy(&done.stderr));
+        // The files of a killed engine are closed a moment after it has gone; the mount is busy until then.
+        until(options, Duration::from_secs(60), || {
+            Command::new("mount").args(["-o", options]).arg(&self.0).output().unwrap().status.success()
+        });
     }
 
     /// Takes up all that is free; the file that does.
