@@ -166,6 +166,7 @@ fn the_mouse_the_clipboard_the_theme_and_the_story_of_a_run() {
     screen.until("COMPLETED");
     screen.press("e/rack1-cs2\r\r");
     screen.until("IN THIS RUN");
+    screen.until("CONDITIONS none is bad");
     screen.until("PODS");
     screen.press("\x1b");
     screen.until("EVENTS");

@@ -3,7 +3,7 @@
 use super::args::Global;
 use super::failure::Failure;
 use super::places;
-use crate::fleet::{clean, clean_short};
+use crate::fleet::clean;
 use crate::tui::{Looks, Own, Source};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -12,9 +12,6 @@ use std::path::Path;
 
 /// Bytes of a theme or keymap: far more than any needs.
 const LONGEST: u64 = 256 * 1024;
-
-/// Characters of what is wrong with a file.
-const LONGEST_WHY: usize = 300;
 
 /// What `config.toml` can say. Every field has a default.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -66,24 +63,20 @@ fn read(path: &Path) -> Result<Settings, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
         Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
     };
-    parse(&text).map_err(|why| Failure::usage(format!("{}, {why}", path.display())))
+    parse(&Source { place: path.display().to_string(), text }).map_err(Failure::usage)
 }
 
 /// Reads the text of `config.toml`.
 ///
 /// # Errors
 /// In words, with the line.
-fn parse(text: &str) -> Result<Settings, String> {
-    toml::from_str(text).map_err(|error| {
-        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        format!("line {line}: {}", clean_short(error.message(), LONGEST_WHY))
-    })
+fn parse(source: &Source) -> Result<Settings, String> {
+    toml::from_str(&source.text).map_err(|error| source.at(&error.span().unwrap_or(0..0), error.message()))
 }
 
 /// Whether a text can be `config.toml`; for fuzzers.
 pub(crate) fn check(text: &str) -> Result<(), String> {
-    parse(text).map(drop)
+    parse(&Source { place: "config.toml".into(), text: text.to_owned() }).map(drop)
 }
 
 /// The TOML files of a folder, by name; none where there is no folder.

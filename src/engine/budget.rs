@@ -1,7 +1,7 @@
 //! How much went wrong, and whether it is enough to stop. Pure: folded from the journal, so that an engine that takes a
 //! run up again counts the same.
 
-use crate::fleet::{NodeName, SwapId, fold_names};
+use crate::fleet::{NodeName, SwapId, count, fold_names};
 use crate::journal::{Event, Record, Verb};
 use crate::plan::{Budget, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,8 +154,11 @@ impl Ledger {
         let reached = |count: usize, limit: usize, fresh: bool| count >= limit.max(1) && fresh;
         if reached(self.disturbed.len(), budget.disturbed_pods, self.disturbed.iter().any(|(_, known)| !known)) {
             let nodes = fold_names(self.disturbed.iter().map(|(n, _)| n.as_str()));
-            let (count, limit) = (self.disturbed.len(), budget.disturbed_pods.max(1));
-            return Some(format!("{} on {nodes}; the run pauses at {limit}", counted(count, "disturbed pod")));
+            let limit = budget.disturbed_pods.max(1);
+            return Some(format!(
+                "{} on {nodes}; the run pauses at {limit}",
+                count(self.disturbed.len(), "disturbed pod", "disturbed pods")
+            ));
         }
         if reached(self.failed.len(), budget.failed_swaps, self.failed.iter().any(|f| !f.known)) {
             let limit = budget.failed_swaps.max(1);
@@ -173,8 +176,8 @@ impl Ledger {
         let fresh = |now: &BTreeSet<NodeName>, known: &BTreeSet<NodeName>| now.iter().any(|n| !known.contains(n));
         if self.lost.len() >= budget.not_ready_nodes.max(1) && fresh(&self.lost, &self.lost_known) {
             let nodes = fold_names(self.lost.iter().map(NodeName::as_str));
-            let (count, limit) = (self.lost.len(), budget.not_ready_nodes.max(1));
-            let lost = counted(count, "node");
+            let limit = budget.not_ready_nodes.max(1);
+            let lost = count(self.lost.len(), "node", "nodes");
             return Some(format!("{lost} NotReady, Ready before; the run pauses at {limit}: {nodes}"));
         }
         let unpulled: BTreeSet<NodeName> = self.unpulled.keys().cloned().collect();
@@ -185,9 +188,4 @@ impl Ledger {
         }
         None
     }
-}
-
-/// `1 node`, `3 nodes`.
-fn counted(n: usize, one: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }

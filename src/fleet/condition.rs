@@ -18,8 +18,12 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Whether all is well with it: only `Ready` is well when it holds, what else there is tells of something bad.
-    pub fn well(&self) -> bool {
-        self.holds == Some(self.kind == "Ready")
+    /// Whether all is well with it; none of a condition that is not Kubernetes' own, which may mean either.
+    pub fn well(&self) -> Option<bool> {
+        match self.kind.as_str() {
+            "Ready" => Some(self.holds == Some(true)),
+            "MemoryPressure" | "DiskPressure" | "PIDPressure" | "NetworkUnavailable" => Some(self.holds == Some(false)),
+            _ => None,
+        }
     }
 }

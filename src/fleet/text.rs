@@ -35,6 +35,11 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", clean_short(text, 80))
 }
 
+/// `one` or `many`, with the count before it.
+pub fn count(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
 /// Whether a terminal could act on `c`, or a reader not see it for what it is.
 pub fn is_unclean(c: char) -> bool {
     if c.is_ascii() {

@@ -97,11 +97,18 @@ mod tests {
             {"type": "DiskPressure", "status": "False", "reason": "Kubelet\u{1b}HasNoDiskPressure"},
             {"type": "PIDPressure", "status": "Unknown"},
             {"type": "MemoryPressure", "status": "True", "message": "9 MiB\nleft"},
+            {"type": "EtcdIsVoter", "status": "True"},
             {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-23T01:02:03Z"},
         ]}}))
         .unwrap();
-        let seen: Vec<(String, bool)> = conditions(&node).iter().map(|c| (c.kind.clone(), c.well())).collect();
-        let want = [("Ready", true), ("DiskPressure", true), ("PIDPressure", false), ("MemoryPressure", false)];
+        let seen: Vec<(String, Option<bool>)> = conditions(&node).iter().map(|c| (c.kind.clone(), c.well())).collect();
+        let want = [
+            ("Ready", Some(true)),
+            ("DiskPressure", Some(true)),
+            ("PIDPressure", Some(false)),
+            ("MemoryPressure", Some(false)),
+            ("EtcdIsVoter", None),
+        ];
         assert_eq!(seen, want.map(|(kind, well)| (kind.to_owned(), well)));
         let all = conditions(&node);
         assert!(all[0].since.is_some() && all[1].since.is_none());

@@ -1,7 +1,7 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
 use super::{ArgEdit, Comparison, Fingerprint, OwnGate, Ramp, Snapshot};
-use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RackName, RunId, SwapId};
+use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RackName, RunId, SwapId, count};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -111,6 +111,17 @@ pub struct Budget {
     pub not_ready_nodes: usize,
     /// Pods that a swap disturbed.
     pub disturbed_pods: usize,
+}
+
+impl Budget {
+    /// At what the run pauses by itself: swaps, nodes, pods.
+    pub fn words(&self) -> [String; 3] {
+        [
+            count(self.failed_swaps.max(1), "failed swap", "failed swaps"),
+            count(self.not_ready_nodes.max(1), "lost node", "lost nodes"),
+            count(self.disturbed_pods.max(1), "disturbed pod", "disturbed pods"),
+        ]
+    }
 }
 
 /// How one component is checked, and how long its swap may take.

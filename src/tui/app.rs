@@ -7,6 +7,7 @@ use super::events::{self, EventsView};
 use super::history::{self, HistoryView};
 use super::hits::Hits;
 use super::index::Index;
+use super::kept::Kept;
 use super::keymap::{Keymap, Mode};
 use super::looks::Looks;
 use super::map::{MapView, Zoom};
@@ -17,7 +18,7 @@ use super::palette::PaletteView;
 use super::player::Player;
 use super::replay::{self, Tape};
 use super::stage::{self, Row, StageView};
-use super::tally;
+use super::tally::Tally;
 use super::theme::Theme;
 use crate::fleet::{Cluster, NodeName, RunId};
 use crate::journal::{Run, RunState, Tone, Verb};
@@ -109,9 +110,6 @@ pub struct AskView {
     pub wrong: Option<String>,
 }
 
-/// A run after so many events, and nodes of it.
-type Stops = ((Option<RunId>, u64), Arc<Vec<NodeName>>);
-
 /// The whole state.
 #[derive(Debug)]
 pub struct App {
@@ -141,10 +139,10 @@ pub struct App {
     pub map: MapView,
     /// What follows from cluster and plan alone.
     pub index: RefCell<Option<Rc<Index>>>,
-    /// The nodes that the run's cursor can stand on, of a run after so many events.
-    pub stops: RefCell<Option<Stops>>,
-    /// How the run's swaps stand, after so many events.
-    pub tally: RefCell<Option<tally::Kept>>,
+    /// The nodes that the run's cursor can stand on.
+    pub stops: Kept<Vec<NodeName>>,
+    /// How the run's swaps stand.
+    pub tally: Kept<Tally>,
     /// What stands where on the last picture.
     pub hits: Hits,
     /// The node under the cursor.
@@ -269,8 +267,8 @@ impl App {
             budget,
             map: MapView::default(),
             index: RefCell::new(None),
-            stops: RefCell::new(None),
-            tally: RefCell::new(None),
+            stops: Kept::default(),
+            tally: Kept::default(),
             hits: Hits::default(),
             selected: None,
             stage: StageView::new(&releases, limits),

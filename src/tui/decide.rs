@@ -7,7 +7,7 @@ use super::screens::run::stops;
 use super::text::{count, fit};
 use crate::fleet::{NodeName, fold_names};
 use crate::journal::{Run, RunState, SwapState, Verb};
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Of a swap's reason, a question shows this much. Columns.
 const WHY: usize = 160;
@@ -87,18 +87,9 @@ fn subject(app: &App, question: Question) -> Result<AskView, String> {
     Ok(ask)
 }
 
-/// The nodes that the cursor can stand on; the same as long as the journal does not grow. Asked for by every key of the footer.
-fn all_stops(app: &App, run: &Run) -> Arc<Vec<NodeName>> {
-    let key = (run.id.clone(), run.events);
-    let mut kept = app.stops.borrow_mut();
-    match kept.as_ref().filter(|(of, _)| *of == key) {
-        Some((_, stops)) => Arc::clone(stops),
-        None => {
-            let found = Arc::new(stops(&app.theme, run, app.run_now()));
-            *kept = Some((key, Arc::clone(&found)));
-            found
-        }
-    }
+/// The nodes that the cursor can stand on; asked for by every key of the footer.
+fn all_stops(app: &App, run: &Run) -> Rc<Vec<NodeName>> {
+    app.stops.of(run, || stops(app, run))
 }
 
 /// The command that a yes means.
@@ -174,9 +165,8 @@ fn standing(run: &Run, nodes: &[NodeName]) -> String {
 
 /// Puts the cursor on a node, where it can stand there.
 pub fn select(app: &mut App, node: NodeName) {
-    let now = app.run_now();
-    let Some(view) = app.run.as_mut() else { return };
-    if stops(&app.theme, &view.run, now).contains(&node) {
+    let can = app.run.as_ref().is_some_and(|view| stops(app, &view.run).contains(&node));
+    if let Some(view) = app.run.as_mut().filter(|_| can) {
         view.cursor = Some(node.clone());
     }
     app.selected = Some(node);
@@ -184,9 +174,8 @@ pub fn select(app: &mut App, node: NodeName) {
 
 /// Moves the cursor over the nodes in flight and in trouble; `false` when there is none to stand on.
 pub fn walk(app: &mut App, by: isize) -> bool {
-    let now = app.run_now();
+    let Some(stops) = app.run.as_ref().map(|view| stops(app, &view.run)) else { return false };
     let Some(view) = app.run.as_mut() else { return false };
-    let stops = stops(&app.theme, &view.run, now);
     let at = stops.iter().position(|n| Some(n) == view.cursor.as_ref());
     let to = match at {
         Some(at) => at.saturating_add_signed(by).min(stops.len().saturating_sub(1)),

@@ -24,6 +24,7 @@ mod flow;
 mod history;
 mod hits;
 mod index;
+mod kept;
 mod keymap;
 mod layer;
 mod lens;

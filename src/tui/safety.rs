@@ -1,7 +1,7 @@
 //! Is it safe? What a run has done to nodes and pods, and what moves now, in a glyph, a word and a sentence.
 
 use super::app::{App, RunView};
-use super::tally::Tally;
+use super::tally::{Tally, pick};
 use super::text::{self, count};
 use super::theme::Theme;
 use crate::fleet::{Cluster, Node, fold_names};
@@ -15,6 +15,8 @@ enum Degree {
     Safe,
     /// Nothing was disturbed, and a node did not take the new version.
     Look,
+    /// Nothing was disturbed as far as was told, and nobody can tell now.
+    Unproven,
     /// A pod was disturbed, a node was lost, or one needs a person.
     Harm,
 }
@@ -22,16 +24,17 @@ enum Degree {
 /// The answer on one line of so many columns.
 pub fn line(app: &App, view: &RunView, width: u16) -> Line<'static> {
     let (t, tally) = (&app.theme, Tally::of(app, &view.run));
-    let (degree, words) = said(&view.run, &tally, false);
+    let (degree, words) = said(view, &tally, false);
     let (sign, style) = match degree {
         Degree::Safe => ("✓ SAFE", t.good),
         Degree::Look => ("! SAFE", t.notice),
+        Degree::Unproven => ("? UNPROVEN", t.notice),
         // What is over can be looked at in peace.
         Degree::Harm if tally.flying.is_empty() => ("✗ HARM DONE", t.alarm),
         Degree::Harm => ("✗ NOT SAFE", t.alarm),
     };
     let room = usize::from(width).saturating_sub(text::width(sign) + GAP.len());
-    let words = if text::width(&words) <= room { words } else { said(&view.run, &tally, true).1 };
+    let words = if text::width(&words) <= room { words } else { said(view, &tally, true).1 };
     Line::from(vec![Span::styled(sign, style), Span::styled(format!("{GAP}{words}"), t.text)])
 }
 
@@ -60,13 +63,50 @@ pub fn cluster_line(t: &Theme, cluster: &Cluster) -> Line<'static> {
 }
 
 /// In words, or in few.
-fn said(run: &Run, tally: &Tally, brief: bool) -> (Degree, String) {
-    let (degree, words) = verdict(run, tally, brief);
-    (degree, format!("{words}; {}", moves(run, tally.flying.len(), brief)))
+fn said(view: &RunView, tally: &Tally, brief: bool) -> (Degree, String) {
+    let run = &view.run;
+    let harms = harms(run, tally);
+    let names = |swaps: &[usize]| {
+        let nodes: Vec<&str> = pick(run, swaps).into_iter().map(|s| s.node.as_str()).collect();
+        if brief && nodes.len() > 1 { count(nodes.len(), "node", "nodes") } else { fold_names(nodes) }
+    };
+    let unproven = unproven(view);
+    let degree = match unproven {
+        _ if !harms.is_empty() => Degree::Harm,
+        Some(_) => Degree::Unproven,
+        None if tally.back.is_empty() && tally.skipped.is_empty() => Degree::Safe,
+        None => Degree::Look,
+    };
+    let mut parts = harms;
+    if parts.is_empty() {
+        parts.push(match run.ready {
+            Some(_) if brief => "no pod or node harmed".to_owned(),
+            Some(_) => "no pod disturbed, no node lost".to_owned(),
+            None => "no pod disturbed".to_owned(),
+        });
+    }
+    parts.extend(unproven.map(str::to_owned));
+    if !brief || degree != Degree::Harm {
+        let how = if brief { "went back" } else { "back on the old version" };
+        parts.extend((!tally.back.is_empty()).then(|| format!("{} {how}", names(&tally.back))));
+        parts.extend((!tally.skipped.is_empty()).then(|| format!("{} skipped", names(&tally.skipped))));
+    }
+    parts.push(moves(run, tally.flying.len(), brief));
+    (degree, parts.join("; "))
 }
 
-/// What became of pods and nodes, the worst first.
-fn verdict(run: &Run, tally: &Tally, brief: bool) -> (Degree, String) {
+/// Why what was told last may not hold any more.
+fn unproven(view: &RunView) -> Option<&'static str> {
+    match &view.run.ready {
+        _ if view.lost || view.orphaned => Some("nobody has looked since"),
+        Some(ready) if !ready.api => Some("the API does not answer"),
+        None if !view.run.waves_begun.is_empty() => Some("no node was looked at yet"),
+        _ => None,
+    }
+}
+
+/// What a person must see to, the worst first.
+fn harms(run: &Run, tally: &Tally) -> Vec<String> {
     let mut harms = Vec::new();
     let disturbed = run.pods.disturbed.len();
     if disturbed > 0 {
@@ -77,28 +117,11 @@ fn verdict(run: &Run, tally: &Tally, brief: bool) -> (Degree, String) {
     if !lost.is_empty() {
         harms.push(format!("{} NotReady", fold_names(lost.iter().map(|n| n.as_str()))));
     }
-    let of =
-        |swaps: &[usize]| swaps.iter().filter_map(|i| run.swaps.get(*i)).map(|s| s.node.as_str()).collect::<Vec<_>>();
-    let failed = of(&tally.failed);
-    if !failed.is_empty() {
-        harms.push(format!("{} failed", fold_names(failed)));
+    if !tally.failed.is_empty() {
+        let names = pick(run, &tally.failed).into_iter().map(|s| s.node.as_str());
+        harms.push(format!("{} failed", fold_names(names)));
     }
-    let calm = match &run.ready {
-        Some(ready) if ready.api && brief => "no pod or node harmed",
-        Some(ready) if ready.api => "no pod disturbed, no node lost",
-        Some(_) => "no pod disturbed; the API does not answer",
-        None => "no pod disturbed",
-    };
-    let back = of(&tally.back);
-    let (degree, words) = match (harms.is_empty(), back.is_empty()) {
-        (true, true) => return (Degree::Safe, calm.to_owned()),
-        (true, false) => (Degree::Look, calm.to_owned()),
-        (false, none) if none || brief => return (Degree::Harm, harms.join(", ")),
-        (false, _) => (Degree::Harm, harms.join(", ")),
-    };
-    let names = if brief && back.len() > 1 { count(back.len(), "node", "nodes") } else { fold_names(back) };
-    let how = if brief { "went back" } else { "back on the old version" };
-    (degree, format!("{words}; {names} {how}"))
+    harms
 }
 
 /// What moves now, and what would become of it.
@@ -120,32 +143,42 @@ mod tests {
     use super::*;
     use crate::fleet::{Disturbance, DisturbanceKind};
     use crate::journal::{ClusterView, PauseReason, SwapState};
-    use crate::tui::fixtures;
-    use std::sync::Arc;
+    use crate::tui::backend::Options;
+    use crate::tui::fixtures::{self, Story};
 
     #[test]
-    fn the_worst_that_happened_is_the_answer() {
+    fn the_worst_that_happened_is_the_answer_and_what_nobody_saw_is_not_called_safe() {
         let node = || "rack0-cs1".parse().unwrap();
-        let seen = |lost: Vec<_>| Some(ClusterView { ready: 63 - lost.len(), total: 63, lost, api: true });
-        let mut run = Run::new(Arc::new(fixtures::plan()));
-        let told = |run: &Run| said(run, &Tally::count(run), false);
-        assert_eq!(told(&run), (Degree::Safe, "no pod disturbed; nothing has restarted yet".into()));
-        run.ready = seen(Vec::new());
-        run.state = RunState::Paused(PauseReason::Budget);
-        assert_eq!(told(&run), (Degree::Safe, "no pod disturbed, no node lost; nothing is moving".into()));
-        run.swaps[0].state = SwapState::RolledBack;
-        let name = run.swaps[0].node.clone();
+        let seen = |lost: Vec<_>, api| Some(ClusterView { ready: 63 - lost.len(), total: 63, lost, api });
+        let mut app = fixtures::running((120, 36), Options::default(), Story::new());
+        let mut view = app.run.take().unwrap();
+        view.run.ready = None;
+        let told = |view: &RunView| said(view, &Tally::count(&view.run), false);
+        assert_eq!(told(&view), (Degree::Safe, "no pod disturbed; nothing has restarted yet".into()));
+        view.run.ready = seen(Vec::new(), true);
+        view.run.state = RunState::Paused(PauseReason::Budget);
+        assert_eq!(told(&view), (Degree::Safe, "no pod disturbed, no node lost; nothing is moving".into()));
+        view.run.ready = seen(Vec::new(), false);
+        assert_eq!(told(&view).0, Degree::Unproven);
+        view.run.ready = seen(Vec::new(), true);
+        view.orphaned = true;
+        let words = "no pod disturbed, no node lost; nobody has looked since; nothing is moving";
+        assert_eq!(told(&view), (Degree::Unproven, words.into()));
+        view.orphaned = false;
+        view.run.swaps[0].state = SwapState::RolledBack;
+        let name = view.run.swaps[0].node.clone();
         let words = format!("no pod disturbed, no node lost; {name} back on the old version; nothing is moving");
-        assert_eq!(told(&run), (Degree::Look, words));
-        assert_eq!(
-            said(&run, &Tally::count(&run), true).1,
-            format!("no pod or node harmed; {name} went back; nothing moves")
-        );
-        run.ready = seen(vec![node()]);
+        assert_eq!(told(&view), (Degree::Look, words));
+        let brief = |view: &RunView| said(view, &Tally::count(&view.run), true);
+        assert_eq!(brief(&view).1, format!("no pod or node harmed; {name} went back; nothing moves"));
+        view.run.swaps[0].state = SwapState::Skipped;
+        assert_eq!(told(&view).0, Degree::Look, "left as it is by decision, and not forgotten");
+        view.run.swaps[0].state = SwapState::RolledBack;
+        view.run.ready = seen(vec![node()], true);
         let words = format!("rack0-cs1 NotReady; {name} back on the old version; nothing is moving");
-        assert_eq!(told(&run), (Degree::Harm, words));
-        run.pods.disturbed.push((node(), Disturbance { pod: "a/b".into(), kind: DisturbanceKind::Gone }));
-        let words = "1 pod disturbed on rack0-cs1, rack0-cs1 NotReady; nothing moves";
-        assert_eq!(said(&run, &Tally::count(&run), true), (Degree::Harm, words.into()));
+        assert_eq!(told(&view), (Degree::Harm, words));
+        view.run.pods.disturbed.push((node(), Disturbance { pod: "a/b".into(), kind: DisturbanceKind::Gone }));
+        let words = "1 pod disturbed on rack0-cs1; rack0-cs1 NotReady; nothing moves";
+        assert_eq!(brief(&view), (Degree::Harm, words.into()));
     }
 }

@@ -21,6 +21,15 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    /// An error with its place: the file and its line.
+    pub fn at(&self, span: &Range<usize>, why: &str) -> String {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        format!("{}, line {line}: {}", self.place, clean_short(why, LONGEST_WHY))
+    }
+}
+
 /// Every text of a kind, by name.
 #[derive(Debug, Clone)]
 pub struct Sources {
@@ -94,7 +103,7 @@ impl Sources {
 pub fn parse(source: &Source) -> Result<DeTable<'_>, String> {
     match DeTable::parse(&source.text) {
         Ok(table) => Ok(table.into_inner()),
-        Err(error) => Err(at(source, &error.span().unwrap_or(0..0), error.message())),
+        Err(error) => Err(source.at(&error.span().unwrap_or(0..0), error.message())),
     }
 }
 
@@ -112,7 +121,7 @@ pub fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<DeString<'i>
 pub fn word<'a>(source: &Source, value: &'a Value<'_>, of: &str) -> Result<&'a str, String> {
     match value.get_ref() {
         DeValue::String(text) => Ok(text),
-        _ => Err(at(source, &value.span(), &format!("{of} must be a text in quotes"))),
+        _ => Err(source.at(&value.span(), &format!("{of} must be a text in quotes"))),
     }
 }
 
@@ -123,15 +132,8 @@ pub fn word<'a>(source: &Source, value: &'a Value<'_>, of: &str) -> Result<&'a s
 pub fn table<'a, 'i>(source: &Source, value: &'a Value<'i>, of: &str) -> Result<&'a DeTable<'i>, String> {
     match value.get_ref() {
         DeValue::Table(table) => Ok(table),
-        _ => Err(at(source, &value.span(), &format!("{of} must be a table: [{of}]"))),
+        _ => Err(source.at(&value.span(), &format!("{of} must be a table: [{of}]"))),
     }
-}
-
-/// An error with its place: the file and its line.
-pub fn at(source: &Source, span: &Range<usize>, why: &str) -> String {
-    let before = source.text.get(..span.start).unwrap_or(&source.text);
-    let line = before.matches('\n').count() + 1;
-    format!("{}, line {line}: {}", source.place, clean_short(why, LONGEST_WHY))
 }
 
 /// The known word that is nearest to what was written, as a hint.

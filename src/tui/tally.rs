@@ -1,15 +1,14 @@
-//! How a run's swaps stand, counted once for every picture between two events.
+//! How a run's swaps stand.
 
 use super::app::App;
-use crate::fleet::RunId;
-use crate::journal::{Run, SwapState};
+use crate::journal::{Run, SwapState, SwapView};
 use std::rc::Rc;
 
 /// Swaps by their state; indices point into the run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Committed.
-    pub committed: usize,
+    /// In all.
+    pub all: Counts,
     /// Under way.
     pub flying: Vec<usize>,
     /// Back on the old version.
@@ -18,32 +17,48 @@ pub struct Tally {
     pub failed: Vec<usize>,
     /// Left as they are by decision.
     pub skipped: Vec<usize>,
+    /// Of each wave of each phase.
+    waves: Vec<Vec<Counts>>,
 }
 
-/// Of a run after so many events.
-pub type Kept = ((Option<RunId>, u64), Rc<Tally>);
+/// How many swaps stand how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Committed.
+    pub done: usize,
+    /// Back on the old version.
+    pub back: usize,
+    /// Failed.
+    pub failed: usize,
+    /// In all.
+    pub total: usize,
+}
+
+impl Counts {
+    fn add(&mut self, state: SwapState) {
+        self.done += usize::from(state == SwapState::Committed);
+        self.back += usize::from(state == SwapState::RolledBack);
+        self.failed += usize::from(state == SwapState::Failed);
+        self.total += 1;
+    }
+}
 
 impl Tally {
     /// The tally of the run that the cockpit shows.
     pub fn of(app: &App, run: &Run) -> Rc<Tally> {
-        let key = (run.id.clone(), run.events);
-        let mut kept = app.tally.borrow_mut();
-        match kept.as_ref().filter(|(of, _)| *of == key) {
-            Some((_, tally)) => Rc::clone(tally),
-            None => {
-                let tally = Rc::new(Tally::count(run));
-                *kept = Some((key, Rc::clone(&tally)));
-                tally
-            }
-        }
+        app.tally.of(run, || Tally::count(run))
     }
 
     /// Looks at every swap.
     pub fn count(run: &Run) -> Tally {
-        let mut tally = Tally::default();
+        let waves = run.plan.phases.iter().map(|phase| vec![Counts::default(); phase.waves.len()]);
+        let mut tally = Tally { waves: waves.collect(), ..Tally::default() };
         for (i, swap) in run.swaps.iter().enumerate() {
+            tally.all.add(swap.state);
+            if let Some(counts) = tally.waves.get_mut(swap.phase).and_then(|p| p.get_mut(swap.wave)) {
+                counts.add(swap.state);
+            }
             match swap.state {
-                SwapState::Committed => tally.committed += 1,
                 SwapState::RolledBack => tally.back.push(i),
                 SwapState::Failed => tally.failed.push(i),
                 SwapState::Skipped => tally.skipped.push(i),
@@ -53,4 +68,25 @@ impl Tally {
         }
         tally
     }
+
+    /// Of one wave.
+    pub fn wave(&self, phase: usize, wave: usize) -> Counts {
+        self.waves.get(phase).and_then(|waves| waves.get(wave)).copied().unwrap_or_default()
+    }
+
+    /// Of one phase.
+    pub fn phase(&self, phase: usize) -> Counts {
+        let waves = self.waves.get(phase).into_iter().flatten();
+        waves.fold(Counts::default(), |a, b| Counts {
+            done: a.done + b.done,
+            back: a.back + b.back,
+            failed: a.failed + b.failed,
+            total: a.total + b.total,
+        })
+    }
+}
+
+/// The swaps that these indices point to.
+pub fn pick<'a>(run: &'a Run, swaps: &[usize]) -> Vec<&'a SwapView> {
+    swaps.iter().filter_map(|i| run.swaps.get(*i)).collect()
 }

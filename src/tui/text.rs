@@ -1,5 +1,6 @@
 //! Text made to fit: nothing is cut without a sign of it.
 
+pub use crate::fleet::count;
 use crate::fleet::{clean, is_unclean};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -135,11 +136,6 @@ pub fn span(ms: u64) -> String {
         60_000..3_600_000 => format!("{}m {:02}s", s / 60, s % 60),
         _ => format!("{}h {:02}m", s / 3600, s / 60 % 60),
     }
-}
-
-/// `one` or `many`, with the count before it.
-pub fn count(n: usize, one: &str, many: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
 /// A window of `height` over `total` lines in which `cursor` is visible, as near to the middle as the ends allow.

@@ -2,7 +2,8 @@
 
 use super::app::{App, Screen};
 use super::command::Command;
-use super::tally::Tally;
+use super::tally::{Tally, pick};
+use crate::fleet::fold_names;
 use crate::journal::{PauseReason, RunState};
 
 /// The phrases for what stands on the screen now; none where there is nothing to be in doubt of.
@@ -53,7 +54,10 @@ fn run(app: &App) -> Vec<String> {
         Pause => "pause: lets what is in flight finish".to_owned(),
         Resume if gate => "resume: asks the gate again".into(),
         Resume if app.orphaned() => "resume: another engine goes on".into(),
-        Resume => "resume: the others go on".into(),
+        Resume => match again(app) {
+            Some(names) => format!("resume: tries {names} again"),
+            None => "resume: the others go on".into(),
+        },
         Retry if gate => "retry: asks it again at once".into(),
         Retry => format!("retry: {node} again"),
         Skip => "skip: leaves it old".to_owned(),
@@ -76,6 +80,29 @@ fn run(app: &App) -> Vec<String> {
     order.into_iter().filter(|command| app.hindrance(*command).is_none()).map(said).collect()
 }
 
+/// At a spent budget, what the keys would not tell by themselves.
+pub fn at_a_spent_budget(app: &App) -> String {
+    let decisions = match [Command::Retry, Command::Skip].map(|command| app.hindrance(command).is_none()) {
+        [true, true] => "; retry and skip only decide, the run stays paused",
+        [true, false] => "; retry only decides, the run stays paused",
+        [false, true] => "; skip only decides, the run stays paused",
+        [false, false] => "",
+    };
+    match again(app) {
+        Some(names) => format!("resume tries {names} again: what comes later rests upon it{decisions}"),
+        None => format!("resume goes on without the node, and the next failure pauses again{decisions}"),
+    }
+}
+
+/// The nodes whose swap must be through before anything else: a resume tries it again.
+fn again(app: &App) -> Option<String> {
+    let run = &app.run.as_ref()?.run;
+    let tally = Tally::of(app, run);
+    let stuck = pick(run, &tally.failed).into_iter().chain(pick(run, &tally.back));
+    let names: Vec<&str> = stuck.filter(|s| run.planned(s).bears_others()).map(|s| s.node.as_str()).collect();
+    (!names.is_empty()).then(|| fold_names(names))
+}
+
 /// What is on a tape, and how to move on it.
 fn tape(app: &App) -> Vec<String> {
     let key = |command| app.key(command).unwrap_or_default();
@@ -95,7 +122,28 @@ fn tape(app: &App) -> Vec<String> {
 mod tests {
     use super::super::fixtures::{self, Story};
     use super::*;
+    use crate::journal::Event;
     use crate::tui::backend::Options;
+
+    #[test]
+    fn a_resume_tries_again_what_others_rest_upon_and_leaves_a_worker() {
+        let paused = |phase: usize| {
+            let mut story = Story::new();
+            let swap = story.swap(phase, 0, 0);
+            story.roll_back(&swap, "it did not answer");
+            story.tell(Event::Paused { reason: PauseReason::Budget, why: "1 swap rolled back".into() });
+            let app = fixtures::running((120, 36), Options::default(), story);
+            (swap.node, phrases(&app).join("|"), at_a_spent_budget(&app))
+        };
+        let (node, tips, words) = paused(3);
+        assert!(tips.contains(&format!("resume: tries {node} again")), "{tips}");
+        assert!(words.starts_with(&format!("resume tries {node} again")), "{words}");
+        let (_, tips, words) = paused(6);
+        assert!(
+            tips.contains("resume: the others go on") && words.starts_with("resume goes on without"),
+            "{tips} {words}"
+        );
+    }
 
     #[test]
     fn a_tip_names_only_what_can_be_done() {

@@ -292,10 +292,8 @@ fn limits(plan: &Plan, page: &mut Page) {
     page.line(
         2,
         &format!(
-            "pauses by itself at {}, {}, {}, a gate that has not held for {}",
-            count(b.failed_swaps.max(1), "failed swap"),
-            count(b.not_ready_nodes.max(1), "lost node"),
-            count(b.disturbed_pods.max(1), "disturbed pod"),
+            "pauses by itself at {}, a gate that has not held for {}",
+            b.words().join(", "),
             time(l.gate_timeout_ms)
         ),
     );

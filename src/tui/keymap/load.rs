@@ -3,7 +3,7 @@
 use super::keys::Key;
 use super::{Binding, Keymap, Mode};
 use crate::tui::command::Command;
-use crate::tui::sources::{Source, Sources, at, did_you_mean, in_order, parse, table, word};
+use crate::tui::sources::{Source, Sources, did_you_mean, in_order, parse, table, word};
 use std::collections::BTreeMap;
 
 /// The keymaps that are built in.
@@ -63,13 +63,13 @@ fn add(bindings: &mut Vec<Binding>, source: &Source) -> Result<(), String> {
         }
         let mode = Mode::ALL.into_iter().find(|mode| mode.title() == name.get_ref()).ok_or_else(|| {
             let hint = did_you_mean(name.get_ref(), Mode::ALL.iter().map(|mode| mode.title()));
-            at(source, &name.span(), &format!("[{}] is no mode{hint}", name.get_ref()))
+            source.at(&name.span(), &format!("[{}] is no mode{hint}", name.get_ref()))
         })?;
         let keys = table(source, value, mode.title())?;
         let mut seen: BTreeMap<String, String> = BTreeMap::new();
         let mut fresh: BTreeMap<&'static str, usize> = BTreeMap::new();
         for (written, value) in in_order(keys) {
-            let key: Key = written.get_ref().parse().map_err(|why: String| at(source, &written.span(), &why))?;
+            let key: Key = written.get_ref().parse().map_err(|why: String| source.at(&written.span(), &why))?;
             let command = word(source, value, written.get_ref())?;
             if let Some(other) = seen.insert(key.to_string(), command.to_owned()) {
                 let why = format!(
@@ -77,7 +77,7 @@ fn add(bindings: &mut Vec<Binding>, source: &Source) -> Result<(), String> {
                     mode.title(),
                     written = written.get_ref()
                 );
-                return Err(at(source, &written.span(), &why));
+                return Err(source.at(&written.span(), &why));
             }
             unbind(bindings, mode, key);
             if command.is_empty() {
@@ -85,14 +85,14 @@ fn add(bindings: &mut Vec<Binding>, source: &Source) -> Result<(), String> {
             }
             let command = Command::ALL.iter().copied().find(|c| c.name() == command).ok_or_else(|| {
                 let hint = did_you_mean(command, Command::ALL.iter().map(|c| c.name()));
-                at(source, &value.span(), &format!("{command:?} is no command{hint}"))
+                source.at(&value.span(), &format!("{command:?} is no command{hint}"))
             })?;
             if mode.types() && key.types() {
                 let why = format!(
                     "in [{}] letters are typed: give {key} with ctrl- or alt-, or a key with a name",
                     mode.title()
                 );
-                return Err(at(source, &written.span(), &why));
+                return Err(source.at(&written.span(), &why));
             }
             let place = fresh.entry(command.name()).or_default();
             bind(bindings, mode, key, command, *place);

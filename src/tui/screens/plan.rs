@@ -102,19 +102,11 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
 
 /// When the run would stop by itself.
 pub fn limits(app: &App, plan: &Plan) -> Line<'static> {
-    let b = &plan.budget;
-    let (failed, lost, disturbed) = (b.failed_swaps.max(1), b.not_ready_nodes.max(1), b.disturbed_pods.max(1));
-    if usize::from(app.size.0) < ROOMY {
-        let words =
-            format!("a failing node goes back; pauses at {failed} failed, {lost} NotReady or {disturbed} disturbed");
-        return Line::styled(words, app.theme.dim);
-    }
-    let words = format!(
-        "a node that fails goes back by itself; the run pauses at {}, {} or {}",
-        count(failed, "failed swap", "failed swaps"),
-        count(lost, "node NotReady", "nodes NotReady"),
-        count(disturbed, "disturbed pod", "disturbed pods"),
-    );
+    let [swaps, nodes, pods] = plan.budget.words();
+    let words = match usize::from(app.size.0) < ROOMY {
+        true => format!("pauses by itself at {swaps}, {nodes} or {pods}"),
+        false => format!("a node that fails goes back by itself; the run pauses at {swaps}, {nodes} or {pods}"),
+    };
     Line::styled(words, app.theme.dim)
 }
 

@@ -5,9 +5,10 @@ use super::super::command::Command;
 use super::super::hits::Hit;
 use super::super::layer::Looks;
 use super::super::safety;
-use super::super::tally::Tally;
+use super::super::tally::{Tally, pick};
 use super::super::text::{self, count, fit, span};
 use super::super::theme::Theme;
+use super::super::tips;
 use super::super::widgets::{downtime, flight, heading, log, paint, phases, progress, rack_map, view_badge};
 use crate::fleet::{NodeName, fold_names};
 use crate::journal::{PauseReason, Run, RunState, SwapState, Verb};
@@ -65,7 +66,7 @@ fn draw_left(app: &App, view: &RunView, frame: &mut Frame<'_>, area: Rect) {
     let tall = height >= MAP + DOWNTIMES + 8;
     let room = height.saturating_sub(1 + if tall { MAP + DOWNTIMES } else { 0 });
     let mut lines = vec![heading(t, "PHASES", "", area.width)];
-    lines.extend(phases::lines(t, &view.run, width, room));
+    lines.extend(phases::lines(t, &view.run, &Tally::of(app, &view.run), width, room));
     if height.saturating_sub(lines.len()) >= DOWNTIMES && !view.run.downtimes.is_empty() {
         lines.push(heading(t, "DOWNTIME", "of containers, latest right", area.width));
         lines.extend(downtime::lines(t, &view.run, width, DOWNTIMES - 1));
@@ -185,7 +186,7 @@ fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static>
     let t = &app.theme;
     let total = run.swaps.len();
     let tally = Tally::of(app, run);
-    let (done, bad) = (tally.committed, tally.back.len() + tally.failed.len());
+    let (done, bad) = (tally.all.done, tally.back.len() + tally.failed.len());
     let percent = (done * 100).checked_div(total).unwrap_or(0);
     let mut words = format!(" {done}/{total} swaps  {percent}%");
     if run.ended().is_none() && !app.orphaned() {
@@ -212,7 +213,8 @@ fn left_words(run: &Run, now: Timestamp, settled: usize) -> String {
         Some(first) if settled > 0 => {
             let open = run.swaps.len().saturating_sub(settled) as u64;
             // While it stands, time goes by without a result.
-            let until = run.pauses.last().filter(|_| !after.is_empty()).map_or(now, |(at, _)| *at);
+            let stands = matches!(run.state, RunState::Paused(_));
+            let until = run.pauses.last().filter(|_| stands).map_or(now, |(at, _)| *at);
             flight::millis(*first, until) / settled as u64 * open
         }
         _ => {
@@ -259,20 +261,17 @@ fn proof_line(t: &Theme, run: &Run, width: u16) -> Line<'static> {
 fn gate_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static> {
     let t = &app.theme;
     let Some(gate) = &run.gate else {
-        let can = |command| app.hindrance(command).is_none();
         let words = match run.state {
             _ if app.orphaned() => "no gate is waited for: nobody is there to wait".into(),
             RunState::Running | RunState::Starting if pulling(run) => {
                 "images are pulled first; nothing restarts yet".into()
             }
             RunState::Running => next_gates(run),
-            RunState::Ended(_) if run.has_done() && run.count(|s| s == SwapState::Committed) < run.swaps.len() => {
+            RunState::Ended(_) if run.has_done() && Tally::of(app, run).all.done < run.swaps.len() => {
                 "the cluster is in a mixed, supported state: a new plan goes on from here".into()
             }
             RunState::Ended(_) => String::new(),
-            RunState::Paused(_) if can(Command::Retry) || can(Command::Skip) => {
-                "resume goes on without the node, and the next failure pauses again; retry and skip only decide, the run stays paused".into()
-            }
+            RunState::Paused(PauseReason::Budget) => tips::at_a_spent_budget(app),
             _ => String::new(),
         };
         return Line::styled(fit(&words, width), t.dim);
@@ -470,9 +469,7 @@ struct Trouble {
 fn failures(t: &Theme, run: &Run, tally: &Tally) -> Vec<Trouble> {
     let mut found = Vec::new();
     let mut add = |node: Option<&NodeName>, text, style| found.push(Trouble { node: node.cloned(), text, style });
-    let of = |swaps: &[usize]| swaps.iter().filter_map(|i| run.swaps.get(*i)).collect::<Vec<_>>();
-    let (failed, back, skipped) = (of(&tally.failed), of(&tally.back), of(&tally.skipped));
-    for s in failed {
+    for s in pick(run, &tally.failed) {
         add(Some(&s.node), format!("✗ {} failed: {}", s.node, s.why), t.alarm);
     }
     let mut pods: BTreeMap<&NodeName, Vec<String>> = BTreeMap::new();
@@ -492,10 +489,10 @@ fn failures(t: &Theme, run: &Run, tally: &Tally) -> Vec<Trouble> {
             add(Some(node), format!("✗ {node} pull of {}: {why}", image.short()), t.alarm);
         }
     }
-    for s in back {
+    for s in pick(run, &tally.back) {
         add(Some(&s.node), format!("↶ {} back on the old version: {}", s.node, s.why), t.notice);
     }
-    for s in skipped {
+    for s in pick(run, &tally.skipped) {
         add(Some(&s.node), format!("⊘ {} skipped: {}", s.node, s.why), t.notice);
     }
     found
@@ -508,14 +505,14 @@ pub fn failure_lines(t: &Theme, run: &Run, width: usize) -> Vec<Line<'static>> {
 }
 
 /// The nodes that the cursor can stand on, in the order of the screen.
-pub fn stops(t: &Theme, run: &Run, now: Timestamp) -> Vec<NodeName> {
-    let tally = Tally::count(run);
+pub fn stops(app: &App, run: &Run) -> Vec<NodeName> {
+    let tally = Tally::of(app, run);
     let flying: Vec<NodeName> = match pulling(run) {
         true => Vec::new(),
-        false => flight::swaps(run, &tally, now).into_iter().map(|s| s.node.clone()).collect(),
+        false => flight::swaps(run, &tally, app.run_now()).into_iter().map(|s| s.node.clone()).collect(),
     };
     let mut seen = std::collections::HashSet::new();
-    let all = flying.into_iter().chain(failures(t, run, &tally).into_iter().filter_map(|f| f.node));
+    let all = flying.into_iter().chain(failures(&app.theme, run, &tally).into_iter().filter_map(|f| f.node));
     all.filter(|node| seen.insert(node.clone())).collect()
 }
 

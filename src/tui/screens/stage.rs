@@ -239,13 +239,8 @@ fn image_name(image: &Image, to: &Image) -> String {
 /// What the planner says, the worst first.
 fn verdict_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
-    let b = &app.budget;
-    let note = format!(
-        "pauses by itself at {}, {} or {}",
-        count(b.failed_swaps.max(1), "failed swap", "failed swaps"),
-        count(b.not_ready_nodes.max(1), "lost node", "lost nodes"),
-        count(b.disturbed_pods.max(1), "disturbed pod", "disturbed pods"),
-    );
+    let [swaps, nodes, pods] = app.budget.words();
+    let note = format!("pauses by itself at {swaps}, {nodes} or {pods}");
     let mut lines = vec![heading(t, "PLANNER", &note, width)];
     let wrong = app.stage.edit.as_ref().and_then(|edit| edit.wrong.clone());
     let built = app.sight.cluster.as_ref().map(|cluster| stage::build(app, cluster));

@@ -1,7 +1,7 @@
 //! A theme from its text.
 
 use super::Theme;
-use crate::tui::sources::{Source, Sources, Value, at, did_you_mean, in_order, parse, table, word};
+use crate::tui::sources::{Source, Sources, Value, did_you_mean, in_order, parse, table, word};
 use ratatui::style::{Color, Modifier, Style};
 use std::collections::BTreeMap;
 use toml::de::DeValue;
@@ -94,7 +94,7 @@ fn read(
                 for (name, value) in in_order(table(source, value, "palette")?) {
                     let written = word(source, value, name.get_ref())?;
                     let colour = hex(written).ok_or_else(|| {
-                        at(source, &value.span(), &format!("{written:?} is no colour: write \"#rrggbb\""))
+                        source.at(&value.span(), &format!("{written:?} is no colour: write \"#rrggbb\""))
                     })?;
                     palette.insert(name.get_ref().to_string(), colour);
                 }
@@ -103,14 +103,14 @@ fn read(
                 for (name, value) in in_order(table(source, value, "roles")?) {
                     let role = Theme::ROLES.into_iter().find(|role| role == name.get_ref()).ok_or_else(|| {
                         let hint = did_you_mean(name.get_ref(), Theme::ROLES);
-                        at(source, &name.span(), &format!("{} is no role{hint}", name.get_ref()))
+                        source.at(&name.span(), &format!("{} is no role{hint}", name.get_ref()))
                     })?;
                     roles.insert(role, written(source, value)?);
                 }
             }
             other => {
                 let hint = did_you_mean(other, ["inherits", "palette", "roles"]);
-                return Err(at(source, &name.span(), &format!("{other} means nothing in a theme{hint}")));
+                return Err(source.at(&name.span(), &format!("{other} means nothing in a theme{hint}")));
             }
         }
     }
@@ -125,7 +125,7 @@ fn written(source: &Source, value: &Value<'_>) -> Result<Written, String> {
         return Ok(Written { fg: Some(named(value, name)), ..Written::default() });
     }
     let DeValue::Table(fields) = value.get_ref() else {
-        return Err(at(source, &value.span(), "a role is a colour, or { fg = \"...\", bg = \"...\", bold = true }"));
+        return Err(source.at(&value.span(), "a role is a colour, or { fg = \"...\", bg = \"...\", bold = true }"));
     };
     let mut role = Written::default();
     for (name, value) in in_order(fields) {
@@ -146,13 +146,13 @@ fn written(source: &Source, value: &Value<'_>) -> Result<Written, String> {
             other => {
                 let known = ["fg", "bg", "bold", "dim", "italic", "underlined", "reversed"];
                 let why = format!("{other} means nothing in a role{}", did_you_mean(other, known));
-                return Err(at(source, &name.span(), &why));
+                return Err(source.at(&name.span(), &why));
             }
         };
         match value.get_ref() {
             DeValue::Boolean(true) => role.modifiers |= modifier,
             DeValue::Boolean(false) => role.modifiers -= modifier,
-            _ => return Err(at(source, &value.span(), &format!("{} is true or false", name.get_ref()))),
+            _ => return Err(source.at(&value.span(), &format!("{} is true or false", name.get_ref()))),
         }
     }
     Ok(role)
@@ -164,7 +164,7 @@ fn look_up(named: &Named, palette: &BTreeMap<String, Color>) -> Result<Color, St
     own.or_else(|| hex(&named.name)).or_else(sixteen).ok_or_else(|| {
         let known = palette.keys().map(String::as_str).chain(SIXTEEN.iter().map(|(name, _)| *name));
         let why = format!("{:?} is no colour of the palette{}", named.name, did_you_mean(&named.name, known));
-        at(&named.source, &named.span, &why)
+        named.source.at(&named.span, &why)
     })
 }
 

@@ -43,19 +43,23 @@ fn conditions(app: &App, node: &Node, width: usize) -> Vec<Line<'static>> {
     // Why it was not told stands where its pods would.
     let Some(Some(Ok(near))) = view.map(|view| &view.near) else { return Vec::new() };
     let columns = u16::try_from(width).unwrap_or(u16::MAX);
-    let bad = near.conditions.iter().filter(|c| !c.well()).count();
-    let note = if bad == 0 { "all well".to_owned() } else { format!("{bad} not well") };
+    let bad = near.conditions.iter().filter(|c| c.well() == Some(false)).count();
+    let note = if bad == 0 { "none is bad".to_owned() } else { format!("{bad} not well") };
     let mut lines = vec![Line::default(), heading(t, "CONDITIONS", &note, columns)];
     let mut all: Vec<&Condition> = near.conditions.iter().collect();
-    all.sort_by_key(|c| c.well());
+    all.sort_by_key(|c| c.well() != Some(false));
     let name = all.iter().map(|c| text::width(&c.kind)).max().unwrap_or(0).min(width / 3);
     for condition in all {
         let word = condition.holds.map_or("unknown", |holds| if holds { "true" } else { "false" });
-        let (glyph, style) = if condition.well() { ("✓", t.good) } else { ("✗", t.alarm) };
+        let (glyph, style) = match condition.well() {
+            Some(true) => ("✓", t.good),
+            Some(false) => ("✗", t.alarm),
+            None => ("·", t.text),
+        };
         let since = condition.since.map_or(String::new(), |at| format!(", for {}", since(at, app.now)));
         let why = match (condition.well(), condition.message.as_str()) {
-            (true, _) | (_, "") => String::new(),
-            (false, message) => format!(": {message}"),
+            (Some(true), _) | (_, "") => String::new(),
+            (_, message) => format!(": {message}"),
         };
         lines.push(Line::from(vec![
             Span::styled(format!("{glyph} {} {}", pad(&condition.kind, name), pad(word, 8)), style),

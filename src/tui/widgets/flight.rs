@@ -1,6 +1,6 @@
 //! Swaps in flight: what each does, for how long, and how long until its node restores itself.
 
-use super::super::tally::Tally;
+use super::super::tally::{Tally, pick};
 use super::super::text::{fit, pad, right, span, width as columns};
 use super::super::theme::Theme;
 use super::progress;
@@ -11,7 +11,7 @@ use ratatui::text::{Line, Span};
 
 /// The swaps in flight, the one nearest to its deadline first.
 pub fn swaps<'a>(run: &'a Run, tally: &Tally, now: Timestamp) -> Vec<&'a SwapView> {
-    let mut swaps: Vec<&SwapView> = tally.flying.iter().filter_map(|i| run.swaps.get(*i)).collect();
+    let mut swaps = pick(run, &tally.flying);
     swaps.sort_by_key(|s| (left(s, now).unwrap_or(u64::MAX), s.begun));
     swaps
 }

@@ -100,7 +100,7 @@ pub fn run_strip(theme: &Theme, app: &super::app::App, view: &super::app::RunVie
     let run = &view.run;
     let (badge, style) = view_badge(theme, view);
     let tally = Tally::of(app, run);
-    let done = tally.committed;
+    let done = tally.all.done;
     let mut spans = vec![Span::styled(badge, style), "  ".into()];
     let bar = if matches!(run.state, RunState::Running | RunState::Ended(_)) { theme.good } else { theme.notice };
     spans.extend(progress::bar(theme, done, run.swaps.len(), usize::from(width / 4), bar));

@@ -1,15 +1,15 @@
 //! Phases and waves of a run, with how far each is.
 
+use super::super::tally::{Counts, Tally};
 use super::super::text::{self, pad, right};
 use super::super::theme::Theme;
 use super::progress;
-use crate::journal::{Run, RunState, SnapshotState, SwapState};
+use crate::journal::{Run, RunState, SnapshotState};
 use crate::plan::{Phase, PhaseKind};
 use ratatui::text::{Line, Span};
 
 /// The phases, the present one with its waves, in at most `height` lines around the present wave.
-pub fn lines(theme: &Theme, run: &Run, width: usize, height: usize) -> Vec<Line<'static>> {
-    let tally = Tally::of(run);
+pub fn lines(theme: &Theme, run: &Run, tally: &Tally, width: usize, height: usize) -> Vec<Line<'static>> {
     let mut all: Vec<Line<'static>> = Vec::new();
     let mut focus = 0;
     for (p, phase) in run.plan.phases.iter().enumerate() {
@@ -66,51 +66,6 @@ impl Stand {
             (_, true, _) => Stand::Here,
             _ => Stand::Ahead,
         }
-    }
-}
-
-/// How many swaps stand how.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    /// Committed.
-    done: usize,
-    /// Back on the old version.
-    back: usize,
-    /// Failed.
-    failed: usize,
-    /// In all.
-    total: usize,
-}
-
-/// The same of each wave of each phase, counted once.
-struct Tally(Vec<Vec<Counts>>);
-
-impl Tally {
-    fn of(run: &Run) -> Tally {
-        let waves = run.plan.phases.iter().map(|phase| vec![Counts::default(); phase.waves.len()]);
-        let mut tally: Vec<Vec<Counts>> = waves.collect();
-        for swap in &run.swaps {
-            let Some(counts) = tally.get_mut(swap.phase).and_then(|p| p.get_mut(swap.wave)) else { continue };
-            counts.done += usize::from(swap.state == SwapState::Committed);
-            counts.back += usize::from(swap.state == SwapState::RolledBack);
-            counts.failed += usize::from(swap.state == SwapState::Failed);
-            counts.total += 1;
-        }
-        Tally(tally)
-    }
-
-    fn wave(&self, phase: usize, wave: usize) -> Counts {
-        self.0.get(phase).and_then(|waves| waves.get(wave)).copied().unwrap_or_default()
-    }
-
-    fn phase(&self, phase: usize) -> Counts {
-        let waves = self.0.get(phase).into_iter().flatten();
-        waves.fold(Counts::default(), |a, b| Counts {
-            done: a.done + b.done,
-            back: a.back + b.back,
-            failed: a.failed + b.failed,
-            total: a.total + b.total,
-        })
     }
 }
 
@@ -196,7 +151,7 @@ mod tests {
             keys: 1,
         };
         let shown = |run: &Run| {
-            let lines = lines(&fixtures::app((80, 24), Default::default()).theme, run, 40, 40);
+            let lines = lines(&fixtures::app((80, 24), Default::default()).theme, run, &Tally::count(run), 40, 40);
             let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
             let line = lines.iter().find(|l| l.contains("snapshot")).unwrap();
             line.split_whitespace().collect::<Vec<_>>().join(" ")
