@@ -25,7 +25,8 @@ pub fn phrases(app: &App) -> Vec<String> {
             said.push("quit: the run stays as it is".to_owned());
         }
         Screen::Topology if acts => {
-            said.push("stage: choose a release, read its plan; nothing is touched before it is applied".to_owned());
+            said.push("nothing is touched before a plan is applied".to_owned());
+            said.push("stage: choose a release, read its plan".to_owned());
             said.push("mark: to stage it alone".to_owned());
             said.push("layer: what cells show".to_owned());
         }
@@ -143,6 +144,23 @@ mod tests {
             tips.contains("resume: the others go on") && words.starts_with("resume goes on without"),
             "{tips} {words}"
         );
+    }
+
+    #[test]
+    fn the_first_tip_has_room_on_the_smallest_screen() {
+        let size = (80, 24);
+        let mut apps = vec![fixtures::app(size, Options::default()), fixtures::replay(size, Story::midway())];
+        for screen in [Screen::Topology, Screen::Run] {
+            let mut app = fixtures::running(size, Options::default(), Story::midway());
+            app.screen = screen;
+            apps.push(app);
+        }
+        apps.push(fixtures::running(size, Options { read_only: true, ..Options::default() }, Story::midway()));
+        for app in apps {
+            let said = phrases(&app);
+            // A rule before it, and blanks around it.
+            assert!(crate::tui::text::width(&said[0]) + 3 <= 80, "{said:?}");
+        }
     }
 
     #[test]

@@ -30,13 +30,13 @@ fn notice(app: &App, columns: usize) -> Line<'static> {
 /// As many of the tips as fit, then a rule to the edge.
 fn tips(app: &App, columns: usize) -> Line<'static> {
     let mut words = String::from("─");
-    for (i, phrase) in super::super::tips::phrases(app).iter().enumerate() {
-        let gap = if i == 0 { " " } else { "   " };
-        if width(&words) + gap.len() + width(phrase) + 1 > columns {
+    for phrase in super::super::tips::phrases(app) {
+        let gap = if words.contains(' ') { "   " } else { " " };
+        if width(&words) + gap.len() + width(&phrase) + 1 > columns {
             continue;
         }
         words.push_str(gap);
-        words.push_str(phrase);
+        words.push_str(&phrase);
     }
     if words.contains(' ') {
         words.push(' ');
