@@ -58,6 +58,7 @@ fn node(name: String, rack: usize, master: bool, release: usize) -> Node {
                     image_id: format!("sha256:{}", "0".repeat(64)),
                     running: true,
                     started: None,
+                    restarts: 0,
                     args: vec![c.as_str().to_owned()],
                 };
                 (c, running)

@@ -17,7 +17,8 @@ fn events() -> Vec<Event> {
         (|| -> crate::fleet::SwapId { Clone::clone(&swap) }, || -> crate::fleet::NodeName { Clone::clone(&node) });
     let image = plan().swaps().next().unwrap().2.changes[0].to.clone();
     let why = || "x".to_owned();
-    let pods = vec![Disturbance { pod: why(), kind: DisturbanceKind::Restarted(why()) }];
+    let pods =
+        vec![Disturbance { pod: why(), kind: DisturbanceKind::Restarted(why()), because: why(), ..Default::default() }];
     let (run, cluster) = ("r1".parse().unwrap(), "tokyo0".parse().unwrap());
     vec![
         Event::RunStarted { run, cluster, operator: why(), host: why(), version: why() },

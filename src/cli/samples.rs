@@ -15,6 +15,7 @@ pub(super) fn cluster() -> Cluster {
             image_id: "sha256:1".into(),
             running: true,
             started: None,
+            restarts: 0,
             args: Vec::new(),
         };
         Node {

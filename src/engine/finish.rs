@@ -188,7 +188,7 @@ async fn compare(visit: &mut Visit) -> Result<(), JournalError> {
 /// swap is taken to its end, what was only prepared is cleared away. Nothing is in flight.
 pub(super) async fn tidy(shared: &Arc<Shared>) -> Result<(), JournalError> {
     let undone = |s: &&SwapView| match s.state {
-        SwapState::Committed => false,
+        SwapState::Committed | SwapState::Drifted => false,
         // One that was rolled back by its node's own transaction was looked at then.
         SwapState::RolledBack => s.tx.is_none(),
         // Taken up again, and the run ends before its turn came.

@@ -115,7 +115,13 @@ fn announce(visit: &mut Visit, change: &Change, state: &TxState) -> Result<(), J
     let by_node = || Some(uptime(Step::Started)?.saturating_sub(uptime(Step::Stopping)?));
     let downtime_ms = visit.probes.downtime_ms(change.component).or_else(by_node).unwrap_or_default();
     let (swap, node) = visit.ids();
-    visit.shared.log.tell(Event::SwapHealthy { swap, node, component: change.component, downtime_ms })
+    visit.shared.log.tell(Event::SwapHealthy {
+        swap,
+        node,
+        component: change.component,
+        downtime_ms,
+        how: String::new(),
+    })
 }
 
 /// Health, version and (for kubelet) what Kubernetes says of the node.

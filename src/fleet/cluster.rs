@@ -87,9 +87,16 @@ pub struct Running {
     /// When it was last started, by the node's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
+    /// How often Docker restarted it by its restart policy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// Its command line: entry point and arguments.
     #[serde(default)]
     pub args: Vec<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn ssh_port() -> u16 {

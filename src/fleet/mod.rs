@@ -21,7 +21,10 @@ pub use image::{Image, ImageError};
 pub use json::{read_clean, write_clean};
 pub use label::{Label, LabelError, check_key as check_label_key};
 pub use name::{ClusterName, ContainerName, GateName, NameError, NodeName, RackName, RoleName, RunId, SwapId};
-pub use pod::{ContainerProof, Disturbance, DisturbanceKind, PodProof, compare_pods, compare_soaked};
+pub use pod::{
+    Cause, ContainerExit, ContainerProof, ContainerRole, DEFAULT_GRACE_S, Disturbance, DisturbanceKind, PodEvent,
+    PodOwner, PodProof, compare_pods, compare_soaked,
+};
 pub use secret::without_secrets;
 pub use text::{clean, clean_short, count, fold_names, is_unclean, quoted};
 pub use version::{Version, VersionError};

@@ -206,8 +206,41 @@ pub enum Event {
         node: NodeName,
         /// The component.
         component: Component,
-        /// From the old one's last answer to the new one's first. Milliseconds.
+        /// From the first refusal that a client would have had to the first success. Milliseconds.
         downtime_ms: u64,
+        /// How that was measured, in words; empty in journals from before it was said.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        how: String,
+    },
+    /// Clients were led away from a component before it stops: an etcd leader handed over, an API server left the Endpoints and
+    /// its connections fell.
+    ClientsLedAway {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// The component.
+        component: Component,
+        /// What was done, or why it could not be, in words.
+        text: String,
+        /// Whether it worked.
+        done: bool,
+        /// How long it took. Milliseconds.
+        ms: u64,
+    },
+    /// Intent: an API server's address is about to be taken out of the `default/kubernetes` Endpoints and EndpointSlice.
+    EndpointLeaving {
+        /// The node.
+        node: NodeName,
+        /// The address.
+        address: String,
+    },
+    /// The address is in the Endpoints and the EndpointSlice again.
+    EndpointBack {
+        /// The node.
+        node: NodeName,
+        /// The address.
+        address: String,
     },
     /// Intent: the engine is about to give this verdict.
     SwapVerdict {
@@ -221,14 +254,96 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
     },
-    /// Pods are not as they were before the swap.
+    /// Pods are not as they were before the swap, and the swap did it, or nothing shows that it did not: each counts against the
+    /// budget.
     PodsDisturbed {
         /// The swap.
         swap: SwapId,
         /// The node.
         node: NodeName,
-        /// Which, and how.
+        /// Which, how, and by what evidence.
         pods: Vec<Disturbance>,
+    },
+    /// Pods are not as they were before the swap, and something else did it (a rollout, a crash loop, a Job that ended).
+    PodsChanged {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// Which, how, and by what evidence.
+        pods: Vec<Disturbance>,
+    },
+    /// The swap has ended, and what it did to the node's pods shows only later: a kubelet that restarts a container lets it run
+    /// for its grace period first. Written before the swap's result; until [`Event::PodsProved`] its pods are not proved.
+    ProofPending {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// Pods that are still to be proved.
+        pods: usize,
+        /// From now. Milliseconds.
+        ms: u64,
+    },
+    /// The node's pods were compared late enough.
+    PodsProved {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// Of the pods that the swap's result counted: those that the swap left alone.
+        undisturbed: usize,
+    },
+    /// How often pods changed on nodes that no swap touched, over the same time: the control group.
+    ChurnSeen {
+        /// Nodes that were looked at.
+        nodes: usize,
+        /// Pods on them.
+        pods: usize,
+        /// Of these, pods that changed by themselves.
+        changed: usize,
+        /// Between the two looks. Milliseconds.
+        ms: u64,
+    },
+    /// What runs on the node in place of the old containers. Written before [`Event::SwapCommitted`]: what is looked at later is
+    /// compared with it.
+    ComponentsKept {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// By component.
+        kept: BTreeMap<Component, Kept>,
+    },
+    /// A component of a committed swap is not any more what was committed, or does not run or answer well.
+    ComponentDrifted {
+        /// The swap that committed it.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// The component.
+        component: Component,
+        /// What was found instead, in words: `rivers runs 1.34.0 again; made anew at 12:03:07`.
+        why: String,
+    },
+    /// A component that had drifted is what was committed again, and well.
+    DriftEnded {
+        /// The swap that committed it.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// The component.
+        component: Component,
+    },
+    /// Somebody else made a container anew while its swap was under way: the node's script gave up, and touched nothing that it
+    /// did not make. Written before [`Event::SwapFailed`].
+    ForeignHand {
+        /// The swap.
+        swap: SwapId,
+        /// The node.
+        node: NodeName,
+        /// What runs there, as seen then, in words.
+        why: String,
     },
     /// The node is all new.
     SwapCommitted {
@@ -295,6 +410,21 @@ pub enum Event {
     },
 }
 
+/// A new container as it was when its swap was committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The container's id.
+    pub id: String,
+    /// Its image's id (`sha256:…`).
+    pub image_id: String,
+    /// When it was started, by the node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// How often Docker had restarted it.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
 /// Why a run is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -305,6 +435,8 @@ pub enum PauseReason {
     Budget,
     /// A gate did not hold in its time.
     Gate,
+    /// A committed component is not what was committed any more.
+    Drift,
     /// The engine cannot go on by itself, for instance because its disk is full.
     Trouble,
 }

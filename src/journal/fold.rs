@@ -1,10 +1,12 @@
 //! Events folded into what a run is now. Pure: any prefix of a journal folds to the run as it was then.
 
 use super::event::{Event, Outcome, PauseReason, Record, Step, Verdict};
-use super::run::{ClusterView, GateView, LogLine, PullState, Run, RunState, SwapState, SwapView, Tone};
+use super::run::{
+    ClusterView, Drift, GateView, LogLine, PendingProof, PullState, Run, RunState, SwapState, SwapView, Tone,
+};
 use super::snapshot::{EtcdSnapshot, SnapshotState};
-use crate::fleet::{Disturbance, DisturbanceKind, NodeName, SwapId, clean};
-use jiff::Timestamp;
+use crate::fleet::{Component, NodeName, SwapId, clean};
+use jiff::{SignedDuration, Timestamp};
 
 /// Log lines kept in memory; the journal has them all.
 const LOG_LINES: usize = 2_000;
@@ -119,6 +121,7 @@ impl Run {
                 self.say(at, Tone::Alarm, Some(node), format!("no snapshot of etcd: {why}"));
             }
             Event::SwapPreparing { swap, .. } => {
+                self.drifts.retain(|(drifted, _), _| drifted != swap);
                 if let Some(s) = self.find(swap) {
                     s.state = SwapState::Preparing;
                     s.attempts = s.attempts.saturating_add(1);
@@ -144,8 +147,11 @@ impl Run {
                     }
                 }
             }
-            Event::SwapHealthy { swap, component, downtime_ms, .. } => {
+            Event::SwapHealthy { swap, component, downtime_ms, how, .. } => {
                 self.downtimes.entry(*component).or_default().push(*downtime_ms);
+                if !how.is_empty() {
+                    self.measured_by.insert(*component, clean(how));
+                }
                 if let Some(s) = self.find(swap) {
                     s.healthy.push(*component);
                 }
@@ -162,28 +168,76 @@ impl Run {
                 }
             }
             Event::PodsDisturbed { swap, node, pods } => {
-                // After the soak: they were counted as undisturbed when the swap was committed.
-                if self.swap(swap).is_some_and(|s| s.state == SwapState::Committed) {
-                    self.pods.undisturbed = self.pods.undisturbed.saturating_sub(pods.len());
-                }
+                self.no_longer_undisturbed(swap, pods.len());
                 for pod in pods {
-                    let kind = match &pod.kind {
-                        DisturbanceKind::Restarted(container) => DisturbanceKind::Restarted(clean(container)),
-                        kind => kind.clone(),
-                    };
-                    self.pods.disturbed.push((node.clone(), Disturbance { pod: clean(&pod.pod), kind }));
-                    self.say(at, Tone::Alarm, Some(node), format!("pod {} {}", pod.pod, pod.kind));
+                    self.pods.disturbed.push((node.clone(), pod.cleaned()));
+                    self.say(at, Tone::Alarm, Some(node), format!("pod {pod}"));
                 }
+            }
+            Event::PodsChanged { swap, node, pods } => {
+                self.no_longer_undisturbed(swap, pods.len());
+                for pod in pods {
+                    self.pods.changed.push((node.clone(), pod.cleaned()));
+                    self.say(at, Tone::Calm, Some(node), format!("pod {pod}"));
+                }
+            }
+            Event::ProofPending { swap, node, pods, ms } => {
+                let wait = SignedDuration::from_millis(i64::try_from(*ms).unwrap_or(i64::MAX));
+                let due = at.checked_add(wait).unwrap_or(Timestamp::MAX);
+                self.pods.pending.insert(swap.clone(), PendingProof { node: node.clone(), pods: *pods, due });
+            }
+            Event::PodsProved { swap, undisturbed, .. } => {
+                if self.pods.pending.remove(swap).is_some() {
+                    self.pods.count(0, *undisturbed);
+                }
+            }
+            Event::ChurnSeen { pods, changed, ms, .. } => {
+                let churn = &mut self.pods.churn;
+                churn.pod_ms = churn.pod_ms.saturating_add(ms.saturating_mul(*pods as u64));
+                churn.changed = churn.changed.saturating_add(*changed);
+            }
+            Event::ComponentsKept { .. } => {}
+            Event::ComponentDrifted { swap, node, component, why } => {
+                let drift = Drift { node: node.clone(), at, why: clean(why) };
+                self.drifts.insert((swap.clone(), *component), drift);
+                if let Some(s) =
+                    self.find(swap).filter(|s| matches!(s.state, SwapState::Committed | SwapState::Drifted))
+                {
+                    (s.state, s.why) = (SwapState::Drifted, clean(why));
+                }
+                self.say(at, Tone::Alarm, Some(node), format!("drifted: {why}"));
+            }
+            Event::DriftEnded { swap, node, component } => {
+                self.drifts.remove(&(swap.clone(), *component));
+                let left = self.drifts.range((swap.clone(), Component::ALL[0])..).any(|((s, _), _)| s == swap);
+                if let Some(s) = self.find(swap).filter(|s| s.state == SwapState::Drifted && !left) {
+                    s.state = SwapState::Committed;
+                    s.why.clear();
+                }
+                self.say(at, Tone::Notice, Some(node), format!("{component} is what was committed again, and well"));
+            }
+            Event::ForeignHand { node, why, .. } => {
+                self.say(at, Tone::Alarm, Some(node), format!("somebody else works on it: {why}"));
+            }
+            Event::ClientsLedAway { node, component, text, done, ms, .. } => {
+                let tone = if *done { Tone::Calm } else { Tone::Notice };
+                self.say(at, tone, Some(node), format!("{component}: {text} ({ms} ms)"));
+            }
+            Event::EndpointLeaving { node, address } => {
+                self.endpoints_out.insert(node.clone(), clean(address));
+            }
+            Event::EndpointBack { node, .. } => {
+                self.endpoints_out.remove(node);
             }
             Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms } => {
                 self.end(swap, SwapState::Committed, "");
-                self.pods.count(*pods_checked, *pods_undisturbed);
+                self.counted(swap, *pods_checked, *pods_undisturbed);
                 let text = format!("committed in {ms} ms, {pods_undisturbed} of {pods_checked} pods undisturbed");
                 self.say(at, Tone::Calm, Some(node), text);
             }
             Event::SwapRolledBack { swap, node, why, pods_checked, pods_undisturbed, .. } => {
                 self.end(swap, SwapState::RolledBack, why);
-                self.pods.count(*pods_checked, *pods_undisturbed);
+                self.counted(swap, *pods_checked, *pods_undisturbed);
                 // That it had to is an alarm, and was said; that it is back is the cure.
                 self.say(at, Tone::Notice, Some(node), format!("rolled back: {why}"));
             }
@@ -212,6 +266,20 @@ impl Run {
                 let why = if why.is_empty() { String::new() } else { format!(": {why}") };
                 self.say(at, tone, None, format!("the run ended, {}{why}", outcome.word()));
             }
+        }
+    }
+
+    /// A swap's result says how many of its pods are undisturbed so far: they count as such once they are proved.
+    fn counted(&mut self, swap: &SwapId, checked: usize, undisturbed: usize) {
+        let proved = !self.pods.pending.contains_key(swap);
+        self.pods.count(checked, if proved { undisturbed } else { 0 });
+    }
+
+    /// Pods of a swap that was counted already turn out not to be undisturbed. Those that wait for their proof are not counted.
+    fn no_longer_undisturbed(&mut self, swap: &SwapId, pods: usize) {
+        let counted = self.swap(swap).is_some_and(|s| matches!(s.state, SwapState::Committed | SwapState::Drifted));
+        if counted && !self.pods.pending.contains_key(swap) {
+            self.pods.undisturbed = self.pods.undisturbed.saturating_sub(pods);
         }
     }
 

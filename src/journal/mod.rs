@@ -24,7 +24,7 @@ mod writer;
 pub use chain::{Chain, sha256_hex};
 pub use disk::{Disk, FileSystem};
 pub use error::JournalError;
-pub use event::{Event, Outcome, PauseReason, Record, Step, Verdict};
+pub use event::{Event, Kept, Outcome, PauseReason, Record, Step, Verdict};
 pub use follower::Follower;
 pub use orders::{API, ROOM};
 pub use pace::Paces;
@@ -33,9 +33,13 @@ pub use reader::{Journal, read, read_for};
 pub(crate) use recording::unpack;
 pub use recording::{Recording, RecordingError, RecordingHead, read_recording, record};
 pub use report::{
-    Downtime, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report, SwapCounts, report,
+    ControlGroup, Downtime, Drifted, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report,
+    SwapCounts, report,
 };
-pub use run::{ClusterView, Decision, GateView, LogLine, Pods, PullState, Run, RunState, SwapState, SwapView, Tone};
+pub use run::{
+    Churn, ClusterView, Decision, Drift, GateView, LogLine, PendingProof, Pods, PullState, Run, RunState, SwapState,
+    SwapView, Tone,
+};
 pub use snapshot::{EtcdSnapshot, SnapshotState};
 pub use verb::{LONGEST_REASON, Verb};
 pub use writer::{Opened, Writer};

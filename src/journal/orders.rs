@@ -21,7 +21,7 @@ impl Run {
     pub fn to_retry(&self, nodes: &[NodeName]) -> Result<Vec<usize>, String> {
         self.known(nodes)?;
         let undone = |s: &SwapView| match s.state {
-            SwapState::RolledBack | SwapState::Failed => true,
+            SwapState::RolledBack | SwapState::Failed | SwapState::Drifted => true,
             // What was skipped is tried again only when it is named.
             SwapState::Skipped => !nodes.is_empty(),
             _ => false,
@@ -46,7 +46,10 @@ impl Run {
         if !flying.is_empty() {
             return Err(format!("{} is being swapped; wait for its result, or roll it back", self.names(&flying)));
         }
-        let left = |s: &SwapView| matches!(s.state, SwapState::Waiting | SwapState::RolledBack | SwapState::Failed);
+        let left = |s: &SwapView| {
+            use SwapState::{Drifted, Failed, RolledBack, Waiting};
+            matches!(s.state, Waiting | RolledBack | Failed | Drifted)
+        };
         let found = self.of(nodes, left);
         let mut bearing = found.clone();
         bearing.retain(|i| self.swaps.get(*i).is_some_and(|s| self.planned(s).bears_others()));
@@ -77,14 +80,16 @@ impl Run {
                 continue;
             }
             let any = |state| self.swaps_of(node).any(|s| s.state == state);
-            return Err(if any(SwapState::Ending(Verdict::Commit)) || any(SwapState::Committed) {
-                let id = self.id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
-                format!("{node} is committed; once the run has ended: sonoba rollback{id} --nodes {node}")
-            } else if any(SwapState::RolledBack) {
-                format!("{node} is on the old version already")
-            } else {
-                format!("nothing has begun on {node}; to leave it as it is, skip it")
-            });
+            return Err(
+                if any(SwapState::Ending(Verdict::Commit)) || any(SwapState::Committed) || any(SwapState::Drifted) {
+                    let id = self.id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+                    format!("{node} is committed; once the run has ended: sonoba rollback{id} --nodes {node}")
+                } else if any(SwapState::RolledBack) {
+                    format!("{node} is on the old version already")
+                } else {
+                    format!("nothing has begun on {node}; to leave it as it is, skip it")
+                },
+            );
         }
         Ok(self.of(nodes, back))
     }

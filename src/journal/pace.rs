@@ -70,7 +70,7 @@ mod tests {
         let (swap, node): (SwapId, NodeName) = (format!("s{n}").parse().unwrap(), format!("n{n}").parse().unwrap());
         let healthy = |c: &Component| {
             let (swap, node): (SwapId, NodeName) = (swap.clone(), node.clone());
-            Event::SwapHealthy { swap, node, component: *c, downtime_ms: 1 }
+            Event::SwapHealthy { swap, node, component: *c, downtime_ms: 1, how: String::new() }
         };
         let mut events: Vec<Event> = components.iter().map(healthy).collect();
         events.push(Event::SwapCommitted { swap, node, pods_checked: 0, pods_undisturbed: 0, ms });

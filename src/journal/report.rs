@@ -1,7 +1,7 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
-use super::{Chain, Decision, EtcdSnapshot, Outcome, Run, RunState, SwapState};
-use crate::fleet::{Component, Disturbance, NodeName, RunId, SwapId, clean, fold_names};
+use super::{Chain, Decision, Drift, EtcdSnapshot, Outcome, Run, RunState, SwapState};
+use crate::fleet::{Cause, Component, Disturbance, NodeName, RunId, SwapId, clean, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +54,30 @@ pub struct Report {
     /// Swaps that are not committed although they began, or were skipped.
     #[serde(default)]
     pub exceptions: Vec<Exception>,
+    /// Committed components that are not what was committed any more.
+    #[serde(default)]
+    pub drifted: Vec<Drifted>,
+    /// API servers that this run took out of the `default/kubernetes` Endpoints and that are not back: node and address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints_out: BTreeMap<NodeName, String>,
+    /// How downtimes were measured, by component.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub downtime_how: BTreeMap<Component, String>,
+}
+
+/// A committed component that is not what was committed any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drifted {
+    /// The swap that committed it.
+    pub swap: SwapId,
+    /// Its node.
+    pub node: NodeName,
+    /// The component.
+    pub component: Component,
+    /// When that was seen.
+    pub at: Timestamp,
+    /// What was found instead, in words.
+    pub why: String,
 }
 
 /// Nodes that the plan touches, by what they run now.
@@ -65,7 +89,7 @@ pub struct NodeCounts {
     pub new: usize,
     /// At least one swap is not committed, none failed.
     pub old: usize,
-    /// A swap failed.
+    /// A swap failed, or what it committed has drifted.
     pub failed: usize,
 }
 
@@ -78,7 +102,7 @@ pub struct NodeLists {
     pub partly: Vec<NodeName>,
     /// None of their swaps is committed.
     pub old: Vec<NodeName>,
-    /// A swap failed: only a look at them tells.
+    /// A swap failed, or what it committed has drifted: only a look at them tells.
     pub failed: Vec<NodeName>,
 }
 
@@ -103,6 +127,9 @@ pub struct SwapCounts {
     pub rolled_back: usize,
     /// Could not be done.
     pub failed: usize,
+    /// Committed, and not what was committed any more.
+    #[serde(default)]
+    pub drifted: usize,
     /// Left as they are, by decision.
     #[serde(default)]
     pub skipped: usize,
@@ -114,17 +141,44 @@ pub struct SwapCounts {
 }
 
 /// Pods compared before and after swaps.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PodCounts {
     /// Compared.
     pub checked: usize,
-    /// Of these, undisturbed.
+    /// Of these, proved to be undisturbed by a look that was late enough.
     pub undisturbed: usize,
-    /// Disturbed.
+    /// Disturbed by a swap, those of [`PodCounts::unknown`] included.
     pub disturbed: usize,
-    /// Which, and how.
+    /// Of the disturbed, those of which nothing shows what changed them.
+    #[serde(default)]
+    pub unknown: usize,
+    /// Changed by something else than a swap.
+    #[serde(default)]
+    pub changed_by_others: usize,
+    /// Not looked at late enough yet: a container may still be within its grace period.
+    #[serde(default)]
+    pub unproved: usize,
+    /// Of `unproved`: how many on which node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unproved_on: BTreeMap<NodeName, usize>,
+    /// Which were disturbed, how, and by what evidence.
     #[serde(default)]
     pub list: Vec<(NodeName, Disturbance)>,
+    /// Which something else changed, how, and by what evidence.
+    #[serde(default)]
+    pub changes: Vec<(NodeName, Disturbance)>,
+    /// Pods on nodes that no swap touched, over the same time: the control group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlGroup>,
+}
+
+/// How pods changed where no swap was.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ControlGroup {
+    /// Pods that changed.
+    pub changed: usize,
+    /// Of a hundred pods, so many changed a minute.
+    pub percent_a_minute: f64,
 }
 
 /// How long a component was away: from the old one's last answer to the new one's first. Milliseconds, nearest rank.
@@ -207,23 +261,50 @@ pub fn report(run: &Run, chain: Chain) -> Report {
             committed: run.count(|s| s == SwapState::Committed),
             rolled_back: run.count(|s| s == SwapState::RolledBack),
             failed: run.count(|s| s == SwapState::Failed),
+            drifted: run.count(|s| s == SwapState::Drifted),
             skipped: run.count(|s| s == SwapState::Skipped),
             not_started: run.count(|s| s == SwapState::Waiting),
             in_flight: run.count(SwapState::open),
         },
-        pods: PodCounts {
-            checked: run.pods.checked,
-            undisturbed: run.pods.undisturbed,
-            disturbed: run.pods.disturbed.len(),
-            list: run.pods.disturbed.clone(),
-        },
+        pods: pods(run),
         downtime_ms: run.downtimes.iter().map(|(c, ms)| (*c, spread(ms))).collect(),
         pauses: run.pauses.iter().map(|(at, why)| Pause { at: *at, why: why.clone() }).collect(),
         decisions: run.decisions.clone(),
         snapshot: run.snapshot.taken().cloned(),
         journal: JournalFacts { events: run.events, chain: chain_word.to_owned(), broken_at },
         exceptions: run.swaps.iter().filter_map(exception).collect(),
+        drifted: run.drifts.iter().map(drifted).collect(),
+        endpoints_out: run.endpoints_out.clone(),
+        downtime_how: run.measured_by.clone(),
     }
+}
+
+fn pods(run: &Run) -> PodCounts {
+    let pods = &run.pods;
+    let mut unproved_on: BTreeMap<NodeName, usize> = BTreeMap::new();
+    for pending in pods.pending.values() {
+        *unproved_on.entry(pending.node.clone()).or_default() += pending.pods;
+    }
+    PodCounts {
+        checked: pods.checked,
+        undisturbed: pods.undisturbed,
+        disturbed: pods.disturbed.len(),
+        unknown: pods.disturbed.iter().filter(|(_, d)| d.cause == Cause::Unknown).count(),
+        changed_by_others: pods.changed.len(),
+        unproved: unproved_on.values().sum(),
+        unproved_on,
+        list: pods.disturbed.clone(),
+        changes: pods.changed.clone(),
+        control: pods
+            .churn
+            .expected(100, 60_000)
+            .map(|percent_a_minute| ControlGroup { changed: pods.churn.changed, percent_a_minute }),
+    }
+}
+
+fn drifted(((swap, component), drift): (&(SwapId, Component), &Drift)) -> Drifted {
+    let Drift { node, at, why } = drift.clone();
+    Drifted { swap: swap.clone(), node, component: *component, at, why }
 }
 
 fn outcome(run: &Run) -> &'static str {
@@ -247,7 +328,7 @@ impl Run {
         let mut lists = NodeLists::default();
         for node in all {
             let committed = self.swaps_of(node).filter(|s| s.state == SwapState::Committed).count();
-            let list = if self.swaps_of(node).any(|s| s.state == SwapState::Failed) {
+            let list = if self.swaps_of(node).any(|s| matches!(s.state, SwapState::Failed | SwapState::Drifted)) {
                 &mut lists.failed
             } else if committed == self.swaps_of(node).count() {
                 &mut lists.new
@@ -266,6 +347,7 @@ fn exception(swap: &super::SwapView) -> Option<Exception> {
     let state = match swap.state {
         SwapState::RolledBack => "rolled-back",
         SwapState::Failed => "failed",
+        SwapState::Drifted => "drifted",
         SwapState::Skipped => "skipped",
         state if state.open() => "in-flight",
         _ => return None,

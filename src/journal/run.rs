@@ -57,8 +57,14 @@ pub struct Run {
     pub snapshot_tries: u32,
     /// The proof so far.
     pub pods: Pods,
+    /// Committed components that are not what was committed any more, and what was found instead.
+    pub drifts: BTreeMap<(SwapId, Component), Drift>,
+    /// API servers whose address is out of the `default/kubernetes` Endpoints because of this run: the node, and the address.
+    pub endpoints_out: BTreeMap<NodeName, String>,
     /// Downtimes by component, in the order in which they were measured. Milliseconds.
     pub downtimes: BTreeMap<Component, Vec<u64>>,
+    /// How they were measured, in words.
+    pub measured_by: BTreeMap<Component, String>,
     /// How often operators said that what is waited for is to be asked again at once.
     pub asked_again: u32,
     /// What operators decided against the plan, or against a gate.
@@ -174,6 +180,8 @@ pub enum SwapState {
     RolledBack,
     /// It could not be done.
     Failed,
+    /// It was committed, and what runs on the node now is not what was committed, or is not healthy.
+    Drifted,
     /// It is left as it is, by an operator's decision.
     Skipped,
 }
@@ -185,7 +193,7 @@ impl SwapState {
     }
 
     fn done(self) -> bool {
-        matches!(self, SwapState::Committed | SwapState::Failed)
+        matches!(self, SwapState::Committed | SwapState::Drifted | SwapState::Failed)
     }
 }
 
@@ -205,10 +213,54 @@ pub enum PullState {
 pub struct Pods {
     /// Pods compared.
     pub checked: usize,
-    /// Of these, undisturbed.
+    /// Of these, proved to be undisturbed by a look that was late enough.
     pub undisturbed: usize,
-    /// The others.
+    /// Those that a swap disturbed, or of which nothing shows that it did not.
     pub disturbed: Vec<(NodeName, Disturbance)>,
+    /// Those that something else changed.
+    pub changed: Vec<(NodeName, Disturbance)>,
+    /// Those that are not proved yet, by swap.
+    pub pending: BTreeMap<SwapId, PendingProof>,
+    /// Pods on nodes that no swap touched, over the same time.
+    pub churn: Churn,
+}
+
+/// Pods of one swap that were not looked at late enough yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingProof {
+    /// Their node.
+    pub node: NodeName,
+    /// How many.
+    pub pods: usize,
+    /// When they can be proved.
+    pub due: Timestamp,
+}
+
+/// The control group: how pods change where no swap is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Churn {
+    /// Pods, times the milliseconds for which each was watched.
+    pub pod_ms: u64,
+    /// Pods that changed.
+    pub changed: usize,
+}
+
+impl Churn {
+    /// How many of `pods` change by themselves within `ms` milliseconds, going by this group; none when nothing was watched.
+    pub fn expected(&self, pods: usize, ms: u64) -> Option<f64> {
+        (self.pod_ms > 0).then(|| self.changed as f64 * (pods as f64 * ms as f64) / self.pod_ms as f64)
+    }
+}
+
+/// A committed component that is not what was committed any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// Its node.
+    pub node: NodeName,
+    /// When that was seen.
+    pub at: Timestamp,
+    /// What was found instead, in words.
+    pub why: String,
 }
 
 impl Pods {
@@ -315,7 +367,10 @@ impl Run {
             snapshot: SnapshotState::None,
             snapshot_tries: 0,
             pods: Pods::default(),
+            drifts: BTreeMap::new(),
+            endpoints_out: BTreeMap::new(),
             downtimes: BTreeMap::new(),
+            measured_by: BTreeMap::new(),
             decisions: Vec::new(),
             overrides: BTreeSet::new(),
             pauses: Vec::new(),

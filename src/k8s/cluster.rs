@@ -4,7 +4,7 @@ use super::lease::RunLock;
 use super::patience::{Patience, for_good, shown};
 use super::watch::NodeWatch;
 use super::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease};
-use crate::fleet::{Condition, NodeName, PodProof};
+use crate::fleet::{Condition, NodeName, PodEvent, PodProof};
 use async_trait::async_trait;
 use http_body_util::Limited;
 use hyper::Response;
@@ -191,6 +191,10 @@ impl ClusterPort for KubeCluster {
         let pods = self.list(&format!("list the pods of {node}"), &api, of_node).await?;
         let bound = |p: &&Pod| p.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(node.as_str());
         Ok(pods.iter().filter(bound).filter_map(convert::pod).collect())
+    }
+
+    async fn pod_events(&self, _: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
+        Ok(Vec::new())
     }
 
     async fn leader(&self, lease: &str) -> Result<Option<String>, ClusterError> {

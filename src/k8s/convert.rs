@@ -68,6 +68,7 @@ pub(super) fn pod(pod: &Pod) -> Option<PodProof> {
         ready: ready.is_some_and(|c| c.status == "True"),
         ready_since: ready.and_then(|c| c.last_transition_time.as_ref()).and_then(|t| moment(&t.0)),
         containers: status.and_then(|s| s.container_statuses.as_ref()).into_iter().flatten().map(container).collect(),
+        ..PodProof::default()
     })
 }
 
@@ -78,6 +79,7 @@ fn container(status: &ContainerStatus) -> ContainerProof {
         id: shown(status.container_id.as_deref().unwrap_or_default()),
         restarts: status.restart_count,
         started_at: running.and_then(|r| r.started_at.as_ref()).and_then(|t| moment(&t.0)),
+        ..ContainerProof::default()
     }
 }
 

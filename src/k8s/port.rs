@@ -1,6 +1,6 @@
 //! What may be asked of the cluster's API. Nothing here can evict or delete a pod.
 
-use crate::fleet::{Condition, NodeName, PodProof, Version};
+use crate::fleet::{Condition, NodeName, PodEvent, PodProof, Version};
 use crate::plan::ApiFacts;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -21,6 +21,10 @@ pub trait ClusterPort: Send + Sync {
 
     /// The pods that are bound to a node, asked afresh.
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError>;
+
+    /// What the API has recorded about these pods, by their UIDs: what a kubelet does to a pod stands there before it shows in
+    /// the pod itself. Answered from a watched copy, which holds what was recorded within the last hour.
+    async fn pod_events(&self, uids: &[&str]) -> Result<Vec<PodEvent>, ClusterError>;
 
     /// The holder of a Lease in `kube-system` (`kube-scheduler`, `kube-controller-manager`), with the random suffix that
     /// client-go appends to the node's name taken off.

@@ -43,6 +43,7 @@ pub(super) fn running(node: &Node, component: Component, image: &str) -> Running
         image_id: format!("sha256:{image}"),
         running: true,
         started: None,
+        restarts: 0,
         args: Vec::new(),
     }
 }

@@ -53,6 +53,7 @@ fn read(engine: &Engine, name: &ContainerName, container: &Value) -> Result<Runn
         image_id: text(&container["Image"]),
         running: container["State"]["Running"].as_bool().unwrap_or(false),
         started: started(&container["State"]["StartedAt"]),
+        restarts: container["RestartCount"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
         args: without_secrets(args),
     })
 }

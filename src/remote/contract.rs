@@ -99,4 +99,7 @@ pub enum TxEnd {
     /// It could not go back: an old container was removed by somebody else. Its new one is left as it is; the others are
     /// old again. A person must look at it.
     Broken,
+    /// Somebody else made a container anew under the swap: the script gave up, and touches nothing that it did not make. A
+    /// person must look at it.
+    Foreign,
 }

@@ -174,6 +174,7 @@ pub fn write_state(state: &TxState) -> String {
             TxEnd::Committed => "committed",
             TxEnd::RolledBack => "rolled-back",
             TxEnd::Broken => "broken",
+            TxEnd::Foreign => "foreign",
         };
         let _ = writeln!(out, "end {word}");
     }
@@ -229,6 +230,7 @@ pub fn read_state(text: &str) -> Result<TxState, String> {
                     "committed" => TxEnd::Committed,
                     "rolled-back" => TxEnd::RolledBack,
                     "broken" => TxEnd::Broken,
+                    "foreign" => TxEnd::Foreign,
                     _ => return Err(bad(line)),
                 })
             }

@@ -49,6 +49,7 @@ fn node(text: &str, address: String, rack: usize, master: bool) -> Node {
         image_id: "sha256:1".into(),
         running: true,
         started: Some("2026-11-01T00:00:00Z".parse().unwrap()),
+        restarts: 0,
         args: Vec::new(),
     };
     Node {
@@ -310,7 +311,8 @@ impl Story {
         for (i, change) in swap.changes.iter().enumerate() {
             let downtime_ms = 640 + 37 * (self.records.len() as u64 % 11) + 100 * i as u64;
             let component = change.component;
-            self.tell(Event::SwapHealthy { swap: id.clone(), node: node.clone(), component, downtime_ms });
+            let (swap, node, how) = (id.clone(), node.clone(), String::new());
+            self.tell(Event::SwapHealthy { swap, node, component, downtime_ms, how });
         }
         self.tell(Event::SwapVerdict {
             swap: id.clone(),

@@ -23,8 +23,11 @@ fn story(text: &str) -> Story {
     let mut story = Story::midway();
     let (swap, node) = (story.swap(6, 3, 6).id, story.swap(6, 3, 6).node);
     let image = story.plan.phases[0].pulls[0].images[0].clone();
-    let pods = [DisturbanceKind::Gone, DisturbanceKind::Restarted("c".into())]
-        .map(|kind| Disturbance { pod: "default/p".into(), kind });
+    let pods = [DisturbanceKind::Gone, DisturbanceKind::Restarted("c".into())].map(|kind| Disturbance {
+        pod: "default/p".into(),
+        kind,
+        ..Default::default()
+    });
     story.tell(Event::PullFailed { node: node.clone(), image, why: "x".into() });
     story.tell(Event::PodsDisturbed { swap: swap.clone(), node: node.clone(), pods: pods.into() });
     story.tell(Event::SwapFailed { swap, node, why: "x".into(), untouched: false });

@@ -202,7 +202,7 @@ impl Flags {
     /// One of its swaps is in this state.
     pub fn add(&mut self, state: SwapState) {
         self.0 |= match state {
-            SwapState::Failed => Flags::FAILED,
+            SwapState::Failed | SwapState::Drifted => Flags::FAILED,
             SwapState::RolledBack => Flags::BACK,
             SwapState::Skipped => Flags::SKIPPED,
             SwapState::Committed => Flags::DONE,
@@ -266,7 +266,7 @@ pub fn component_mark<'a>(
     if let Some((swap, to)) = run.and_then(|run| swap_of(run, &node.name, component)) {
         match swap.state {
             SwapState::Committed => return Some((Mark::New, to)),
-            SwapState::Failed => return Some((Mark::Failed, &running.image)),
+            SwapState::Failed | SwapState::Drifted => return Some((Mark::Failed, &running.image)),
             SwapState::RolledBack => return Some((Mark::RolledBack, &running.image)),
             SwapState::Skipped => return Some((Mark::Skipped, &running.image)),
             state if state.open() => return Some((Mark::Busy, &running.image)),

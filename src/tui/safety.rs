@@ -177,7 +177,10 @@ mod tests {
         view.run.ready = seen(vec![node()], true);
         let words = format!("rack0-cs1 NotReady; {name} back on the old version; nothing is moving");
         assert_eq!(told(&view), (Degree::Harm, words));
-        view.run.pods.disturbed.push((node(), Disturbance { pod: "a/b".into(), kind: DisturbanceKind::Gone }));
+        view.run
+            .pods
+            .disturbed
+            .push((node(), Disturbance { pod: "a/b".into(), kind: DisturbanceKind::Gone, ..Default::default() }));
         let words = "1 pod disturbed on rack0-cs1; rack0-cs1 NotReady; nothing moves";
         assert_eq!(brief(&view), (Degree::Harm, words.into()));
     }

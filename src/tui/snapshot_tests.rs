@@ -122,7 +122,9 @@ fn topology_of_a_node() {
                 id: "containerd://1".into(),
                 restarts: i as i32,
                 started_at: Some(fixtures::start()),
+                ..Default::default()
             }],
+            ..Default::default()
         };
         let condition = |kind: &str, holds, reason: &str| crate::fleet::Condition {
             kind: kind.into(),
@@ -442,7 +444,11 @@ fn run_paused_by_a_gate() {
 fn paused(size: (u16, u16)) -> App {
     let mut story = Story::midway();
     let swap = story.swap(6, 3, 1);
-    let pods = vec![Disturbance { pod: "mysql/moco-main-0".into(), kind: DisturbanceKind::Restarted("mysqld".into()) }];
+    let pods = vec![Disturbance {
+        pod: "mysql/moco-main-0".into(),
+        kind: DisturbanceKind::Restarted("mysqld".into()),
+        ..Default::default()
+    }];
     story.tell(Event::PodsDisturbed { swap: swap.id, node: swap.node.clone(), pods });
     story.tell(Event::ClusterSeen { ready: 62, total: 63, lost: vec![swap.node], api: true });
     for i in 1..=5 {

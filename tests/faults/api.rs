@@ -3,7 +3,7 @@
 use crate::chaos::Op;
 use crate::stage::{Scene, Stage};
 use async_trait::async_trait;
-use sonoba::fleet::{Condition, NodeName, PodProof};
+use sonoba::fleet::{Condition, NodeName, PodEvent, PodProof};
 use sonoba::k8s::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,6 +65,10 @@ impl ClusterPort for Api {
             Ok(scene.place(node).map(|at| scene.places[at].pods.clone()).unwrap_or_default())
         })
         .await
+    }
+
+    async fn pod_events(&self, _: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
+        Ok(Vec::new())
     }
 
     async fn leader(&self, _: &str) -> Result<Option<String>, ClusterError> {

@@ -274,7 +274,8 @@ fn pod(uid: &str) -> PodProof {
         ended: false,
         ready: true,
         ready_since: None,
-        containers: vec![ContainerProof { name: "c".into(), id: uid.into(), restarts: 0, started_at: None }],
+        containers: vec![ContainerProof { name: "c".into(), id: uid.into(), ..ContainerProof::default() }],
+        ..PodProof::default()
     }
 }
 
@@ -296,6 +297,7 @@ pub fn running(container: &Container) -> Option<Running> {
         image_id: image_id(container.image()),
         running: container.running(),
         started: None,
+        restarts: 0,
         args: args.filter_map(|a| a.as_str().map(str::to_owned)).collect(),
     })
 }

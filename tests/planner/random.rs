@@ -156,6 +156,7 @@ fn node(rng: &mut StdRng, i: usize, rack: &str, master: bool, (base, minor): (u3
             image,
             running: small || rng.random_bool(0.998),
             started: None,
+            restarts: 0,
             args: Vec::new(),
         };
         components.insert(component, running);

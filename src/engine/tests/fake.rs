@@ -159,6 +159,7 @@ fn running(name: &str, node: &FakeNode) -> Option<Running> {
         image_id: image_id(&b.image),
         running: b.running,
         started: None,
+        restarts: 0,
         args,
     })
 }
@@ -265,7 +266,8 @@ fn pod(uid: &str) -> PodProof {
         ended: false,
         ready: true,
         ready_since: None,
-        containers: vec![ContainerProof { name: "c".into(), id: uid.into(), restarts: 0, started_at: None }],
+        containers: vec![ContainerProof { name: "c".into(), id: uid.into(), ..ContainerProof::default() }],
+        ..PodProof::default()
     }
 }
 
@@ -650,6 +652,10 @@ impl ClusterPort for World {
             return Err(ClusterError::Away("connection refused".into()));
         }
         Ok(state.nodes[node].pods.clone())
+    }
+
+    async fn pod_events(&self, _: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
+        Ok(Vec::new())
     }
 
     async fn leader(&self, _: &str) -> Result<Option<String>, ClusterError> {

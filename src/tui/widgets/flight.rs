@@ -107,6 +107,7 @@ pub fn word(swap: &SwapView) -> String {
         SwapState::Committed => "committed".into(),
         SwapState::RolledBack => "rolled back".into(),
         SwapState::Failed => "failed".into(),
+        SwapState::Drifted => "drifted".into(),
         SwapState::Skipped => "skipped".into(),
         SwapState::Ending(Verdict::Commit) => "committing".into(),
         SwapState::Ending(Verdict::Rollback) => match swap.step {
