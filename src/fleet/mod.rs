@@ -1,5 +1,6 @@
 //! What a cluster is. Everything here is plain data and pure functions: no I/O, no clock, no terminal.
 
+mod attribution;
 mod cluster;
 mod component;
 mod condition;
@@ -14,6 +15,7 @@ mod secret;
 mod text;
 mod version;
 
+pub use attribution::{SwapWindow, judge_pods};
 pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
 pub use condition::Condition;
