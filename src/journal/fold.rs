@@ -232,7 +232,11 @@ impl Run {
             Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms } => {
                 self.end(swap, SwapState::Committed, "");
                 self.counted(swap, *pods_checked, *pods_undisturbed);
-                let text = format!("committed in {ms} ms, {pods_undisturbed} of {pods_checked} pods undisturbed");
+                let pods = match self.pods.pending.get(swap) {
+                    Some(pending) => format!("{} of {pods_checked} pods to be proved", pending.pods),
+                    None => format!("{pods_undisturbed} of {pods_checked} pods undisturbed"),
+                };
+                let text = format!("committed in {ms} ms, {pods}");
                 self.say(at, Tone::Calm, Some(node), text);
             }
             Event::SwapRolledBack { swap, node, why, pods_checked, pods_undisturbed, .. } => {

@@ -35,6 +35,7 @@ mod msg;
 mod outline;
 mod palette;
 mod player;
+mod proof;
 mod replay;
 mod safety;
 mod screens;

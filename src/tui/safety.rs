@@ -1,10 +1,11 @@
 //! Is it safe? What a run has done to nodes and pods, and what moves now, in a glyph, a word and a sentence.
 
 use super::app::{App, RunView};
+use super::proof;
 use super::tally::{Tally, pick};
 use super::text::{self, count};
 use super::theme::Theme;
-use crate::fleet::{Cluster, Node, fold_names};
+use crate::fleet::{Cluster, Node, NodeName, fold_names};
 use crate::journal::{Run, RunState};
 use ratatui::text::{Line, Span};
 
@@ -26,6 +27,7 @@ pub fn line(app: &App, view: &RunView, width: u16) -> Line<'static> {
     let (t, tally) = (&app.theme, Tally::of(app, &view.run));
     let (degree, words) = said(view, &tally, false);
     let (sign, style) = match degree {
+        Degree::Safe if proof::unproved(&view.run).is_some() => ("✓ SAFE SO FAR", t.good),
         Degree::Safe => ("✓ SAFE", t.good),
         Degree::Look => ("! SAFE", t.notice),
         Degree::Unproven => ("? UNPROVEN", t.notice),
@@ -65,7 +67,7 @@ pub fn cluster_line(t: &Theme, cluster: &Cluster) -> Line<'static> {
 /// In words, or in few.
 fn said(view: &RunView, tally: &Tally, brief: bool) -> (Degree, String) {
     let run = &view.run;
-    let harms = harms(run, tally);
+    let harms = harms(view, tally);
     let names = |swaps: &[usize]| {
         let nodes: Vec<&str> = pick(run, swaps).into_iter().map(|s| s.node.as_str()).collect();
         if brief && nodes.len() > 1 { count(nodes.len(), "node", "nodes") } else { fold_names(nodes) }
@@ -79,10 +81,11 @@ fn said(view: &RunView, tally: &Tally, brief: bool) -> (Degree, String) {
     };
     let mut parts = harms;
     if parts.is_empty() {
+        let unproved = proof::unproved_words(run, brief).map(|words| format!(" ({words})")).unwrap_or_default();
         parts.push(match run.ready {
-            Some(_) if brief => "no pod or node harmed".to_owned(),
-            Some(_) => "no pod disturbed, no node lost".to_owned(),
-            None => "no pod disturbed".to_owned(),
+            Some(_) if brief => format!("no pod{unproved} or node harmed"),
+            Some(_) => format!("no pod disturbed{unproved}, no node lost"),
+            None => format!("no pod disturbed{unproved}"),
         });
     }
     parts.extend(unproven.map(str::to_owned));
@@ -106,7 +109,8 @@ fn unproven(view: &RunView) -> Option<&'static str> {
 }
 
 /// What a person must see to, the worst first.
-fn harms(run: &Run, tally: &Tally) -> Vec<String> {
+fn harms(view: &RunView, tally: &Tally) -> Vec<String> {
+    let run = &view.run;
     let mut harms = Vec::new();
     let disturbed = run.pods.disturbed.len();
     if disturbed > 0 {
@@ -117,11 +121,27 @@ fn harms(run: &Run, tally: &Tally) -> Vec<String> {
     if !lost.is_empty() {
         harms.push(format!("{} NotReady", fold_names(lost.iter().map(|n| n.as_str()))));
     }
-    if !tally.failed.is_empty() {
-        let names = pick(run, &tally.failed).into_iter().map(|s| s.node.as_str());
-        harms.push(format!("{} failed", fold_names(names)));
+    for (swaps, word) in [(&tally.failed, "failed"), (&tally.drifted, "drifted")] {
+        if !swaps.is_empty() {
+            let names = pick(run, swaps).into_iter().map(|s| s.node.as_str());
+            harms.push(format!("{} {word}", fold_names(names)));
+        }
+    }
+    let unattended = view.orphaned || view.lost;
+    let out = out_of_the_endpoints(run, unattended);
+    let out: Vec<&str> = out.map(|(node, _)| node.as_str()).collect();
+    if !out.is_empty() {
+        harms.push(format!("kube-apiserver of {} is out of the Endpoints", fold_names(out)));
     }
     harms
+}
+
+/// API servers that this run took out of the `default/kubernetes` Endpoints, and that nothing is about to put back: the node, and
+/// the address. `unattended`: no engine has the run.
+pub fn out_of_the_endpoints(run: &Run, unattended: bool) -> impl Iterator<Item = (&NodeName, &String)> {
+    let attended = !unattended && run.ended().is_none();
+    let under_way = move |node: &NodeName| attended && run.swaps_of(node).any(|s| s.state.open());
+    run.endpoints_out.iter().filter(move |(node, _)| !under_way(node))
 }
 
 /// What moves now, and what would become of it.

@@ -6,7 +6,7 @@ use super::draw::draw;
 use super::fixtures::{self, Story, at};
 use super::msg::Msg;
 use super::update::update;
-use crate::fleet::{Disturbance, DisturbanceKind};
+use crate::fleet::{Cause, Component, Disturbance, DisturbanceKind};
 use crate::journal::{Event, Outcome, PauseReason, Verb};
 use crate::plan::{self, Gate, OwnGate};
 use crossterm::event::{KeyCode, KeyEvent};
@@ -463,6 +463,62 @@ fn paused(size: (u16, u16)) -> App {
 #[test]
 fn run_paused_by_a_budget() {
     at_each_size("run-paused", paused);
+}
+
+/// A canary whose pods are within their grace period, and that something else changed meanwhile.
+fn proving() -> Story {
+    let mut story = Story::new();
+    story.prefetch();
+    story.through(6, 0);
+    story.tell(Event::PhaseBegun { phase: 6 });
+    story.tell(Event::WaveBegun { phase: 6, wave: 0 });
+    for i in 0..3 {
+        let swap = story.swap(6, 0, i);
+        let (id, node) = (swap.id.clone(), swap.node.clone());
+        story.tell(Event::ProofPending { swap: id.clone(), node: node.clone(), pods: 30, ms: 320_000 });
+        let pods = vec![Disturbance {
+            pod: "web/frontend-55c4f646c-nbh4q".into(),
+            kind: DisturbanceKind::Gone,
+            cause: Cause::Others,
+            because: "rollout: ReplicaSet frontend-55c4f646c deleted it at 22:00:41".into(),
+        }];
+        if i == 1 {
+            story.tell(Event::PodsChanged { swap: id, node, pods });
+        }
+        story.commit_with(&swap, usize::from(i == 1));
+        story.wait(900);
+    }
+    let why = "pods of canary can be proved at 22:06:10, once their grace periods are over".into();
+    story.tell(Event::GateWaiting { gate: "pods proved".into(), why, ms: Some(318_000), limit_ms: None });
+    story.wait(41_000);
+    story
+}
+
+#[test]
+fn run_whose_pods_are_not_proved_yet() {
+    at_each_size("run-proving", |size| fixtures::running(size, Options::default(), proving()));
+}
+
+/// A component of a committed node is not what was committed, and an API server is out of the Endpoints.
+fn drifted(size: (u16, u16)) -> App {
+    let mut story = Story::midway();
+    let swap = story.swap(6, 1, 2);
+    let why = "rivers runs 1.34.0 again; made anew at 22:01:07".to_owned();
+    story.tell(Event::ComponentDrifted { swap: swap.id, node: swap.node.clone(), component: Component::Rivers, why });
+    let (node, address) = (fixtures::name("rack1-boot"), "10.69.1.3".to_owned());
+    story.tell(Event::EndpointLeaving { node, address });
+    for i in 1..=5 {
+        let swap = story.swap(6, 3, i);
+        story.commit_with(&swap, 0);
+    }
+    let why = format!("{}: rivers runs 1.34.0 again; made anew at 22:01:07", swap.node);
+    story.tell(Event::Paused { reason: PauseReason::Drift, why });
+    fixtures::running(size, Options::default(), story)
+}
+
+#[test]
+fn run_paused_by_a_drift() {
+    at_each_size("run-drifted", drifted);
 }
 
 #[test]

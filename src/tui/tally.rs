@@ -15,6 +15,8 @@ pub struct Tally {
     pub back: Vec<usize>,
     /// Failed.
     pub failed: Vec<usize>,
+    /// Committed, and not what was committed any more.
+    pub drifted: Vec<usize>,
     /// Left as they are by decision.
     pub skipped: Vec<usize>,
     /// Of each wave of each phase.
@@ -28,7 +30,7 @@ pub struct Counts {
     pub done: usize,
     /// Back on the old version.
     pub back: usize,
-    /// Failed.
+    /// Failed, or drifted.
     pub failed: usize,
     /// In all.
     pub total: usize,
@@ -38,7 +40,7 @@ impl Counts {
     fn add(&mut self, state: SwapState) {
         self.done += usize::from(state == SwapState::Committed);
         self.back += usize::from(state == SwapState::RolledBack);
-        self.failed += usize::from(state == SwapState::Failed);
+        self.failed += usize::from(matches!(state, SwapState::Failed | SwapState::Drifted));
         self.total += 1;
     }
 }
@@ -61,6 +63,7 @@ impl Tally {
             match swap.state {
                 SwapState::RolledBack => tally.back.push(i),
                 SwapState::Failed => tally.failed.push(i),
+                SwapState::Drifted => tally.drifted.push(i),
                 SwapState::Skipped => tally.skipped.push(i),
                 state if state.open() => tally.flying.push(i),
                 _ => {}

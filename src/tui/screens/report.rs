@@ -1,6 +1,7 @@
 //! What became of the run.
 
 use super::super::app::App;
+use super::super::proof;
 use super::super::text::{self, count, pad, right, span};
 use super::super::widgets::{flight, heading, paint, state_badge};
 use super::run::failure_lines;
@@ -47,6 +48,10 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
         lines.push(Line::from(format!("It took back what run {of} did: new is what ran before that.")));
     }
     let which = run.which();
+    let drifted = match number(SwapState::Drifted) {
+        0 => String::new(),
+        n => format!("{n} drifted, "),
+    };
     let skipped = match number(SwapState::Skipped) {
         0 => String::new(),
         n => format!("{n} skipped, "),
@@ -54,7 +59,7 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
     lines.push(Line::default());
     lines.push(heading(t, "RESULT", "", width));
     lines.push(Line::from(format!(
-        "swaps  {} planned: {} committed, {} rolled back, {} failed, {skipped}{} without a result",
+        "swaps  {} planned: {} committed, {} rolled back, {} failed, {drifted}{skipped}{} without a result",
         run.swaps.len(),
         number(SwapState::Committed),
         number(SwapState::RolledBack),
@@ -70,9 +75,17 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
         which.failed.len()
     )));
     let pods = &run.pods;
-    let proof =
+    let mut proof =
         format!("{} checked, {} undisturbed, {} disturbed", pods.checked, pods.undisturbed, pods.disturbed.len());
-    let (glyph, style) = if pods.disturbed.is_empty() { ("✓", t.good) } else { ("✗", t.alarm) };
+    let unproved = proof::unproved_words(run, false);
+    for words in unproved.iter().cloned().chain(proof::others_words(run)) {
+        proof = format!("{proof}, {words}");
+    }
+    let (glyph, style) = match (pods.disturbed.is_empty(), &unproved) {
+        (true, None) => ("✓", t.good),
+        (true, Some(_)) => ("?", t.notice),
+        (false, _) => ("✗", t.alarm),
+    };
     lines.push(Line::from(vec![Span::raw("pods   "), Span::styled(format!("{glyph} {proof}"), style)]));
     lines.push(Line::styled("       compared: UID, container IDs, starts, restarts, Ready transitions", t.dim));
     if which.new.is_empty() || which.words(false).len() > 1 {
@@ -84,7 +97,11 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
         }
     }
     lines.push(Line::default());
-    lines.push(heading(t, "DOWNTIME", "from the old one's last answer to the new one's first", width));
+    let note = match run.measured_by.is_empty() {
+        true => "from the old one's last answer to the new one's first",
+        false => "as clients feel it: from the first refusal to the first success",
+    };
+    lines.push(heading(t, "DOWNTIME", note, width));
     lines.push(Line::styled(format!("{}{:>8}{:>10}{:>10}{:>10}", pad("", 26), "swaps", "p50", "p99", "max"), t.dim));
     for (component, times) in &run.downtimes {
         let mut times = times.clone();
@@ -101,6 +118,17 @@ fn lines(app: &App, run: &Run, width: u16) -> Vec<Line<'static>> {
     }
     if run.downtimes.is_empty() {
         lines.push(Line::styled("nothing was measured", t.dim));
+    }
+    for (component, how) in &run.measured_by {
+        let words = text::wrap(&format!("{component}: {how}"), width.into());
+        lines.extend(words.into_iter().map(|l| Line::styled(l, t.dim)));
+    }
+    if !pods.changed.is_empty() {
+        lines.push(Line::default());
+        lines.push(heading(t, "PODS CHANGED BY OTHERS", &pods.changed.len().to_string(), width));
+        for (node, pod) in &pods.changed {
+            lines.extend(text::wrap(&format!("{node} {pod}"), width.into()).into_iter().map(Line::from));
+        }
     }
     if !run.decisions.is_empty() {
         lines.push(Line::default());

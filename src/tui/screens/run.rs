@@ -4,6 +4,7 @@ use super::super::app::{App, RunView};
 use super::super::command::Command;
 use super::super::hits::Hit;
 use super::super::layer::Looks;
+use super::super::proof;
 use super::super::safety;
 use super::super::tally::{Tally, pick};
 use super::super::text::{self, count, fit, span};
@@ -186,7 +187,7 @@ fn bar_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static>
     let t = &app.theme;
     let total = run.swaps.len();
     let tally = Tally::of(app, run);
-    let (done, bad) = (tally.all.done, tally.back.len() + tally.failed.len());
+    let (done, bad) = (tally.all.done, tally.back.len() + tally.failed.len() + tally.drifted.len());
     let percent = (done * 100).checked_div(total).unwrap_or(0);
     let mut words = format!(" {done}/{total} swaps  {percent}%");
     if run.ended().is_none() && !app.orphaned() {
@@ -238,11 +239,15 @@ fn proof_line(t: &Theme, run: &Run, width: u16) -> Line<'static> {
     // What is disturbed is known before the node's pods are counted.
     let all = pods.checked.max(pods.undisturbed + disturbed);
     let mut spans = vec![Span::styled(format!("✓ {} of {all} pods undisturbed", pods.undisturbed), t.good)];
+    // The line below it says until when.
+    let unproved = proof::unproved_words(run, true);
+    let budget_word = if unproved.is_some() { "   " } else { "   budget " };
+    spans.extend(unproved.map(|words| Span::styled(format!(", {words}"), t.notice)));
     // A budget of none pauses at the first.
     let (most_failed, most_lost) = (budget.failed_swaps.max(1), budget.not_ready_nodes.max(1));
     if usize::from(width) < WIDE {
         spans.push(Span::styled(format!(", {}{disturbed} disturbed", cross(disturbed)), mark(disturbed)));
-        spans.push(Span::styled("   budget ", t.dim));
+        spans.push(Span::styled(budget_word, t.dim));
         spans.push(Span::styled(format!("failed {bad}/{most_failed}"), mark(bad)));
         spans.push(Span::styled(format!(" lost {lost}/{most_lost}"), mark(lost)));
         return Line::from(spans);
@@ -254,6 +259,7 @@ fn proof_line(t: &Theme, run: &Run, width: u16) -> Line<'static> {
     limit(&mut spans, disturbed, "disturbed", budget.disturbed_pods.max(1));
     limit(&mut spans, bad, "failed", most_failed);
     limit(&mut spans, lost, "NotReady", most_lost);
+    spans.extend(proof::others_words(run).map(|words| Span::styled(format!("   {words}"), t.dim)));
     Line::from(spans)
 }
 
@@ -272,6 +278,9 @@ fn gate_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static
             }
             RunState::Ended(_) => String::new(),
             RunState::Paused(PauseReason::Budget) => tips::at_a_spent_budget(app),
+            RunState::Paused(PauseReason::Drift) => {
+                "resume goes on and leaves it as it is; retry swaps it again; skip accepts what runs there".into()
+            }
             _ => String::new(),
         };
         return Line::styled(fit(&words, width), t.dim);
@@ -472,9 +481,16 @@ fn failures(t: &Theme, run: &Run, tally: &Tally) -> Vec<Trouble> {
     for s in pick(run, &tally.failed) {
         add(Some(&s.node), format!("✗ {} failed: {}", s.node, s.why), t.alarm);
     }
+    for s in pick(run, &tally.drifted) {
+        add(Some(&s.node), format!("✗ {} drifted: {}", s.node, s.why), t.alarm);
+    }
+    for (node, address) in safety::out_of_the_endpoints(run, false) {
+        let text = format!("✗ {node} kube-apiserver {address} is out of the default/kubernetes Endpoints");
+        add(Some(node), text, t.alarm);
+    }
     let mut pods: BTreeMap<&NodeName, Vec<String>> = BTreeMap::new();
     for (node, pod) in &run.pods.disturbed {
-        pods.entry(node).or_default().push(format!("{} {}", pod.pod, pod.kind));
+        pods.entry(node).or_default().push(pod.to_string());
     }
     for (node, pods) in pods {
         let word = if pods.len() == 1 { "pod".to_owned() } else { format!("{} pods disturbed:", pods.len()) };

@@ -190,6 +190,8 @@ fn pods(app: &App) -> Option<Span<'static>> {
     let (t, pods) = (&app.theme, &app.run.as_ref()?.run.pods);
     Some(match pods.disturbed.len() {
         0 if pods.checked == 0 => return None,
+        // None is proved yet.
+        0 if pods.undisturbed == 0 => Span::styled(format!("  {} pods not proved yet", pods.checked), t.notice),
         0 => Span::styled(format!("  ✓ {} pods undisturbed", pods.undisturbed), t.good),
         n => {
             let all = pods.checked.max(pods.undisturbed + n);
