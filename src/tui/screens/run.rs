@@ -33,6 +33,9 @@ const WHOLE: usize = 4;
 /// Columns from which limits are written out.
 const WIDE: usize = 100;
 
+/// The same where there is more to say of the proof.
+const WIDEST: usize = 150;
+
 /// Lines of the downtimes, with their heading.
 const DOWNTIMES: usize = 4;
 
@@ -241,15 +244,20 @@ fn proof_line(t: &Theme, run: &Run, width: u16) -> Line<'static> {
     let mut spans = vec![Span::styled(format!("✓ {} of {all} pods undisturbed", pods.undisturbed), t.good)];
     // The line below it says until when.
     let unproved = proof::unproved_words(run, true);
+    let unproved_or_changed = unproved.is_some() || !pods.changed.is_empty();
     let budget_word = if unproved.is_some() { "   " } else { "   budget " };
     spans.extend(unproved.map(|words| Span::styled(format!(", {words}"), t.notice)));
     // A budget of none pauses at the first.
     let (most_failed, most_lost) = (budget.failed_swaps.max(1), budget.not_ready_nodes.max(1));
-    if usize::from(width) < WIDE {
+    let wide = if unproved_or_changed { WIDEST } else { WIDE };
+    if usize::from(width) < wide {
         spans.push(Span::styled(format!(", {}{disturbed} disturbed", cross(disturbed)), mark(disturbed)));
         spans.push(Span::styled(budget_word, t.dim));
         spans.push(Span::styled(format!("failed {bad}/{most_failed}"), mark(bad)));
         spans.push(Span::styled(format!(" lost {lost}/{most_lost}"), mark(lost)));
+        if usize::from(width) >= WIDE {
+            spans.extend(proof::others_words(run).map(|words| Span::styled(format!("   {words}"), t.dim)));
+        }
         return Line::from(spans);
     }
     let limit = |spans: &mut Vec<Span<'static>>, n: usize, what: &str, most: usize| {
