@@ -74,7 +74,7 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  downtime  {component:<24} p50 {:>6} ms   p99 {:>6} ms   max {:>6} ms", d.p50, d.p99, d.max)?;
     }
     for (node, pod) in &r.pods.list {
-        writeln!(out, "  disturbed {node}: {} ({:?})", pod.pod, pod.kind)?;
+        writeln!(out, "  disturbed {node}: {pod}")?;
     }
     for e in &r.exceptions {
         writeln!(out, "  {:<9} {}: {}", e.state, e.node, e.why)?;
@@ -90,4 +90,37 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
         None => String::new(),
     };
     writeln!(out, "  journal   {} events, chain {}{broken}", r.journal.events, r.journal.chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+    use crate::cli::samples::{plan, record};
+    use crate::fleet::{Disturbance, DisturbanceKind};
+    use crate::journal::{self, Chain, Event, Run};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_disturbed_pod_is_told_in_words_with_the_evidence() {
+        let plan = plan();
+        let swap = plan.swaps().next().unwrap().2;
+        let pod = Disturbance {
+            pod: "app/web-1".into(),
+            kind: DisturbanceKind::Restarted("web".into()),
+            because: "exit code 137 at 12:03:07".into(),
+            ..Disturbance::default()
+        };
+        let event = Event::PodsDisturbed { swap: swap.id.clone(), node: swap.node.clone(), pods: vec![pod] };
+        let node = swap.node.clone();
+        let mut run = Run::new(Arc::new(plan));
+        run.apply(&record(1, event));
+        let report = journal::report(&run, Chain::Ok);
+        let said = "app/web-1 restarted (container web): exit code 137 at 12:03:07";
+        let (summary, page) = (summary(&report), report.to_markdown());
+        assert!(summary.contains(&format!("disturbed {node}: {said}\n")), "{summary}");
+        assert!(page.contains("app/web-1") && page.contains("exit code 137 at 12:03:07"), "{page}");
+        for text in [summary, page] {
+            assert!(!text.contains("Restarted("), "{text}");
+        }
+    }
 }

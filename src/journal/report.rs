@@ -420,7 +420,7 @@ impl Report {
         if !pods.list.is_empty() {
             writeln!(out, "\n## Disturbed pods\n")?;
             for (node, pod) in &pods.list {
-                writeln!(out, "- {node}: {} {}", escape(&pod.pod), escape(&pod.kind.to_string()))?;
+                writeln!(out, "- {node}: {}", escape(&pod.to_string()))?;
             }
         }
         if nodes.new < nodes.total {
