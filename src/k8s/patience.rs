@@ -119,6 +119,14 @@ fn judge(what: &str, error: &kube::Error) -> Fate {
     }
 }
 
+/// The error, where asking again is in vain. `what` completes "could not …".
+pub(super) fn refusal(what: &str, error: &kube::Error) -> Option<ClusterError> {
+    match judge(what, error) {
+        Fate::Never(Trouble::Other(refused)) => Some(refused),
+        Fate::Never(Trouble::Conflict) | Fate::Again { .. } => None,
+    }
+}
+
 /// Whether the failure lies in the configuration, so that asking again is in vain. Never quotes a credential plugin's
 /// output: it may hold a token.
 pub(super) fn for_good(error: &kube::Error) -> Option<String> {

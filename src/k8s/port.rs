@@ -23,7 +23,11 @@ pub trait ClusterPort: Send + Sync {
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError>;
 
     /// What the API has recorded about these pods, by their UIDs: what a kubelet does to a pod stands there before it shows in
-    /// the pod itself. Answered from a watched copy, which holds what was recorded within the last hour.
+    /// the pod itself. Answered from a watched copy, which holds what was recorded within the last hour and is begun with the
+    /// first call. What was seen more than once comes twice: at its first time and at its last.
+    ///
+    /// # Errors
+    /// [`ClusterError::Refused`] where the role may not list and watch events: one can go on without them.
     async fn pod_events(&self, uids: &[&str]) -> Result<Vec<PodEvent>, ClusterError>;
 
     /// The holder of a Lease in `kube-system` (`kube-scheduler`, `kube-controller-manager`), with the random suffix that
