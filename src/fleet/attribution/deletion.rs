@@ -67,7 +67,7 @@ impl Case<'_> {
         self.reach.ends && !self.seen.asked && !runs && !KEEP_FAILED_PODS.contains(&owner.kind.as_str())
     }
 
-    /// The taint-eviction controller deletes pods from a node with a NoExecute taint: one that is NotReady, or that somebody
+    /// The taint-eviction controller deletes pods from a node with a NoExecute taint: one that is NotReady, or that an operator
     /// tainted.
     fn tainted(&self) -> Weighed {
         let window = self.window;

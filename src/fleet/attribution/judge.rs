@@ -74,10 +74,11 @@ impl Case<'_> {
             return Some((kind, Weighed::swap(because)));
         }
         match changed {
-            // Nothing is stopped yet, or no kubelet is: somebody edited the pod.
-            None | Some((DisturbanceKind::Restarted(_), Weighed { cause: Cause::Others, .. })) => {
-                Some((kind, Weighed::others(format!("somebody changed its definition: Killing event at {at}"))))
-            }
+            // Nothing is stopped yet, or no kubelet is: the pod was edited.
+            None | Some((DisturbanceKind::Restarted(_), Weighed { cause: Cause::Others, .. })) => Some((
+                kind,
+                Weighed::others(format!("its definition was changed through the API: Killing event at {at}")),
+            )),
             changed => changed,
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// How the pods' probes depend on a component, from the least to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Probes {
-    /// Not that anybody knows: only a failed probe that is on record within the swap makes one wonder.
+    /// In no way that is known: only a failed probe that is on record within the swap makes one wonder.
     Hardly,
     /// Where the pod needs the API.
     ByApi,

@@ -133,11 +133,17 @@ impl Case<'_> {
     fn told_to_end(&self, new: &PodProof, was: &ContainerProof) -> Option<Weighed> {
         let (seen, window, name) = (&self.seen, self.window, was.name.as_str());
         if let Some(at) = seen.told_within(window, name, Told::Resize) {
-            return Some(Weighed::others(format!("somebody resized it: restarted at {}", window.place(at))));
+            return Some(Weighed::others(format!(
+                "resized in place through the API: restarted at {}",
+                window.place(at)
+            )));
         }
         // With a kubelet in the swap it was judged before: it is the swap's.
         if let Some(at) = seen.told_within(window, name, Told::Definition) {
-            return Some(Weighed::others(format!("somebody changed its definition at {}", window.place(at))));
+            return Some(Weighed::others(format!(
+                "its definition was changed through the API: Killing event at {}",
+                window.place(at)
+            )));
         }
         if seen.told_within(window, name, Told::Probe).is_some() {
             return self.liveness();
