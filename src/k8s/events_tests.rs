@@ -10,6 +10,8 @@ use std::time::Duration;
 
 const EVENTS: &str = "/api/v1/events";
 const PODS: &str = "/api/v1/pods";
+/// The end of a request that lists what is said about pods: a watch has no limit.
+const LISTED: &str = "TriggeredScaleUp&limit=500";
 const CHANGED: &str = "Container web definition changed, will be restarted";
 
 fn event(name: &str, uid: &str, reason: &str, message: &str) -> Value {
@@ -49,7 +51,8 @@ async fn an_early_sign_is_seen_and_noise_stays_at_the_server() {
     assert_eq!(seen.iter().map(|e| e.reason.as_str()).collect::<Vec<_>>(), ["Unhealthy"]);
     let asked = |part: &str| api.count(&format!("{EVENTS}?")) > 0 && api.count(part) > 0;
     assert!(asked("fieldSelector=involvedObject.kind%3DPod%2Creason%21%3DScheduled"), "selected at the server");
-    let lists = api.count("events?&limit");
+    let lists = api.count(LISTED);
+    assert_eq!(lists, 1);
     api.put(EVENTS, event("e2", "u1", "Pulled", "Container image already present"));
     api.put(EVENTS, event("e3", "u2", "Killing", "Stopping container web"));
     api.put(EVENTS, event("e4", "u1", "Killing", CHANGED));
@@ -59,7 +62,7 @@ async fn an_early_sign_is_seen_and_noise_stays_at_the_server() {
         ("Killing", CHANGED, "kubelet")
     );
     assert_eq!(seen.len(), 2);
-    assert_eq!(api.count("events?&limit"), lists, "it came by the watch");
+    assert_eq!(api.count(LISTED), lists, "it came by the watch");
 }
 
 #[tokio::test]
@@ -76,11 +79,11 @@ async fn the_watch_goes_on_after_it_was_ended_cut_or_expired() {
     assert_eq!(cluster.pod_events(&["u1"]).await.unwrap().len(), 2, "the copy holds while an API server restarts");
     api.set_away(false);
     until(&cluster, "u1", |all| all.len() == 3).await;
-    let lists = api.count("events?&limit");
+    let lists = api.count(LISTED);
     api.expire();
     api.put(EVENTS, event("e4", "u1", "Evicted", "The node was low on resource: memory."));
     until(&cluster, "u1", |all| all.len() == 4).await;
-    assert!(api.count("events?&limit") > lists, "listed anew after 410");
+    assert!(api.count(LISTED) > lists, "listed anew after 410");
 }
 
 #[tokio::test]

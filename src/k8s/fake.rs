@@ -200,6 +200,10 @@ async fn answer(
         let missed = missed.map(|(_, _, line)| line.clone()).filter(|line| selected_line(&selector, line)).collect();
         return Ok(watch(path, selector, missed, events.subscribe()));
     }
+    if path.ends_with("/events") {
+        // A collection that there is, with nothing in it.
+        state.objects.entry(path.to_owned()).or_default();
+    }
     if let Some(objects) = state.objects.get(path).filter(|_| head.method == Method::GET) {
         return Ok(list(path, objects, &query, state.version));
     }
