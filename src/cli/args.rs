@@ -128,6 +128,9 @@ pub(super) struct PlanArgs {
     /// How long everything is watched after each wave, for instance 90s or 5m [default: the profile's]
     #[arg(long, value_name = "TIME")]
     pub soak: Option<jiff::SignedDuration>,
+    /// Grace periods of pods that are waited for at most, to prove that a new kubelet restarted none [default: the profile's]
+    #[arg(long, value_name = "TIME")]
+    pub proof_limit: Option<jiff::SignedDuration>,
     /// Swaps in flight at once [default: the profile's]
     #[arg(long, value_name = "N")]
     pub max_parallel: Option<usize>,
@@ -193,6 +196,9 @@ pub(super) struct RollbackArgs {
     /// Only write the plan here, for `sonoba apply`
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["yes", "detach"])]
     pub output: Option<PathBuf>,
+    /// Take this error as it is, where that is possible: it becomes a warning
+    #[arg(long, value_name = "FINDING", value_delimiter = ',')]
+    pub acknowledge: Vec<String>,
     /// Do not ask; warnings count as acknowledged
     #[arg(long)]
     pub yes: bool,

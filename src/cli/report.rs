@@ -67,14 +67,20 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out)?;
     writeln!(
         out,
-        "  pods      {} of {} undisturbed, {} disturbed",
+        "  pods      {} of {} proved undisturbed, {} disturbed",
         r.pods.undisturbed, r.pods.checked, r.pods.disturbed
     )?;
+    for text in [r.pods.unproved_words(), r.pods.control_words()].into_iter().flatten() {
+        writeln!(out, "            {text}")?;
+    }
     for (component, d) in &r.downtime_ms {
         writeln!(out, "  downtime  {component:<24} p50 {:>6} ms   p99 {:>6} ms   max {:>6} ms", d.p50, d.p99, d.max)?;
     }
     for (node, pod) in &r.pods.list {
-        writeln!(out, "  disturbed {node}: {} ({:?})", pod.pod, pod.kind)?;
+        writeln!(out, "  disturbed {node}: {pod}")?;
+    }
+    for (node, pod) in &r.pods.changes {
+        writeln!(out, "  changed   {node}: {pod}")?;
     }
     for e in &r.exceptions {
         writeln!(out, "  {:<9} {}: {}", e.state, e.node, e.why)?;

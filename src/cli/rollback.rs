@@ -78,6 +78,8 @@ async fn inverse(setup: &Setup, args: &RollbackArgs, folded: &Run, chain: Chain)
     let scope = stage::scope_of(args.nodes.as_deref(), &args.leave_out, &now)?;
     let Some(id) = &folded.id else { return Err(Failure::failed("the run does not say which it is")) };
     let mut plan = plan::inverse(id, &folded.plan, &folded.done(), &scope, &now, Timestamp::now());
+    plan.seen_to_restart_containers(&folded.pods.redefined_on());
+    plan.acknowledge(&args.acknowledge);
     if let Chain::Broken { line } = chain {
         plan.findings.push(Finding {
             code: "journal-broken".into(),

@@ -1,9 +1,9 @@
 //! How much went wrong, and whether it is enough to stop. Pure: folded from the journal, so that an engine that takes a
 //! run up again counts the same.
 
-use crate::fleet::{NodeName, SwapId, count, fold_names};
-use crate::journal::{Event, Record, Verb};
-use crate::plan::{Budget, Plan};
+use crate::fleet::{Component, Disturbance, DisturbanceKind, NodeName, SwapId, clean, count, fold_names};
+use crate::journal::{Event, MANY_RESTARTED, Record, Verb};
+use crate::plan::{Budget, Plan, Swap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,8 +13,10 @@ use std::sync::Arc;
 pub(super) struct Ledger {
     plan: Arc<Plan>,
     failed: Vec<Failure>,
-    /// The node of each disturbed pod, and whether that is acknowledged.
-    disturbed: Vec<(NodeName, bool)>,
+    /// Each disturbed pod by node and name, and whether that is acknowledged.
+    disturbed: BTreeMap<(NodeName, String), bool>,
+    /// Swaps whose kubelet restarts containers.
+    harm: BTreeMap<SwapId, Harm>,
     lost: BTreeSet<NodeName>,
     lost_known: BTreeSet<NodeName>,
     unpulled: BTreeMap<NodeName, String>,
@@ -25,6 +27,54 @@ pub(super) struct Ledger {
     broken: BTreeSet<NodeName>,
     /// Nodes that an operator commanded back: that they do go back is no failure.
     commanded: BTreeSet<NodeName>,
+}
+
+/// A kubelet that restarts containers: every other node's would do the same.
+#[derive(Debug, Clone, Default)]
+struct Harm {
+    node: Option<NodeName>,
+    /// The pods whose containers it restarts.
+    pods: BTreeSet<String>,
+    /// The first of them, in words.
+    first: String,
+    /// It was told by what the kubelet itself said: it computes definitions anew.
+    signed: bool,
+    /// The swap was rolled back all the same.
+    back: bool,
+    /// An operator resumed over it, or decided about this node.
+    known: bool,
+}
+
+impl Harm {
+    fn add(&mut self, node: &NodeName, pods: &[Disturbance]) {
+        self.node = Some(node.clone());
+        for pod in pods {
+            let signed = matches!(pod.kind, DisturbanceKind::Redefined(_));
+            if !signed && !matches!(pod.kind, DisturbanceKind::Restarted(_)) {
+                continue;
+            }
+            if self.pods.is_empty() {
+                self.first = pod.cleaned().to_string();
+            }
+            self.signed |= signed;
+            self.pods.insert(pod.pod.clone());
+        }
+    }
+
+    /// Why the run pauses at once; none while it need not.
+    fn why(&self) -> Option<String> {
+        let node = self.node.as_ref().filter(|_| !self.known && (self.signed || self.pods.len() >= MANY_RESTARTED))?;
+        let pods = count(self.pods.len(), "pod", "pods");
+        let then = match self.back {
+            true => "It was rolled back since it did not get healthy, which may restart them once more",
+            false => "The swap is kept: rolling it back would restart every container once more",
+        };
+        Some(format!(
+            "{node}: the kubelet restarts containers ({pods} so far; {}). {then}. The run pauses before another node is touched: abort \
+             it, or resume if the other nodes' containers may be restarted too",
+            clean(&self.first)
+        ))
+    }
 }
 
 /// A swap that rolled back or failed.
@@ -43,7 +93,8 @@ impl Ledger {
         Ledger {
             plan,
             failed: Vec::new(),
-            disturbed: Vec::new(),
+            disturbed: BTreeMap::new(),
+            harm: BTreeMap::new(),
             lost: BTreeSet::new(),
             lost_known: BTreeSet::new(),
             unpulled: BTreeMap::new(),
@@ -65,6 +116,9 @@ impl Ledger {
                     self.failed.push(Failure { node: node.clone(), why: why.clone(), known: false });
                 }
                 self.stop_at(swap, node, why);
+                if let Some(harm) = self.harm.get_mut(swap) {
+                    harm.back = true;
+                }
                 // It was looked at, and is all old.
                 self.broken.remove(node);
             }
@@ -84,8 +138,13 @@ impl Ledger {
                 self.stuck.remove(swap);
                 self.broken.remove(node);
             }
-            Event::PodsDisturbed { node, pods, .. } => {
-                self.disturbed.extend(pods.iter().map(|_| (node.clone(), false)));
+            Event::PodsDisturbed { swap, node, pods } => {
+                for pod in pods {
+                    self.disturbed.entry((node.clone(), pod.pod.clone())).or_insert(false);
+                }
+                if self.planned(swap).is_some_and(|s| s.restarts(Component::Kubelet)) {
+                    self.harm.entry(swap.clone()).or_default().add(node, pods);
+                }
             }
             Event::ClusterSeen { lost, .. } => {
                 self.lost = lost.iter().cloned().collect();
@@ -127,15 +186,19 @@ impl Ledger {
 
     fn acknowledge(&mut self, of: impl Fn(&NodeName) -> bool) {
         self.failed.iter_mut().filter(|f| of(&f.node)).for_each(|f| f.known = true);
-        self.disturbed.iter_mut().filter(|(node, _)| of(node)).for_each(|(_, known)| *known = true);
+        self.disturbed.iter_mut().filter(|((node, _), _)| of(node)).for_each(|(_, known)| *known = true);
+        self.harm.values_mut().filter(|h| h.node.as_ref().is_some_and(&of)).for_each(|h| h.known = true);
     }
 
     /// Nothing later may begin before this one is new, where it bears others.
     fn stop_at(&mut self, swap: &SwapId, node: &NodeName, why: &str) {
-        let planned = self.plan.swaps().map(|(_, _, s)| s).find(|s| s.id == *swap);
-        if planned.is_some_and(|s| s.bears_others()) {
+        if self.planned(swap).is_some_and(|s| s.bears_others()) {
             self.stuck.insert(swap.clone(), (node.clone(), why.to_owned()));
         }
+    }
+
+    fn planned(&self, swap: &SwapId) -> Option<&Swap> {
+        self.plan.swaps().map(|(_, _, s)| s).find(|s| s.id == *swap)
     }
 
     /// Nodes that a swap left in need of a person, or that did not answer when the plan was made.
@@ -152,8 +215,11 @@ impl Ledger {
         }
         // "When the count reaches the number"; none tolerated and the first one stops are the same.
         let reached = |count: usize, limit: usize, fresh: bool| count >= limit.max(1) && fresh;
-        if reached(self.disturbed.len(), budget.disturbed_pods, self.disturbed.iter().any(|(_, known)| !known)) {
-            let nodes = fold_names(self.disturbed.iter().map(|(n, _)| n.as_str()));
+        if let Some(why) = self.harm.values().find_map(Harm::why) {
+            return Some(why);
+        }
+        if reached(self.disturbed.len(), budget.disturbed_pods, self.disturbed.values().any(|known| !known)) {
+            let nodes = fold_names(self.disturbed.keys().map(|(n, _)| n.as_str()));
             let limit = budget.disturbed_pods.max(1);
             return Some(format!(
                 "{} on {nodes}; the run pauses at {limit}",

@@ -7,6 +7,7 @@ use super::gates;
 use super::members::etcd_leader;
 use super::order::{alone, moves_etcd, room};
 use super::prefetch::prefetch;
+use super::proving::LastLook;
 use super::resume::to_do;
 use super::shared::{Shared, Wish};
 use super::snapshot;
@@ -53,16 +54,23 @@ impl Halt {
 /// Walks what is left of the plan: the first wave that is not through, again and again. A retry makes one of them be not
 /// through any more, wherever the walk stands.
 pub(super) async fn walk(shared: &Arc<Shared>) -> Result<(), Halt> {
+    let mut last_look = LastLook::default();
     loop {
         checkpoint(shared).await?;
         let next = shared.log.with(|run, _| (0..shared.plan.phases.len()).find(|p| !run.phases_done.contains(p)));
         let Some((p, phase)) = next.and_then(|p| Some((p, shared.plan.phases.get(p)?))) else {
+            if !last_look.over(shared).await? {
+                gates::pause_or(shared, LOOK).await;
+                continue;
+            }
             // Whatever the last wave brought is still to be answered for, and so is a command that came just now.
             if shared.close().await {
                 return Ok(());
             }
             continue;
         };
+        // A retry came: what it does is looked at again.
+        last_look = LastLook::default();
         if shared.log.with(|run, _| run.phase) != Some(p) {
             shared.log.write(Event::PhaseBegun { phase: p }).await?;
         }

@@ -51,6 +51,7 @@ pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End,
 async fn committed(visit: &mut Visit) -> Result<End, JournalError> {
     put_back(visit).await?;
     compare(visit).await?;
+    visit.leave_proof_pending().await?;
     let (pods_checked, pods_undisturbed) = visit.pod_counts();
     let (swap, node) = visit.ids();
     let ms = visit.elapsed_ms();
@@ -104,6 +105,7 @@ async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalE
     }
     put_back(visit).await?;
     compare(visit).await?;
+    visit.leave_proof_pending().await?;
     let (pods_checked, pods_undisturbed) = visit.pod_counts();
     let (swap, node) = visit.ids();
     let ms = visit.elapsed_ms();
@@ -177,7 +179,8 @@ async fn compare(visit: &mut Visit) -> Result<(), JournalError> {
     match patiently(PATIENCE, || cluster.pods(&name)).await {
         Ok(after) => visit.judge_pods(&after).await.map(drop),
         Err(error) => {
-            visit.before.clear();
+            // Of a kubelet's the proof comes later, when the API may answer again.
+            visit.blind = !visit.shared.log.proofs(|p| p.of(&visit.swap.id).is_some_and(|p| p.kubelet_moved()));
             let text = format!("{name}: its pods could not be compared after the swap: {error}");
             visit.shared.log.tell(Event::Note { text })
         }

@@ -85,7 +85,7 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
                 decide(visit, Verdict::Rollback, why.clone()).await?;
             } else if state.steps.iter().any(|s| s.step == Step::Waiting) {
                 match verifier.look(visit, &state).await? {
-                    Finding::Healthy => decide(visit, Verdict::Commit, String::new()).await?,
+                    Finding::Healthy => decide(visit, Verdict::Commit, visit.kept.clone()).await?,
                     Finding::Broken(why) => rollback = Some(why),
                     Finding::NotYet(why) => {
                         tracing::debug!("{}: {why}", visit.node.name);

@@ -1,11 +1,12 @@
 //! The journal as the engine uses it: what is written is folded at once, and durable before the engine acts on it.
 
 use super::budget::Ledger;
+use super::proof::{Judged, Proofs};
 use super::resume::{Intent, Intents};
 use super::serve::Clock;
-use super::soaked::Proofs;
-use crate::fleet::SwapId;
+use crate::fleet::{PodEvent, PodProof, SwapId};
 use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
+use jiff::Timestamp;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -121,7 +122,39 @@ impl Log {
         self.lock().intents.of(swap).cloned()
     }
 
-    /// Looks at the proofs of the wave that is under way.
+    /// The time as records tell it.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Judges the pods of a swap's node, and writes down what is new in the same breath: two looks at once tell nothing twice.
+    ///
+    /// # Errors
+    /// As [`Log::write`].
+    pub(super) async fn judge(
+        &self,
+        swap: &SwapId,
+        pods: &[PodProof],
+        events: Option<&[PodEvent]>,
+    ) -> Result<Judged, JournalError> {
+        let (judged, last) = {
+            let mut facts = self.lock();
+            let proofs = &facts.proofs;
+            let Some(proof) = proofs.of(swap) else { return Ok(Judged::default()) };
+            let judged = proof.judge(pods, events, self.now(), &proofs.told_since(swap));
+            let mut last = None;
+            for event in judged.events(swap, &proof.node.clone()) {
+                last = Some(self.append(&mut facts, event)?.seq);
+            }
+            (judged, last)
+        };
+        if let Some(seq) = last {
+            self.sync(seq).await?;
+        }
+        Ok(judged)
+    }
+
+    /// Looks at the proofs of the run's swaps.
     pub(super) fn proofs<T>(&self, look: impl FnOnce(&Proofs) -> T) -> T {
         look(&self.lock().proofs)
     }

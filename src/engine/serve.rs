@@ -1,6 +1,7 @@
 //! The engine's body: locks, journal, control socket, the walk, the end.
 
 use super::budget::Ledger;
+use super::churn;
 use super::conductor::{Halt, leftover, outcome, walk};
 use super::control;
 use super::error::EngineError;
@@ -10,10 +11,11 @@ use super::lock;
 use super::log::Log;
 use super::ports::Ports;
 use super::process;
+use super::proof::Proofs;
+use super::proving;
 use super::resume::{Intents, call_off_the_rest, settle};
 use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
-use super::soaked::Proofs;
 use super::sound::sound;
 use super::world;
 use crate::journal::{Disk, Event, FileSystem, JournalError, Outcome, PauseReason, Run, RunState, Writer};
@@ -105,6 +107,8 @@ where
             tokio::try_join!(
                 control::answer(Arc::clone(&shared), door),
                 world::keep_looking(Arc::clone(&shared)),
+                proving::keep_proving(Arc::clone(&shared)),
+                churn::keep_sampling(Arc::clone(&shared)),
                 lease::keep(Arc::clone(&shared), holder.clone()),
                 signals(Arc::clone(&shared)),
                 shared.log.broke(),

@@ -4,8 +4,9 @@ use super::Ports;
 use super::log::Log;
 use super::undo;
 use super::world::World;
-use crate::fleet::{Node, NodeName, RunId};
+use crate::fleet::{Node, NodeName, PodEvent, RunId};
 use crate::journal::{Event, JournalError, PauseReason, Run, RunState, Verb};
+use crate::k8s::ClusterError;
 use crate::plan::Plan;
 use crate::{fleet::clean, journal::Outcome};
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     commands: tokio::sync::Mutex<()>,
     /// The walk is through: no command is taken any more.
     closed: AtomicBool,
+    /// The API does not let us read pods' events; said once.
+    events_refused: AtomicBool,
 }
 
 impl Shared {
@@ -64,6 +67,7 @@ impl Shared {
             pauser: Mutex::new(String::new()),
             commands: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
+            events_refused: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +130,31 @@ impl Shared {
         }
         let why = self.stalled.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         Some((PauseReason::Gate, why))
+    }
+
+    /// What the API has recorded about these pods; none where it does not answer, or does not let us ask, which is said once.
+    pub(super) async fn pod_events(&self, uids: &[String]) -> Result<Option<Vec<PodEvent>>, JournalError> {
+        if self.events_refused.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
+        match self.ports.cluster.pod_events(&uids).await {
+            Ok(events) => Ok(Some(events)),
+            Err(ClusterError::Away(why)) => {
+                tracing::debug!("events of pods: {why}");
+                Ok(None)
+            }
+            Err(ClusterError::Refused(why)) => {
+                if !self.events_refused.swap(true, Ordering::Relaxed) {
+                    let text = format!(
+                        "events of pods cannot be read, so that a kubelet that restarts containers is noticed only once it has \
+                         replaced them: {why}"
+                    );
+                    self.log.tell(Event::Note { text })?;
+                }
+                Ok(None)
+            }
+        }
     }
 
     pub(super) fn paused_by(&self) -> String {

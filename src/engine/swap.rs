@@ -212,7 +212,7 @@ async fn intend(
             tx: tx.to_string(),
             deadline_ms: swap.deadline_ms,
             olds: swap.changes.iter().map(|c| (c.component, c.from_id.clone())).collect(),
-            pods: before.clone(),
+            pods: before,
         })
         .await?;
     Ok(Ok(Visit {
@@ -221,11 +221,11 @@ async fn intend(
         node,
         port,
         tx,
-        before,
         images,
         intended: Instant::now(),
         steps_told: 0,
-        disturbed: BTreeSet::new(),
+        blind: false,
+        kept: String::new(),
         announced: BTreeSet::new(),
         decided: None,
         missing: String::new(),

@@ -1,7 +1,7 @@
 //! The verdict: whether what runs on the node now is the new, and well.
 
 use super::visit::{Visit, containers};
-use crate::fleet::{Component, Version, clean};
+use crate::fleet::{Cause, Component, Version, clean};
 use crate::journal::{Event, JournalError, Step};
 use crate::plan::{Change, Check};
 use crate::remote::{Answer, NodePort, TxState};
@@ -56,14 +56,25 @@ impl Verifier {
             Ok(pods) => pods,
             Err(error) => return Ok(self.unwell(Finding::NotYet(format!("its pods cannot be compared: {error}")))),
         };
-        let disturbed = visit.judge_pods(&pods).await?;
-        if let Some(first) = disturbed.first() {
-            let what = format!("{} {}", clean(&first.pod), first.kind);
-            let why = match disturbed.len() {
+        let disturbed = visit.judge_pods(&pods).await?.disturbed;
+        let harm = (disturbed.first()).map(|first| {
+            let what = first.cleaned();
+            match disturbed.len() {
                 1 => format!("1 pod disturbed: {what}"),
                 n => format!("{n} pods disturbed, the first: {what}"),
-            };
-            return Ok(self.unwell(Finding::Broken(why)));
+            }
+        });
+        if let Some(harm) = harm {
+            if visit.change_to(Component::Kubelet).is_some() {
+                // It is well, so that going back would only do the harm once more.
+                visit.kept = format!(
+                    "{harm}; the swap is kept: rolling a kubelet back would restart these containers once more"
+                );
+            } else if disturbed.iter().any(|d| d.cause == Cause::Swap) {
+                return Ok(self.unwell(Finding::Broken(harm)));
+            } else {
+                visit.kept = format!("{harm}; the swap is kept, since nothing shows that it did that");
+            }
         }
         match self.well.replace((Instant::now(), ids.clone())) {
             Some((_, before)) if before == ids => Ok(Finding::Healthy),

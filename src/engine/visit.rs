@@ -2,8 +2,9 @@
 //! took it up again.
 
 use super::probe::Probes;
+use super::proof::Judged;
 use super::shared::Shared;
-use crate::fleet::{Component, ContainerName, Disturbance, Node, NodeName, PodProof, SwapId, compare_pods};
+use crate::fleet::{Component, ContainerName, Node, NodeName, PodProof, SwapId};
 use crate::journal::{Event, JournalError, Verdict};
 use crate::plan::{Change, ComponentSettings, Swap};
 use crate::remote::{NodePort, TxId};
@@ -32,15 +33,15 @@ pub(super) struct Visit {
     pub(super) node: Node,
     pub(super) port: Arc<dyn NodePort>,
     pub(super) tx: TxId,
-    /// The node's pods before.
-    pub(super) before: Vec<PodProof>,
     /// The ids of the new images, by component.
     pub(super) images: BTreeMap<Component, String>,
     pub(super) intended: Instant,
     /// Steps that are in the journal already.
     pub(super) steps_told: usize,
-    /// Pods that the journal calls disturbed already.
-    pub(super) disturbed: BTreeSet<String>,
+    /// The pods could not be compared after the swap.
+    pub(super) blind: bool,
+    /// Why the swap is to be kept although pods are disturbed.
+    pub(super) kept: String,
     /// Components that the journal calls healthy already.
     pub(super) announced: BTreeSet<Component>,
     /// The verdict that is in the journal.
@@ -91,21 +92,27 @@ impl Visit {
         self.swap.changes.iter().find(|c| c.container.as_str() == container)
     }
 
-    /// Compares the node's pods with those before, and writes down what was not known yet. What is disturbed in all.
-    pub(super) async fn judge_pods(&mut self, after: &[PodProof]) -> Result<Vec<Disturbance>, JournalError> {
-        let all = compare_pods(&self.before, after);
-        let fresh: Vec<Disturbance> = all.iter().filter(|d| !self.disturbed.contains(&d.pod)).cloned().collect();
-        if !fresh.is_empty() {
-            self.disturbed.extend(fresh.iter().map(|d| d.pod.clone()));
-            let (swap, node) = self.ids();
-            self.shared.log.write(Event::PodsDisturbed { swap, node, pods: fresh }).await?;
-        }
-        Ok(all)
+    /// Compares the node's pods with those before, and writes down what was not known yet.
+    pub(super) async fn judge_pods(&mut self, after: &[PodProof]) -> Result<Judged, JournalError> {
+        self.shared.judge(&self.swap.id, after).await
     }
 
     /// Pods compared, and of these the undisturbed.
     pub(super) fn pod_counts(&self) -> (usize, usize) {
-        let checked = self.before.iter().filter(|p| !p.ended).count();
-        (checked, checked.saturating_sub(self.disturbed.len()))
+        let counts = self.shared.log.proofs(|proofs| proofs.of(&self.swap.id).map(|p| p.counts()));
+        counts.filter(|_| !self.blind).unwrap_or_default()
+    }
+
+    /// The swap is about to have its result. Where a kubelet was restarted, its pods are proved only later: that is written down
+    /// first, so that nothing ever counts them as proved.
+    pub(super) async fn leave_proof_pending(&self) -> Result<(), JournalError> {
+        let limits = &self.shared.plan.limits;
+        let proof = self.shared.log.proofs(|proofs| {
+            let proof = proofs.of(&self.swap.id).filter(|p| p.kubelet_moved())?;
+            Some((proof.counts().1, proof.wait_ms(limits)))
+        });
+        let Some((pods, ms)) = proof.filter(|(pods, _)| *pods > 0) else { return Ok(()) };
+        let (swap, node) = self.ids();
+        self.shared.log.write(Event::ProofPending { swap, node, pods, ms }).await
     }
 }

@@ -320,6 +320,8 @@ fn limits(raw: &RawRollout) -> Limits {
         soak_ms: raw.soak.map_or(default.soak_ms, |t| t.ms),
         max_pulls: or(raw.max_pulls, default.max_pulls),
         gate_timeout_ms: raw.gate_timeout.as_ref().map_or(default.gate_timeout_ms, |t| t.get_ref().ms),
+        proof_limit_ms: raw.proof_limit.map_or(default.proof_limit_ms, |t| t.ms),
+        first_sync_ms: raw.first_sync.map_or(default.first_sync_ms, |t| t.ms),
     }
 }
 

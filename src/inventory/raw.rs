@@ -98,6 +98,8 @@ pub(super) struct RawRollout {
     pub soak: Option<Time>,
     pub max_pulls: Option<NonZeroUsize>,
     pub gate_timeout: Option<Spanned<Time>>,
+    pub proof_limit: Option<Time>,
+    pub first_sync: Option<Time>,
 }
 
 /// `[budget]`.

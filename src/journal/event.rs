@@ -250,7 +250,7 @@ pub enum Event {
         node: NodeName,
         /// The verdict.
         verdict: Verdict,
-        /// Why, for a rollback.
+        /// Why, for a rollback; for a commit, why it is kept although pods are disturbed.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
     },
@@ -293,6 +293,9 @@ pub enum Event {
         node: NodeName,
         /// Of the pods that the swap's result counted: those that the swap left alone.
         undisturbed: usize,
+        /// Of the others: unchanged, but their grace period is longer than the plan's limit; they stay unproved.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unproved: usize,
     },
     /// How often pods changed on nodes that no swap touched, over the same time: the control group.
     ChurnSeen {
@@ -408,6 +411,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
     },
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A new container as it was when its swap was committed.

@@ -1,7 +1,7 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
 use super::{Chain, Decision, Drift, EtcdSnapshot, Outcome, Run, RunState, SwapState};
-use crate::fleet::{Cause, Component, Disturbance, NodeName, RunId, SwapId, clean, fold_names};
+use crate::fleet::{Cause, Component, Disturbance, NodeName, RunId, SwapId, clean, count, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,7 +155,7 @@ pub struct PodCounts {
     /// Changed by something else than a swap.
     #[serde(default)]
     pub changed_by_others: usize,
-    /// Not looked at late enough yet: a container may still be within its grace period.
+    /// Not looked at late enough: a container may still be within its grace period.
     #[serde(default)]
     pub unproved: usize,
     /// Of `unproved`: how many on which node.
@@ -179,6 +179,9 @@ pub struct ControlGroup {
     pub changed: usize,
     /// Of a hundred pods, so many changed a minute.
     pub percent_a_minute: f64,
+    /// So many pods on swapped nodes would have changed by themselves while they were watched, at that rate.
+    #[serde(default)]
+    pub expected: f64,
 }
 
 /// How long a component was away: from the old one's last answer to the new one's first. Milliseconds, nearest rank.
@@ -283,22 +286,29 @@ fn pods(run: &Run) -> PodCounts {
     let pods = &run.pods;
     let mut unproved_on: BTreeMap<NodeName, usize> = BTreeMap::new();
     for pending in pods.pending.values() {
-        *unproved_on.entry(pending.node.clone()).or_default() += pending.pods;
+        let here = unproved_on.entry(pending.node.clone()).or_default();
+        *here = here.saturating_add(pending.pods);
     }
+    for (node, never) in &pods.never {
+        let here = unproved_on.entry(node.clone()).or_default();
+        *here = here.saturating_add(*never);
+    }
+    unproved_on.retain(|_, pods| *pods > 0);
     PodCounts {
         checked: pods.checked,
         undisturbed: pods.undisturbed,
         disturbed: pods.disturbed.len(),
         unknown: pods.disturbed.iter().filter(|(_, d)| d.cause == Cause::Unknown).count(),
         changed_by_others: pods.changed.len(),
-        unproved: unproved_on.values().sum(),
+        unproved: unproved_on.values().fold(0, |all, pods| all.saturating_add(*pods)),
         unproved_on,
         list: pods.disturbed.clone(),
         changes: pods.changed.clone(),
-        control: pods
-            .churn
-            .expected(100, 60_000)
-            .map(|percent_a_minute| ControlGroup { changed: pods.churn.changed, percent_a_minute }),
+        control: pods.churn.expected(100, 60_000).map(|percent_a_minute| ControlGroup {
+            changed: pods.churn.changed,
+            percent_a_minute,
+            expected: pods.expected_changes().unwrap_or_default(),
+        }),
     }
 }
 
@@ -365,6 +375,28 @@ fn spread(ms: &[u64]) -> Downtime {
     Downtime { p50: rank(50), p99: rank(99), max: rank(100), count: sorted.len() }
 }
 
+impl PodCounts {
+    /// Which pods are not proved, in words; none where all are.
+    pub fn unproved_words(&self) -> Option<String> {
+        let nodes = fold_names(self.unproved_on.keys().map(NodeName::as_str));
+        let (proved, left) = (count(self.undisturbed, "pod", "pods"), self.unproved);
+        (left > 0).then(|| {
+            format!("{proved} proved undisturbed, {left} not proved (they may still have been within their grace period) on {nodes}")
+        })
+    }
+
+    /// What the control group says, in words; none where there was none.
+    pub fn control_words(&self) -> Option<String> {
+        let control = self.control?;
+        let here = self.changed_by_others;
+        let rate = control.percent_a_minute;
+        Some(format!(
+            "{here} changed by others on swapped nodes, {:.1} expected ({rate:.2} % of pods a minute change where no swap is)",
+            control.expected
+        ))
+    }
+}
+
 impl Report {
     /// The report for people, as Markdown.
     pub fn to_markdown(&self) -> String {
@@ -402,8 +434,8 @@ impl Report {
         )?;
         writeln!(
             out,
-            "| pods compared | {} | {} undisturbed, {} disturbed |",
-            pods.checked, pods.undisturbed, pods.disturbed
+            "| pods compared | {} | {} proved undisturbed, {} disturbed, {} changed by others, {} not proved |",
+            pods.checked, pods.undisturbed, pods.disturbed, pods.changed_by_others, pods.unproved
         )?;
         let at = self.journal.broken_at.map(|line| format!(" at line {line}")).unwrap_or_default();
         writeln!(out, "| journal | {} events | chain {}{at} |", self.journal.events, escape(&self.journal.chain))?;
@@ -417,10 +449,16 @@ impl Report {
                 writeln!(out, "| {component} | {} | {} | {} | {} |", d.count, d.p50, d.p99, d.max)?;
             }
         }
-        if !pods.list.is_empty() {
-            writeln!(out, "\n## Disturbed pods\n")?;
-            for (node, pod) in &pods.list {
-                writeln!(out, "- {node}: {} {}", escape(&pod.pod), escape(&pod.kind.to_string()))?;
+        for text in [pods.unproved_words(), pods.control_words()].into_iter().flatten() {
+            writeln!(out, "\n{}.", escape(&text))?;
+        }
+        for (title, pods) in [("Disturbed pods", &pods.list), ("Pods changed by others", &pods.changes)] {
+            if pods.is_empty() {
+                continue;
+            }
+            writeln!(out, "\n## {title}\n")?;
+            for (node, pod) in pods {
+                writeln!(out, "- {node}: {}", escape(&pod.to_string()))?;
             }
         }
         if nodes.new < nodes.total {

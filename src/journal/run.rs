@@ -2,7 +2,7 @@
 
 use super::event::{Outcome, PauseReason, Step, Verdict};
 use super::snapshot::SnapshotState;
-use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
+use crate::fleet::{ClusterName, Component, Disturbance, DisturbanceKind, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -221,8 +221,13 @@ pub struct Pods {
     pub changed: Vec<(NodeName, Disturbance)>,
     /// Those that are not proved yet, by swap.
     pub pending: BTreeMap<SwapId, PendingProof>,
+    /// Those that stay unproved, by node: their grace period is longer than the plan waits for, or their node was swapped anew before
+    /// its pods were proved.
+    pub never: BTreeMap<NodeName, usize>,
     /// Pods on nodes that no swap touched, over the same time.
     pub churn: Churn,
+    /// How long pods on swapped nodes were watched, by swap.
+    pub watched: BTreeMap<SwapId, Watched>,
 }
 
 /// Pods of one swap that were not looked at late enough yet.
@@ -234,6 +239,20 @@ pub struct PendingProof {
     pub pods: usize,
     /// When they can be proved.
     pub due: Timestamp,
+}
+
+/// So many pods of one node whose containers were restarted after its kubelet's start are no accident.
+pub const MANY_RESTARTED: usize = 3;
+
+/// Pods of one swap's node, and over which time they were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// How many.
+    pub pods: usize,
+    /// Before the swap.
+    pub from: Timestamp,
+    /// The last comparison that the journal tells of.
+    pub to: Timestamp,
 }
 
 /// The control group: how pods change where no swap is.
@@ -264,6 +283,28 @@ pub struct Drift {
 }
 
 impl Pods {
+    /// The nodes whose kubelet was seen to restart containers because it computes their definition anew, or several pods at once.
+    pub fn redefined_on(&self) -> Vec<NodeName> {
+        let mut restarted: BTreeMap<&NodeName, (usize, bool)> = BTreeMap::new();
+        for (node, pod) in &self.disturbed {
+            let (pods, signed) = restarted.entry(node).or_default();
+            *pods += usize::from(matches!(pod.kind, DisturbanceKind::Restarted(_)));
+            *signed |= matches!(pod.kind, DisturbanceKind::Redefined(_));
+        }
+        let many = restarted.into_iter().filter(|(_, (pods, signed))| *signed || *pods >= MANY_RESTARTED);
+        many.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// How many of the pods on swapped nodes would have changed by themselves while they were watched, going by the control group;
+    /// none when there was none.
+    pub fn expected_changes(&self) -> Option<f64> {
+        let of = |w: &Watched| {
+            let ms = u64::try_from(w.to.duration_since(w.from).as_millis()).unwrap_or(0);
+            self.churn.expected(w.pods, ms)
+        };
+        self.watched.values().map(of).sum()
+    }
+
     /// Adds a swap's counts. They come from a file: they may be anything.
     pub(super) fn count(&mut self, checked: usize, undisturbed: usize) {
         self.checked = self.checked.saturating_add(checked);

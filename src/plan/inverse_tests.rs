@@ -1,5 +1,6 @@
 use super::*;
 use crate::fleet::Running;
+use crate::plan::PhaseKind;
 use crate::plan::properties::{breaches, clusters, decided, down, planned, stages};
 use crate::plan::samples::{cluster, stage};
 use crate::plan::{Gate, Settings, WaveKind, make, moved, render};
@@ -63,14 +64,13 @@ fn a_completed_run_goes_back_the_way_it_came() {
     let back = back(&plan, &all(&plan), &now);
     assert_eq!(back.rollback_of, Some(run()));
     use PhaseKind::*;
-    assert_eq!(kinds(&back), [Prefetch, Workers, Masters, Controllers, KubeApiserver, Etcd, Rivers]);
-    let workers = &back.phases[1];
-    let titles: Vec<&str> = workers.waves.iter().map(|w| w.title.as_str()).collect();
+    assert_eq!(kinds(&back), [Prefetch, Canary, Workers, Masters, Controllers, KubeApiserver, Etcd, Rivers]);
+    let workers: Vec<&Wave> = back.phases[1..3].iter().flat_map(|p| &p.waves).collect();
+    let titles: Vec<&str> = workers.iter().map(|w| w.title.as_str()).collect();
     assert_eq!(titles, ["canary", "rack2", "rack1", "rack0"]);
-    let soaks: Vec<bool> =
-        workers.waves.iter().map(|w| w.gates.iter().any(|g| matches!(g, Gate::Soak { .. }))).collect();
-    assert_eq!(soaks, [true; 4], "the masters come after the workers");
-    for phase in &back.phases[2..] {
+    let soaks: Vec<bool> = workers.iter().map(|w| w.gates.iter().any(|g| matches!(g, Gate::Soak { .. }))).collect();
+    assert_eq!(soaks, [true; 4]);
+    for phase in &back.phases[3..] {
         let last = phase.waves.last().unwrap().swaps[0].node.as_str();
         assert_eq!((phase.waves.len(), last), (3, "rack0-m1"), "leads, and was the first: {:?}", phase.kind);
     }
@@ -240,7 +240,7 @@ proptest! {
         // Any prefix, but for workers that rolled back: masters are never passed over.
         let total = plan.swaps().count();
         let swaps = plan.swaps().enumerate().take((total as f64 * share) as usize);
-        let committed = swaps.filter(|(i, (p, _, _))| plan.phases[*p].kind != PhaseKind::Workers || !missed.contains(i));
+        let committed = swaps.filter(|(i, (p, _, _))| !plan.phases[*p].kind.of_workers() || !missed.contains(i));
         let done: BTreeSet<SwapId> = committed.map(|(_, (_, _, s))| s.id.clone()).collect();
         let mut now = after(&cluster, &plan, &done);
         // Neighbours that the run has not touched fall ill in the meantime: they take their racks' room.
@@ -302,11 +302,11 @@ proptest! {
             }
         }
         let waves: Vec<(PhaseKind, &Wave)> = back.phases.iter().flat_map(|p| p.waves.iter().map(|w| (p.kind, w))).collect();
-        for (i, (kind, wave)) in waves.iter().enumerate() {
+        for (kind, wave) in waves {
             let soaks = wave.gates.iter().any(|g| matches!(g, Gate::Soak { .. }));
-            prop_assert_eq!(soaks, *kind == PhaseKind::Workers && i + 1 < waves.len());
+            prop_assert_eq!(soaks, kind.of_workers());
         }
-        if let Some(workers) = back.phases.iter().find(|p| p.kind == PhaseKind::Workers) {
+        if let Some(workers) = back.phases.iter().find(|p| p.kind.of_workers()) {
             prop_assert_eq!(workers.waves[0].kind == WaveKind::Canary, plan.limits.canary > 0);
         }
 

@@ -1,7 +1,7 @@
 //! How components are checked and how long they may take, with the defaults of a cluster that CKE made.
 
 use super::catalogue::Entry;
-use super::types::half_an_hour;
+use super::types::{first_sync, half_an_hour, ten_minutes};
 use super::{After, Budget, Check, ComponentSettings, EtcdSettings, Gate, GateRule, Limits, Scheme, WaveKind};
 use crate::fleet::{Component, ContainerName};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ impl Default for Settings {
 }
 
 impl Default for Limits {
-    /// 3 canaries, 50 at once, 5 a rack, 60 s of soak, 20 pulls at once, half an hour for a gate.
+    /// 3 canaries, 50 at once, 5 a rack, 60 s of soak, 20 pulls at once, half an hour for a gate, ten minutes for grace periods.
     fn default() -> Limits {
         Limits {
             canary: 3,
@@ -79,6 +79,8 @@ impl Default for Limits {
             soak_ms: 60_000,
             max_pulls: 20,
             gate_timeout_ms: half_an_hour(),
+            proof_limit_ms: ten_minutes(),
+            first_sync_ms: first_sync(),
         }
     }
 }

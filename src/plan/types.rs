@@ -84,6 +84,34 @@ pub struct Limits {
     /// The run pauses by itself when one of the cluster's own gates has not held for so long. Milliseconds.
     #[serde(default = "half_an_hour")]
     pub gate_timeout_ms: u64,
+    /// Grace periods of pods are waited for up to this long before the pods of a restarted kubelet count as proved; those of pods
+    /// with longer ones are never proved, and the report says so. Milliseconds.
+    #[serde(default = "ten_minutes")]
+    pub proof_limit_ms: u64,
+    /// How long after a new kubelet is healthy the API shows all that it decided about its pods' containers at its start, grace
+    /// periods not counted: see [`FIRST_SYNC_MS`]. Milliseconds.
+    #[serde(default = "first_sync")]
+    pub first_sync_ms: u64,
+}
+
+/// The default of [`Limits::first_sync_ms`]. A kubelet decides about all its pods within a second or two of its start (seen on 1.31);
+/// what it decided shows in the API after its next look at the runtime (every second), and its status updates go out at the pace of
+/// its API client: 110 pods at the 5 requests a second of kubelets before 1.27 take 22 s, at 50 a second since then about 2 s, and what
+/// was missed is sent again every 10 s. 20 s hold all but a full node of an old kubelet in the middle of replacing every pod, which
+/// shows long before it is through.
+///
+/// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/> (`kubeAPIQPS`),
+/// `syncPeriod` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/status/status_manager.go>,
+/// `plegRelistPeriod` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go>
+pub const FIRST_SYNC_MS: u64 = 20_000;
+
+pub(super) fn first_sync() -> u64 {
+    FIRST_SYNC_MS
+}
+
+/// Long enough for databases that flush to disk before they end.
+pub(super) fn ten_minutes() -> u64 {
+    600_000
 }
 
 impl Limits {
@@ -376,6 +404,8 @@ pub enum PhaseKind {
     KubeApiserver,
     /// kube-controller-manager and kube-scheduler, lease holders last.
     Controllers,
+    /// The workers' canary, where kubelets or kube-proxies of masters move too: the first to be restarted is no master.
+    Canary,
     /// kubelet and kube-proxy of the masters.
     Masters,
     /// The workers: rivers, kube-proxy and kubelet in one visit.
@@ -383,6 +413,11 @@ pub enum PhaseKind {
 }
 
 impl PhaseKind {
+    /// Whether workers move in it; in all others masters do, but for the prefetch.
+    pub fn of_workers(self) -> bool {
+        matches!(self, PhaseKind::Canary | PhaseKind::Workers)
+    }
+
     /// How people read it.
     pub fn title(self) -> &'static str {
         match self {
@@ -391,6 +426,7 @@ impl PhaseKind {
             PhaseKind::Etcd => "etcd",
             PhaseKind::KubeApiserver => "kube-apiserver",
             PhaseKind::Controllers => "controllers, scheduler",
+            PhaseKind::Canary => "canary workers",
             PhaseKind::Masters => "kubelets on masters",
             PhaseKind::Workers => "workers",
         }
@@ -453,6 +489,15 @@ pub enum Gate {
         /// Milliseconds.
         ms: u64,
     },
+    /// The pods of restarted kubelets were compared late enough: what a new kubelet does to a container shows only after the
+    /// container's grace period.
+    PodsProved {
+        /// Whether this wave's own pods are waited for too; else only those of the waves before it, so that one wave at most is
+        /// ahead of its proof.
+        own: bool,
+        /// The longest that this takes after a wave's last swap, as far as the plan knows. Milliseconds.
+        ms: u64,
+    },
     /// What the operator asks holds.
     Own(Box<OwnGate>),
 }
@@ -475,6 +520,11 @@ pub struct Swap {
 }
 
 impl Swap {
+    /// Whether this component is restarted.
+    pub fn restarts(&self, component: Component) -> bool {
+        self.changes.iter().any(|c| c.component == component)
+    }
+
     /// Whether later swaps rest upon this one: the control plane proper. A kubelet must not become newer than an API server
     /// that stayed behind, so such a swap is tried again and never passed over.
     pub fn bears_others(&self) -> bool {

@@ -44,6 +44,9 @@ pub struct Tx {
 pub struct Faults {
     pub never_healthy: BTreeSet<Component>,
     pub disturbs_a_pod: bool,
+    /// Each kubelet that starts here restarts every container, as a real one does that computes their hashes anew: it says so at
+    /// once, and replaces them after their grace period.
+    pub restarts_containers: bool,
     pub unpullable: bool,
     /// From a begin on, the node does not answer for so long.
     pub cut_at_begin: Option<Duration>,
@@ -88,8 +91,9 @@ pub struct FakeNode {
     pub commits: usize,
 }
 
-#[derive(Default)]
 pub struct State {
+    /// When the world began: what the engines' clocks count from.
+    pub zero: Instant,
     pub nodes: BTreeMap<NodeName, FakeNode>,
     pub etcd_leader: Option<NodeName>,
     pub lease: Option<String>,
@@ -98,6 +102,9 @@ pub struct State {
     pub endpoints: Vec<(String, bool)>,
     /// Pods cannot be listed.
     pub pods_hidden: bool,
+    /// What the API has recorded about pods; and whether we may read it.
+    pub events: Vec<PodEvent>,
+    pub events_refused: bool,
     /// What the operator's gates answer; those that are not here hold. And how often each was asked.
     pub gates: BTreeMap<String, GateFault>,
     pub asked: BTreeMap<String, usize>,
@@ -106,6 +113,29 @@ pub struct State {
     pub most_in_rack: BTreeMap<RackName, usize>,
     pub most: usize,
     ids: usize,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            zero: Instant::now(),
+            nodes: BTreeMap::new(),
+            etcd_leader: None,
+            lease: None,
+            api_away: false,
+            not_ready: BTreeSet::new(),
+            endpoints: Vec::new(),
+            pods_hidden: false,
+            events: Vec::new(),
+            events_refused: false,
+            gates: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            most_masters: 0,
+            most_in_rack: BTreeMap::new(),
+            most: 0,
+            ids: 0,
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -300,6 +330,38 @@ impl Port {
     }
 }
 
+/// What a kubelet does after its start that takes the old one's containers for changed.
+async fn restart_containers(world: World, name: NodeName) {
+    sleep(Duration::from_millis(500)).await;
+    let graces: Vec<(String, u32)> = {
+        let mut state = world.lock();
+        let at = jiff::Timestamp::UNIX_EPOCH + state.zero.elapsed();
+        let pods: Vec<(String, u32)> =
+            state.nodes[&name].pods.iter().filter(|p| !p.ended).map(|p| (p.uid.clone(), p.grace_s)).collect();
+        state.events.extend(pods.iter().map(|(uid, _)| PodEvent {
+            uid: uid.clone(),
+            reason: "Killing".into(),
+            message: "Container c definition changed, will be restarted".into(),
+            source: "kubelet".into(),
+            at,
+            count: 1,
+        }));
+        pods
+    };
+    for (uid, grace) in graces {
+        let (world, name) = (world.clone(), name.clone());
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(grace.into())).await;
+            world.edit(name.as_str(), |n| {
+                for container in n.pods.iter_mut().filter(|p| p.uid == uid).flat_map(|p| &mut p.containers) {
+                    container.restarts += 1;
+                    container.id += "'";
+                }
+            });
+        });
+    }
+}
+
 fn uptime() -> u64 {
     thread_local!(static ZERO: Instant = Instant::now());
     ZERO.with(|zero| zero.elapsed().as_millis() as u64) + 1_000_000
@@ -351,7 +413,10 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
             node.boxes.insert(now.clone(), new);
             step(t, Step::Started, &now);
             if node.faults.disturbs_a_pod {
-                node.pods[0].containers[0].restarts += 1;
+                node.pods[0].ready = false;
+            }
+            if node.faults.restarts_containers && now == "kubelet" {
+                tokio::spawn(restart_containers(world.clone(), name.clone()));
             }
         });
         ms(50).await;
@@ -392,6 +457,9 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
                 old.started = Some(Instant::now());
                 node.boxes.insert(now.clone(), old);
                 step(t, Step::Restored, &now);
+                if node.faults.restarts_containers && now == "kubelet" {
+                    tokio::spawn(restart_containers(world.clone(), name.clone()));
+                }
             } else {
                 node.boxes.remove(&next);
             }
@@ -654,8 +722,12 @@ impl ClusterPort for World {
         Ok(state.nodes[node].pods.clone())
     }
 
-    async fn pod_events(&self, _: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
-        Ok(Vec::new())
+    async fn pod_events(&self, uids: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
+        let state = World::lock(self);
+        if state.events_refused {
+            return Err(ClusterError::Refused("events is forbidden: User \"sonoba\" cannot list resource".into()));
+        }
+        Ok(state.events.iter().filter(|e| uids.contains(&e.uid.as_str())).cloned().collect())
     }
 
     async fn leader(&self, _: &str) -> Result<Option<String>, ClusterError> {
