@@ -342,3 +342,58 @@ fn etcd_goes_back_after_a_snapshot_too_unless_the_way_there_had_none() {
     plan.phases.iter_mut().for_each(|p| p.snapshot = None);
     assert_eq!(taken(&back(&plan, &all(&plan), &now)), []);
 }
+
+#[test]
+fn that_containers_restart_once_more_is_acknowledged_anew() {
+    let mut cluster = cluster(3, 3, 3);
+    let old: crate::fleet::Image = "ghcr.io/cybozu/kubernetes:1.30.4.1".parse().unwrap();
+    let mut plan = forward(&cluster);
+    let (mut swaps, mut nodes) = (0, BTreeSet::new());
+    for swap in plan.phases.iter_mut().flat_map(|p| &mut p.waves).flat_map(|w| &mut w.swaps) {
+        for change in swap.changes.iter_mut().filter(|c| c.component == Component::Kubelet) {
+            change.from = old.clone();
+            (swaps, _) = (swaps + 1, nodes.insert(swap.node.clone()));
+        }
+    }
+    assert!(swaps > 0);
+    for node in cluster.nodes.values_mut() {
+        if let Some(kubelet) = node.components.get_mut(&Component::Kubelet) {
+            kubelet.image = old.clone();
+        }
+    }
+    // As the plan that was carried out has it.
+    plan.findings.push(crate::plan::Finding {
+        code: "restarts-containers".into(),
+        severity: Severity::Warning,
+        text: "it restarts every container (acknowledged)".into(),
+        mend: String::new(),
+        link: String::new(),
+        offer: String::new(),
+        acknowledgeable: true,
+        nodes: Vec::new(),
+    });
+    let now = after(&cluster, &plan, &all(&plan));
+    let mut back = back(&plan, &all(&plan), &now);
+    let told = |plan: &Plan| plan.findings.iter().find(|f| f.code == "restarts-containers").map(|f| f.severity);
+    assert_eq!(told(&back), Some(Severity::Error), "{:?}", back.findings);
+    assert!(back.refused());
+    back.acknowledge(&["restarts-containers".into()]);
+    assert_eq!(told(&back), Some(Severity::Warning));
+}
+
+#[test]
+fn a_run_that_saw_containers_restarted_says_so_before_it_is_taken_back() {
+    let cluster = cluster(3, 3, 3);
+    let plan = forward(&cluster);
+    let now = after(&cluster, &plan, &all(&plan));
+    let mut back = back(&plan, &all(&plan), &now);
+    let node = plan.swaps().find(|(_, _, s)| s.restarts(Component::Kubelet)).unwrap().2.node.clone();
+    assert!(!back.refused());
+    back.seen_to_restart_containers(&["elsewhere".parse().unwrap()]);
+    assert!(!back.refused(), "of a node that does not go back there is nothing to say");
+    back.seen_to_restart_containers(std::slice::from_ref(&node));
+    let found = back.findings.iter().find(|f| f.code == "restarts-containers").unwrap();
+    assert!(back.refused() && found.nodes == [node], "{found:?}");
+    back.acknowledge(&["restarts-containers".into()]);
+    assert!(!back.refused());
+}
