@@ -335,6 +335,8 @@ fn scenario(seed: u64, chaos: &mut Chaos) -> (Scenario, bool) {
             for_s: None,
             factor: 10.0,
             pods: 2,
+            ends_s: None,
+            after_s: 5.0,
         });
     }
     let sick = !faults.is_empty();
