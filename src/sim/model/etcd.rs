@@ -231,6 +231,7 @@ impl World {
         let Some(next) = (0..self.scenario.masters).find(|m| self.etcd_member_id(*m) == target_id) else {
             return failed(1, "etcdserver: bad leader transferee", TAKES);
         };
+        self.on(next, now);
         let well = matches!(self.machines[next].health(Component::Etcd, now), Health::Well(_));
         let (committed, applied) = self.etcd_log(next, now);
         if !well || applied < committed {

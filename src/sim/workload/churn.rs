@@ -35,12 +35,6 @@ pub(super) enum Deleter {
     Preemption,
 }
 
-impl ChurnAct {
-    pub(super) fn needs(&self) -> Option<usize> {
-        None
-    }
-}
-
 /// What happens to a pod, by its controller's kind. The numbers are shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Happening {

@@ -104,7 +104,7 @@ impl Workload {
             if left.is_empty() && to_disturb > 0 && !running.is_empty() {
                 to_disturb -= 1;
                 left = running;
-                ends_ms = Some(self.rng.random_range(100..600));
+                ends_ms = Some(self.rng.random_range(50..200));
             }
             if !left.is_empty() {
                 let killing = Killing {
@@ -187,7 +187,9 @@ impl Workload {
 
     fn start(&mut self, killing: Killing, world: &mut World, due: i64, now: i64) {
         let Some(kubelet) = Self::alive(&killing, world, now) else { return self.abandon(killing) };
-        let Some(pod) = self.pod(&killing.pod) else { return };
+        // What is to be deleted is not started again.
+        let pod = self.pod(&killing.pod).filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let Some(pod) = pod else { return };
         let grace = self.grace_ms(&pod).max(LEAST_GRACE_MS);
         let exit = if killing.ends_ms.is_some_and(|ends| ends < grace) { TERMINATED } else { KILLED };
         let at = self.time(due);

@@ -41,9 +41,9 @@ impl Act {
     /// The node whose kubelet must run for it to happen.
     fn needs(&self) -> Option<usize> {
         match self {
-            Act::Kubelet(_) => None,
+            // A kubelet's own acts look for themselves whether it still runs; what controllers do needs none.
+            Act::Kubelet(_) | Act::Churn(_) => None,
             Act::Life(act) => act.needs(),
-            Act::Churn(act) => act.needs(),
         }
     }
 }
