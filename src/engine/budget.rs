@@ -1,7 +1,7 @@
 //! How much went wrong, and whether it is enough to stop. Pure: folded from the journal, so that an engine that takes a
 //! run up again counts the same.
 
-use crate::fleet::{NodeName, SwapId, count, fold_names};
+use crate::fleet::{Component, NodeName, SwapId, count, fold_names};
 use crate::journal::{Event, Record, Verb};
 use crate::plan::{Budget, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,10 @@ pub(super) struct Ledger {
     unpulled_known: BTreeSet<NodeName>,
     /// Swaps that others rest upon, and that did not commit.
     stuck: BTreeMap<SwapId, (NodeName, String)>,
+    /// Components that are not what was committed any more.
+    drifted: BTreeMap<(SwapId, Component), Failure>,
+    /// Swaps under which something else made a container anew.
+    foreign: Vec<Failure>,
     /// Nodes that need a person.
     broken: BTreeSet<NodeName>,
     /// Nodes that an operator commanded back: that they do go back is no failure.
@@ -49,6 +53,8 @@ impl Ledger {
             unpulled: BTreeMap::new(),
             unpulled_known: BTreeSet::new(),
             stuck: BTreeMap::new(),
+            drifted: BTreeMap::new(),
+            foreign: Vec::new(),
             broken,
             commanded: BTreeSet::new(),
         }
@@ -57,8 +63,9 @@ impl Ledger {
     pub(super) fn apply(&mut self, record: &Record) {
         match &record.event {
             Event::Command { verb, .. } => self.command(verb),
-            Event::SwapPreparing { node, .. } => {
+            Event::SwapPreparing { swap, node } => {
                 self.commanded.remove(node);
+                self.drifted.retain(|(of, _), _| of != swap);
             }
             Event::SwapRolledBack { swap, node, why, .. } => {
                 if !self.commanded.remove(node) {
@@ -83,6 +90,16 @@ impl Ledger {
                 self.commanded.remove(node);
                 self.stuck.remove(swap);
                 self.broken.remove(node);
+            }
+            Event::ComponentDrifted { swap, node, component, why } => {
+                let drift = Failure { node: node.clone(), why: why.clone(), known: false };
+                self.drifted.insert((swap.clone(), *component), drift);
+            }
+            Event::DriftEnded { swap, component, .. } => {
+                self.drifted.remove(&(swap.clone(), *component));
+            }
+            Event::ForeignHand { node, why, .. } => {
+                self.foreign.push(Failure { node: node.clone(), why: why.clone(), known: false });
             }
             Event::PodsDisturbed { node, pods, .. } => {
                 self.disturbed.extend(pods.iter().map(|_| (node.clone(), false)));
@@ -126,7 +143,8 @@ impl Ledger {
     }
 
     fn acknowledge(&mut self, of: impl Fn(&NodeName) -> bool) {
-        self.failed.iter_mut().filter(|f| of(&f.node)).for_each(|f| f.known = true);
+        let failed = self.failed.iter_mut().chain(&mut self.foreign).chain(self.drifted.values_mut());
+        failed.filter(|f| of(&f.node)).for_each(|f| f.known = true);
         self.disturbed.iter_mut().filter(|(node, _)| of(node)).for_each(|(_, known)| *known = true);
     }
 
@@ -143,12 +161,31 @@ impl Ledger {
         &self.broken
     }
 
+    /// Nodes on which something is not what was committed any more.
+    pub(super) fn adrift(&self) -> impl Iterator<Item = &NodeName> {
+        self.drifted.values().map(|drift| &drift.node)
+    }
+
+    /// What drifted, in words, where that is not acknowledged: the run pauses at the first, whatever the budget.
+    pub(super) fn drift(&self) -> Option<String> {
+        let fresh: Vec<&Failure> = self.drifted.values().filter(|d| !d.known).collect();
+        let first = fresh.first()?;
+        let rest = match fresh.len() {
+            1 => String::new(),
+            n => format!("; {n} components in all, on {}", fold_names(fresh.iter().map(|d| d.node.as_str()))),
+        };
+        Some(format!("{}: {}{rest}; it was committed before", first.node, first.why))
+    }
+
     /// Why the run must pause by itself, in words; `None` while it need not.
     pub(super) fn over(&self, budget: &Budget) -> Option<String> {
         if let Some((node, why)) = self.stuck.values().next() {
             return Some(format!(
                 "{node}: {why}; what comes later rests upon this node's control plane. `resume` tries it again"
             ));
+        }
+        if let Some(hand) = self.foreign.iter().find(|f| !f.known) {
+            return Some(format!("something else works on {} during its swap: {}", hand.node, hand.why));
         }
         // "When the count reaches the number"; none tolerated and the first one stops are the same.
         let reached = |count: usize, limit: usize, fresh: bool| count >= limit.max(1) && fresh;

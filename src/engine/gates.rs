@@ -2,6 +2,7 @@
 
 use super::conductor::{Halt, checkpoint, reopened};
 use super::members::members;
+use super::relook::{COMPONENTS, Scope, look};
 use super::shared::Shared;
 use super::soaked;
 use super::waiting::Waiting;
@@ -46,6 +47,7 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
     let mut waiting = Waiting::default();
     let mut answers = Answers::default();
     let mut since: Option<Instant> = None;
+    let mut all_seen = false;
     let mut asked_again = shared.log.with(|run, _| run.asked_again);
     loop {
         checkpoint(shared).await?;
@@ -69,6 +71,20 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
                 waiting.closed(shared, title(gate), &why, limit(shared, gate))?;
             }
             Look::Open => {
+                // Before the soak and after it everything that was committed, in between the wave's own nodes.
+                let scope = if all_seen && !last { Scope::Wave } else { Scope::All };
+                let looked = if overridden(shared, COMPONENTS) { Ok(()) } else { look(shared, scope).await? };
+                if let Err(why) = looked {
+                    (since, all_seen) = (None, false);
+                    waiting.closed(shared, COMPONENTS, &why, shared.gate_timeout())?;
+                    pause_or(shared, LOOK).await;
+                    continue;
+                }
+                all_seen = true;
+                waiting.held(COMPONENTS);
+                if shared.must_pause().is_some() {
+                    continue;
+                }
                 let now = Instant::now();
                 let left = soak.saturating_sub(now - *since.get_or_insert(now));
                 if !left.is_zero() {

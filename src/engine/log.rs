@@ -1,11 +1,13 @@
 //! The journal as the engine uses it: what is written is folded at once, and durable before the engine acts on it.
 
 use super::budget::Ledger;
+use super::relook::Kepts;
 use super::resume::{Intent, Intents};
 use super::serve::Clock;
 use super::soaked::Proofs;
 use crate::fleet::SwapId;
 use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
+use jiff::Timestamp;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -29,6 +31,7 @@ struct Facts {
     ledger: Ledger,
     intents: Intents,
     proofs: Proofs,
+    kepts: Kepts,
 }
 
 impl Log {
@@ -36,13 +39,13 @@ impl Log {
         writer: Writer,
         run: Run,
         ledger: Ledger,
-        (intents, proofs): (Intents, Proofs),
+        (intents, proofs, kepts): (Intents, Proofs, Kepts),
         clock: Clock,
         disk: Arc<dyn Disk>,
     ) -> Result<Log, JournalError> {
         let file = Arc::new(writer.handle()?);
         let writer = writer.on(Arc::clone(&disk));
-        let facts = Mutex::new(Facts { writer, run, ledger, intents, proofs });
+        let facts = Mutex::new(Facts { writer, run, ledger, intents, proofs, kepts });
         let (synced, broken) = (tokio::sync::Mutex::new(0), watch::Sender::new(false));
         Ok(Log { facts, file, disk, synced, clock, broken })
     }
@@ -126,6 +129,16 @@ impl Log {
         look(&self.lock().proofs)
     }
 
+    /// Looks at what this run put on its nodes.
+    pub(super) fn kepts<T>(&self, look: impl FnOnce(&Kepts) -> T) -> T {
+        look(&self.lock().kepts)
+    }
+
+    /// The time, as records have it.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     fn append(&self, facts: &mut Facts, event: Event) -> Result<Record, JournalError> {
         let written = facts.writer.append((self.clock)(), event, false);
         let record = written.inspect_err(|_| {
@@ -135,6 +148,7 @@ impl Log {
         facts.ledger.apply(&record);
         facts.intents.apply(&record);
         facts.proofs.apply(&record);
+        facts.kepts.apply(&record);
         Ok(record)
     }
 

@@ -27,6 +27,7 @@ mod ports;
 mod prefetch;
 mod probe;
 mod process;
+mod relook;
 mod resume;
 mod run_dir;
 mod serve;

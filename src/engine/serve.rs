@@ -1,7 +1,7 @@
 //! The engine's body: locks, journal, control socket, the walk, the end.
 
 use super::budget::Ledger;
-use super::conductor::{Halt, leftover, outcome, walk};
+use super::conductor::{Halt, outcome, walk};
 use super::control;
 use super::error::EngineError;
 use super::finish::tidy;
@@ -10,6 +10,7 @@ use super::lock;
 use super::log::Log;
 use super::ports::Ports;
 use super::process;
+use super::relook::{Kepts, what_runs};
 use super::resume::{Intents, call_off_the_rest, settle};
 use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
@@ -136,6 +137,15 @@ where
 }
 
 /// Writes down how it ended.
+///
+/// An abort ends within a bounded time, whatever the nodes and the API do. One after the other, each at its longest:
+///
+/// - a swap in flight is followed for its deadline and 120 s (`follow`), then its old components have the longer of its deadline
+///   and 60 s to serve again, its pods 60 s to be listed, an API server's address 300 s to be put back (`finish`);
+/// - before the end nodes that were lost are asked once more for 10 s, and one that answers is followed as above (`tidy`);
+/// - what runs on the nodes is asked of 32 at once, for at most 5 s and one call's own limit each (`relook`).
+///
+/// With a deadline of 60 s and nodes and API away all the time that is about 20 min; with nodes that answer, seconds.
 async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, EngineError> {
     let aborted = match result {
         Ok(()) => false,
@@ -153,7 +163,11 @@ async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, 
         call_off_the_rest(shared).await?;
     }
     tidy(shared).await?;
-    let (outcome, why) = if aborted { (Outcome::Aborted, leftover(shared)) } else { outcome(shared) };
+    let (outcome, why) = if aborted {
+        (Outcome::Aborted, what_runs(shared, shared.log.now()).await)
+    } else {
+        outcome(shared)
+    };
     shared.log.write(Event::RunEnded { outcome, why }).await?;
     Ok(outcome)
 }
@@ -175,6 +189,7 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     let mut ledger = Ledger::new(Arc::clone(&plan));
     let mut intents = Intents::default();
     let mut proofs = Proofs::default();
+    let mut kepts = Kepts::default();
     let (writer, cut) = match run.begun_journal()? {
         Some(path) => {
             let opened = Writer::open(&path, &hash, |record| {
@@ -182,6 +197,7 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
                 ledger.apply(&record);
                 intents.apply(&record);
                 proofs.apply(&record);
+                kepts.apply(&record);
             })?;
             (opened.writer, opened.cut)
         }
@@ -195,6 +211,6 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     };
     // An engine that died before its first record left a file without one.
     let resumed = fold.events > 0;
-    let log = Log::new(writer, fold, ledger, (intents, proofs), Arc::clone(clock), disk)?;
+    let log = Log::new(writer, fold, ledger, (intents, proofs, kepts), Arc::clone(clock), disk)?;
     Ok(Opened { plan, log, wish, resumed, cut })
 }

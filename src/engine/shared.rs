@@ -2,6 +2,7 @@
 
 use super::Ports;
 use super::log::Log;
+use super::relook::Memory;
 use super::undo;
 use super::world::World;
 use crate::fleet::{Node, NodeName, RunId};
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) wish: watch::Sender<Wish>,
     pub(super) world: watch::Sender<World>,
+    /// What looking again at committed components has to remember.
+    pub(super) memory: Memory,
     /// Why the engine cannot go on by itself, where there is such a thing (the run lock was lost).
     trouble: Mutex<Option<String>>,
     /// The gate that did not hold in its time, in words; until an operator resumes.
@@ -59,6 +62,7 @@ impl Shared {
             log,
             wish: watch::Sender::new(wish),
             world: watch::Sender::new(World::default()),
+            memory: Memory::default(),
             trouble: Mutex::new(None),
             stalled: Mutex::new(None),
             pauser: Mutex::new(String::new()),
@@ -120,6 +124,9 @@ impl Shared {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(why) = trouble {
             return Some((PauseReason::Trouble, why));
+        }
+        if let Some(why) = self.log.with(|_, ledger| ledger.drift()) {
+            return Some((PauseReason::Drift, why));
         }
         if let Some(why) = self.log.with(|_, ledger| ledger.over(&self.plan.budget)) {
             return Some((PauseReason::Budget, why));

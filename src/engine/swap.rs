@@ -5,12 +5,13 @@ use super::follow::{Followed, begin, follow};
 use super::patience::patiently;
 use super::prefetch::pull;
 use super::probe::Probes;
+use super::relook;
 use super::resume::{Reclaimed, reclaim, to_do};
 use super::shared::{Shared, Wish};
 use super::undo;
 use super::visit::{End, PATIENCE, Visit, containers, endpoint};
 use crate::fleet::{Component, Node};
-use crate::journal::{Event, JournalError, Run};
+use crate::journal::{Event, JournalError, Kept, Run};
 use crate::plan::Swap;
 use crate::remote::{Look, NodePort, TxId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,9 +51,15 @@ pub(super) async fn run(shared: Arc<Shared>, mut swap: Swap) -> Result<End, Jour
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node".into(), true).await;
     };
+    if shared.log.kepts(|kepts| kepts.ever(&id)) {
+        // The plan's old containers are gone: committed over once, or made anew by something else. An operator wants it done again.
+        swap.changes.iter_mut().for_each(|change| change.from_id.clear());
+    }
     let images = match prepare(&shared, &mut swap, port.as_ref()).await? {
-        Ok(Some(images)) => images,
-        Ok(None) => {
+        Ok(Ready::Old(images)) => images,
+        Ok(Ready::New(kept)) => {
+            let event = Event::ComponentsKept { swap: id.clone(), node: name.clone(), kept };
+            shared.log.write(event).await?;
             let event = Event::SwapCommitted { swap: id, node: name, pods_checked: 0, pods_undisturbed: 0, ms: 0 };
             shared.log.write(event).await?;
             return Ok(End::Committed);
@@ -71,12 +78,20 @@ pub(super) async fn run(shared: Arc<Shared>, mut swap: Swap) -> Result<End, Jour
     }
 }
 
-/// Looks, fetches the images and creates the new containers. The new images' ids; none when the node is all new already.
+/// A node as it is before its swap.
+enum Ready {
+    /// The new containers are created; their images' ids.
+    Old(BTreeMap<Component, String>),
+    /// It is all new already; what runs there.
+    New(BTreeMap<Component, Kept>),
+}
+
+/// Looks, fetches the images and creates the new containers.
 async fn prepare(
     shared: &Shared,
     swap: &mut Swap,
     port: &dyn NodePort,
-) -> Result<Result<Option<BTreeMap<Component, String>>, String>, JournalError> {
+) -> Result<Result<Ready, String>, JournalError> {
     let names = containers(swap);
     let seen = match patiently(PATIENCE, || port.look(&names)).await {
         Ok(seen) => seen,
@@ -84,7 +99,7 @@ async fn prepare(
     };
     match compare(swap, &seen) {
         Before::Old => name_the_old(swap, &seen),
-        Before::New => return Ok(Ok(None)),
+        Before::New => return Ok(Ok(Ready::New(relook::keep(swap, &seen.running, &BTreeMap::new())))),
         Before::Other(why) => return Ok(Err(why)),
     }
     let mut images = BTreeMap::new();
@@ -104,7 +119,7 @@ async fn prepare(
         discard(swap, port).await;
         return Ok(Err(error.to_string()));
     }
-    Ok(Ok(Some(images)))
+    Ok(Ok(Ready::Old(images)))
 }
 
 pub(super) fn compare(swap: &Swap, seen: &Look) -> Before {

@@ -473,6 +473,22 @@ pub enum Step {
     Removed,
 }
 
+impl Step {
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Step::Begun => "begun",
+            Step::Stopping => "stopping the old one",
+            Step::Stopped => "the old one stopped",
+            Step::Started => "the new one started",
+            Step::Waiting => "waiting for the verdict",
+            Step::Restoring => "rolling back",
+            Step::Restored => "the old one runs again",
+            Step::Removed => "the old one removed",
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

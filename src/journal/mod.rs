@@ -37,8 +37,8 @@ pub use report::{
     SwapCounts, report,
 };
 pub use run::{
-    Churn, ClusterView, Decision, Drift, GateView, LogLine, PendingProof, Pods, PullState, Run, RunState, SwapState,
-    SwapView, Tone,
+    Churn, ClusterView, Decision, Drift, GateView, LogLine, PendingProof, Pods, PullState, ROLLBACK_MS, Run, RunState,
+    SwapState, SwapView, Tone,
 };
 pub use snapshot::{EtcdSnapshot, SnapshotState};
 pub use verb::{LONGEST_REASON, Verb};

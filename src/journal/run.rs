@@ -186,6 +186,21 @@ pub enum SwapState {
     Skipped,
 }
 
+/// How long a node may take to roll back once its deadline has passed, before its swap is called overdue: it stops the new
+/// containers (10 s each by default) and starts the old ones. Milliseconds.
+pub const ROLLBACK_MS: u64 = 30_000;
+
+impl SwapView {
+    /// Whether the swap should have come to an end by now and did not, as far as is known: its deadline has passed, and the time
+    /// that rolling back takes. Nothing can be called safe then. `now` is of the engine's clock.
+    pub fn overdue(&self, now: Timestamp) -> bool {
+        // Of a node that fell silent right after it began, no stop was ever heard.
+        let Some(from) = self.stopping_at.or(self.begun).filter(|_| self.state.open()) else { return false };
+        let limit = i128::from(self.deadline_ms) + i128::from(ROLLBACK_MS);
+        now.duration_since(from).as_millis() > limit
+    }
+}
+
 impl SwapState {
     /// Whether the node may be in between: an intent stands that has no result.
     pub fn open(self) -> bool {
