@@ -350,12 +350,19 @@ pub(super) fn outcome(shared: &Shared) -> (Outcome, String) {
             wrong.push(format!("{} of {} swaps are not committed: {}", left.len(), run.swaps.len(), fold(&left)));
         }
         if let Some(first) = run.drifts.values().next().filter(|_| !drifted.is_empty()) {
-            let more = if drifted.len() > 1 { format!(" ({} in all: {})", drifted.len(), fold(&drifted)) } else { String::new() };
+            let more = if drifted.len() > 1 {
+                format!(" ({} in all: {})", drifted.len(), fold(&drifted))
+            } else {
+                String::new()
+            };
             wrong.push(format!("not what was committed any more: {}: {}{more}", first.node, first.why));
         }
         if !unseen.is_empty() {
             let unseen: Vec<&NodeName> = unseen.iter().collect();
-            wrong.push(format!("{} could not be looked at again at the end, so what runs there is not known", fold(&unseen)));
+            wrong.push(format!(
+                "{} could not be looked at again at the end, so what runs there is not known",
+                fold(&unseen)
+            ));
         }
         if wrong.is_empty() {
             let back = run.plan.rollback_of.is_some();

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AWAY: Duration = Duration::from_secs(60);
 /// How long a component may answer that it is not well: a leader may be changing, a disk may be slow.
 const UNWELL: Duration = Duration::from_secs(15);
+/// It is well again once it was for so long.
+const SETTLED: Duration = Duration::from_secs(10);
 /// A component that restarts by itself is well again once it has not for so long: Docker waits up to 1 min between two tries.
 /// <https://docs.docker.com/engine/containers/start-containers-automatically/>
 const CALM: Duration = Duration::from_secs(120);
@@ -99,8 +101,8 @@ pub(super) struct Memory(Mutex<Remembered>);
 #[derive(Debug, Default)]
 struct Remembered {
     looked: Option<Instant>,
-    /// Since when a component answers that it is not well.
-    unwell: HashMap<(SwapId, Component), Instant>,
+    /// Since when a component answers that it is not well, and when it did last: one that flaps is not well in between.
+    unwell: HashMap<(SwapId, Component), (Instant, Instant)>,
     /// Restarts beyond those at the commit, and when the last of them was seen.
     restarts: HashMap<(SwapId, Component), (u32, Instant)>,
     /// What was told last.
@@ -285,15 +287,17 @@ async fn tell(
     let drifted = shared.log.with(|run, _| run.drifts.contains_key(&key));
     let unwell = matches!(found, Some((Kind::Unwell, _)));
     let since = {
-        let mut memory = shared.memory.lock();
+        let (mut memory, now) = (shared.memory.lock(), Instant::now());
         if unwell {
-            Some(*memory.unwell.entry(key.clone()).or_insert_with(Instant::now))
-        } else {
-            memory.unwell.remove(&key)
+            memory.unwell.entry(key.clone()).or_insert((now, now)).1 = now;
+        } else if memory.unwell.get(&key).is_some_and(|(_, last)| now.duration_since(*last) >= SETTLED) {
+            memory.unwell.remove(&key);
         }
+        memory.unwell.get(&key).map(|(since, _)| *since)
     };
     let Some((kind, why)) = found else {
-        if drifted {
+        // One that was not well a moment ago may be unwell again in a moment.
+        if drifted && since.is_none() {
             shared.memory.lock().told.remove(&key);
             shared.log.write(Event::DriftEnded { swap: id, node, component }).await?;
         }

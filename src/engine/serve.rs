@@ -163,11 +163,8 @@ async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, 
         call_off_the_rest(shared).await?;
     }
     tidy(shared).await?;
-    let (outcome, why) = if aborted {
-        (Outcome::Aborted, what_runs(shared, shared.log.now()).await)
-    } else {
-        outcome(shared)
-    };
+    let (outcome, why) =
+        if aborted { (Outcome::Aborted, what_runs(shared, shared.log.now()).await) } else { outcome(shared) };
     shared.log.write(Event::RunEnded { outcome, why }).await?;
     Ok(outcome)
 }

@@ -87,11 +87,7 @@ enum Ready {
 }
 
 /// Looks, fetches the images and creates the new containers.
-async fn prepare(
-    shared: &Shared,
-    swap: &mut Swap,
-    port: &dyn NodePort,
-) -> Result<Result<Ready, String>, JournalError> {
+async fn prepare(shared: &Shared, swap: &mut Swap, port: &dyn NodePort) -> Result<Result<Ready, String>, JournalError> {
     let names = containers(swap);
     let seen = match patiently(PATIENCE, || port.look(&names)).await {
         Ok(seen) => seen,

@@ -236,3 +236,27 @@ proptest! {
         }
     }
 }
+
+/// A verdict that should have come and did not: nothing can be called safe then.
+#[test]
+fn a_swap_is_overdue_once_its_deadline_and_the_rollback_have_passed() {
+    let mut run = run();
+    begin(&mut run, 1);
+    let (swap, node) = (run.swaps[1].id.clone(), run.swaps[1].node.clone());
+    let (tx, olds, pods) = ("t".to_owned(), Default::default(), Vec::new());
+    let (id, on) = (swap.clone(), node.clone());
+    tell(&mut run, Event::SwapIntended { swap: id, node: on, tx, deadline_ms: 25_000, olds, pods });
+    let at = |ms: i64| Timestamp::from_millisecond(ms).unwrap();
+    let limit = 25_000 + i64::try_from(ROLLBACK_MS).unwrap();
+    assert!(!run.swaps[1].overdue(at(limit)) && run.swaps[1].overdue(at(limit + 1)), "silent since it began");
+    let record = Record {
+        seq: run.events + 1,
+        at: at(9_000),
+        prev: String::new(),
+        event: Event::SwapStep { swap, node, component: None, step: Step::Stopping, uptime_ms: 7 },
+    };
+    run.apply(&record);
+    assert!(!run.swaps[1].overdue(at(9_000 + limit)) && run.swaps[1].overdue(at(9_001 + limit)));
+    end(&mut run, 1, false);
+    assert!(!run.swaps[1].overdue(at(i64::from(i32::MAX))), "it has ended");
+}

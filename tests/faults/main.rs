@@ -7,7 +7,9 @@
 mod api;
 mod books;
 mod chaos;
+mod hands;
 mod lab;
+mod laws;
 mod node;
 mod paper;
 mod stage;

@@ -25,6 +25,7 @@ pub struct Box1 {
     pub image: Image,
     pub running: bool,
     pub started: Option<Instant>,
+    pub restarts: u32,
 }
 
 #[derive(Clone, Default)]
@@ -57,6 +58,10 @@ pub struct Faults {
     pub etcd_lag: u64,
     /// Somebody removes the old containers while the node waits for its verdict.
     pub old_vanishes: bool,
+    /// Something else makes the containers anew, from the old image, while the node waits for its verdict.
+    pub foreign_hand: bool,
+    /// The runner lives and answers, and never comes to an end.
+    pub never_ends: bool,
     pub cut_until: Option<Instant>,
     /// What saving a snapshot of etcd ends with, and how long it takes.
     pub snapshot_fails: Option<&'static str>,
@@ -159,7 +164,7 @@ fn running(name: &str, node: &FakeNode) -> Option<Running> {
         image_id: image_id(&b.image),
         running: b.running,
         started: None,
-        restarts: 0,
+        restarts: b.restarts,
         args,
     })
 }
@@ -207,7 +212,7 @@ pub fn world() -> World {
                 Component::Etcd => ETCD_OLD,
                 _ => OLD,
             };
-            let b = Box1 { id: state.id(), image: image.parse().unwrap(), running: true, started: None };
+            let b = Box1 { id: state.id(), image: image.parse().unwrap(), running: true, started: None, restarts: 0 };
             boxes.insert(component.as_str().to_owned(), b);
         }
         let pods = (0..4).map(|i| pod(&format!("{name}-{i}"))).collect();
@@ -364,8 +369,8 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
     let mut verdict = None;
     while verdict.is_none() {
         ms(50).await;
-        edit(&mut |_, t| {
-            let late = t.first_stop.is_some_and(|at| at.elapsed() >= t.deadline);
+        edit(&mut |node, t| {
+            let late = node.faults.foreign_hand || t.first_stop.is_some_and(|at| at.elapsed() >= t.deadline);
             if t.verdict.is_none() && (late || !from) {
                 t.verdict = Some(Verdict::Rollback);
                 t.why = if from { "no verdict before the deadline".into() } else { "the runner was gone".into() };
@@ -373,8 +378,25 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
             verdict = t.verdict;
         });
     }
-    ms(200).await;
+    let mut stuck = true;
+    while stuck {
+        ms(200).await;
+        edit(&mut |node, _| stuck = node.faults.never_ends);
+    }
+    let mut ids = world.lock().ids;
     edit(&mut |node, t| {
+        if node.faults.foreign_hand {
+            for change in &changes {
+                node.boxes.remove(&change.container.prev());
+                ids += 1;
+                let (id, image) = (format!("foreign{ids}"), change.from.clone());
+                let made = Box1 { id, image, running: true, started: None, restarts: 0 };
+                node.boxes.insert(change.container.to_string(), made);
+            }
+            t.why = "something else made kubelet anew during the swap".into();
+            t.end = Some(TxEnd::Foreign);
+            return;
+        }
         if node.faults.old_vanishes && verdict == Some(Verdict::Rollback) {
             changes.iter().for_each(|c| drop(node.boxes.remove(&c.container.prev())));
             t.why = "the old container of kubelet is gone, so the node cannot go back".into();
@@ -437,7 +459,13 @@ impl NodePort for Port {
         self.with(|node, ids| {
             for change in changes {
                 *ids += 1;
-                let next = Box1 { id: format!("id{ids}"), image: change.to.clone(), running: false, started: None };
+                let next = Box1 {
+                    id: format!("id{ids}"),
+                    image: change.to.clone(),
+                    running: false,
+                    started: None,
+                    restarts: 0,
+                };
                 node.boxes.insert(change.container.next(), next);
             }
             Ok(())

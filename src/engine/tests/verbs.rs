@@ -38,7 +38,7 @@ impl Lab {
     fn report(&self) -> Report {
         let report = report(&self.fold(), Chain::Ok);
         let s = report.swaps;
-        let sum = s.committed + s.rolled_back + s.failed + s.skipped + s.not_started + s.in_flight;
+        let sum = s.committed + s.rolled_back + s.failed + s.drifted + s.skipped + s.not_started + s.in_flight;
         assert_eq!(sum, s.planned, "{s:?}");
         report
     }

@@ -20,6 +20,8 @@ pub struct Container {
     pub started: Option<i64>,
     /// When its process answers healthy.
     pub healthy_at: i64,
+    /// How often Docker started it again after it had ended by itself.
+    pub restarts: u32,
     /// What ails it.
     pub sickness: Option<Sickness>,
     /// The version that its image reports, read once.

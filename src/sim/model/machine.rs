@@ -155,6 +155,7 @@ impl Machine {
             created: now,
             state: State::Created,
             started: None,
+            restarts: 0,
             healthy_at: 0,
             sickness: None,
             reports,

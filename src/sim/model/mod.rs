@@ -8,6 +8,7 @@ mod draw;
 mod exec;
 mod extras;
 mod fault;
+mod hands;
 mod machine;
 mod nodes;
 mod pods;

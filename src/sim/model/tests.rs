@@ -319,3 +319,47 @@ proptest! {
         prop_assert_eq!(kept, policies);
     }
 }
+
+/// Another hand makes the kubelet anew at any moment of the swap, again and again, whatever the verdict is: the runner gives up
+/// soon, one container of each component runs in the end, and what is foreign is said to be.
+#[test]
+fn a_container_made_anew_under_a_swap_is_left_alone_and_the_end_is_soon() {
+    let both = [Component::KubeProxy, Component::Kubelet];
+    for verdict in [None, Some(Verdict::Commit), Some(Verdict::Rollback)] {
+        for from in (0..16_000).step_by(130) {
+            let mut w = world(vec![]);
+            let olds = both.map(|c| prepare(&mut w, WORKER, c, 0));
+            ask(&mut w, &begin(&both, 25_000), 0);
+            let (mut hands, mut at, mut ended) = (0, from, None);
+            while at < 60_000 {
+                if hands < 4 {
+                    let (machine, mut env) = w.on(WORKER, at);
+                    hands += i32::from(machine.make_anew("kubelet", None, at, &mut env).is_ok());
+                }
+                if at > 8_000 {
+                    if let Some(verdict) = verdict {
+                        ask(&mut w, &Request::Verdict(tx(), verdict), at);
+                    }
+                }
+                ended = ended.or(state(&mut w, at).end.map(|end| (end, at)));
+                at += 1_000;
+            }
+            let (end, at) = ended.unwrap_or_else(|| panic!("{verdict:?} from {from}: no end"));
+            assert!(at < 25_000 + 15_000, "{verdict:?} from {from}: ended at {at}");
+            let machine = &w.machines()[WORKER];
+            for component in both {
+                let of = |c: &&Container| c.name.starts_with(component.as_str()) && c.running();
+                let running: Vec<&str> = machine.containers().iter().filter(of).map(|c| c.name.as_str()).collect();
+                assert_eq!(running, [component.as_str()], "{verdict:?} from {from}: {end:?}");
+            }
+            let kubelet = &machine.containers()[machine.find("kubelet").unwrap()].id;
+            let foreign = ![&olds[1].0, &olds[1].1].contains(&kubelet);
+            // What comes after the end is no business of the swap's.
+            if end != TxEnd::Foreign {
+                assert!(!foreign || at <= from + 4_000, "{verdict:?} from {from}: {end:?} at {at}");
+            }
+            let proxy = &machine.containers()[machine.find("kube-proxy").unwrap()].id;
+            assert!([&olds[0].0, &olds[0].1].contains(&proxy), "{verdict:?} from {from}");
+        }
+    }
+}
