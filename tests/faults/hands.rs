@@ -198,9 +198,10 @@ impl Scene {
             }
             // A later hop of the same component is the one that counts.
             let plan = self.plan.clone();
-            let later = plan.iter().flat_map(|p| p.swaps()).map(|(_, _, s)| s).filter(|s| s.node == swap.node);
+            let later: Vec<&sonoba::plan::Swap> =
+                plan.iter().flat_map(|p| p.swaps()).map(|(_, _, s)| s).filter(|s| s.node == swap.node).collect();
             let last = |c: &sonoba::plan::Change| {
-                later.clone().filter(|s| s.changes.iter().any(|x| x.component == c.component)).last()
+                later.iter().rev().find(|s| s.changes.iter().any(|x| x.component == c.component))
             };
             for change in swap.changes.iter().filter(|c| last(c).is_some_and(|s| s.id == swap.id)) {
                 let here = machine.containers().iter().find(|c| c.name == change.container.as_str());

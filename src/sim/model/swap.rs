@@ -368,9 +368,9 @@ impl Tx {
         }
     }
 
-    /// The name of every container is still that of its new one, and the old one is there; else the first that is not so.
+    /// The first container whose name is not that of its new one any more. An old one that is gone speaks for the new one.
     fn not_ours(&self, machine: &Machine) -> Option<usize> {
-        (0..self.containers.len()).find(|&i| !self.is_ours(machine, i))
+        (0..self.containers.len()).find(|&i| self.holder(machine, i) != Holder::New)
     }
 
     fn is_ours(&self, machine: &Machine, i: usize) -> bool {
