@@ -177,7 +177,8 @@ impl Scene {
                 let swap = self.swap_of(name, container);
                 let came = swap.as_ref().and_then(|id| said.swaps.get(id)).and_then(|s| s.result);
                 let new = is != id;
-                if new != (came == Some(Came::Committed)) {
+                // What drifted without a hand (it flaps) is the new one still.
+                if new != matches!(came, Some(Came::Committed | Came::Drifted)) {
                     wrong.push(format!("{name}: {container} is new: {new}, and the journal says {came:?}"));
                 }
             }

@@ -204,3 +204,18 @@ pub fn a_component_that_was_removed_altogether_ends_it(shell: &str) {
     assert_eq!(node.running("rivers"), ["orivers"], "{}", node.story());
     assert!(Path::exists(&node.tx("end")));
 }
+
+/// Somebody removed the old container while its verdict was waited for: the new one has its name and may be committed.
+pub fn an_old_one_that_is_gone_does_not_hold_up_a_commit(shell: &str) {
+    let Some(node) = Node::new(shell) else { return };
+    ok(node.begin(FAR));
+    node.until("waiting", waits);
+    fs::remove_dir_all(node.path("fake/c/okubelet")).unwrap();
+    // Each name is asked after at least twice: two whole looks.
+    let asked = || fs::read_to_string(node.path("fake/calls")).unwrap().matches("name=^/kubelet$").count();
+    let before = asked();
+    node.wait_for("two looks", || asked() >= before + 2);
+    assert_eq!(node.verdict(Verdict::Commit), Some(Verdict::Commit));
+    assert_eq!(node.end().end, Some(TxEnd::Committed));
+    node.assert_all('n');
+}

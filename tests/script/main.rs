@@ -347,6 +347,9 @@ macro_rules! under {
         #[test] fn a_component_that_was_removed_altogether_ends_it() {
             super::a_component_that_was_removed_altogether_ends_it(SHELL)
         }
+        #[test] fn an_old_one_that_is_gone_does_not_hold_up_a_commit() {
+            super::an_old_one_that_is_gone_does_not_hold_up_a_commit(SHELL)
+        }
         #[test] fn refuses_what_is_no_name() { super::refuses_what_is_no_name(SHELL) }
     })* };
 }
