@@ -149,7 +149,10 @@ impl Scene {
         for (at, machine) in self.world.machines().iter().enumerate() {
             let open = self.begun.iter().any(|b| b.node == at && b.end.is_none());
             let settled = hands.since(at, now).is_none_or(|since| since > AFTERMATH);
-            if !machine.on() || (self.places[at].touched && (open || !settled)) {
+            let place = &self.places[at];
+            // A machine that lost its power before the old ones lost their restart policy starts both: so something starts, and
+            // the transaction, which is still open, puts it right.
+            if !machine.on() || (open && place.harmed) || (place.touched && !settled) {
                 continue;
             }
             let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

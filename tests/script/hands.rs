@@ -210,6 +210,8 @@ pub fn an_old_one_that_is_gone_does_not_hold_up_a_commit(shell: &str) {
     let Some(node) = Node::new(shell) else { return };
     ok(node.begin(FAR));
     node.until("waiting", waits);
+    // The old ones lose their policy a moment later.
+    node.wait_for("calm", || node.containers().iter().filter(|c| c[2] == "no").count() == NAMES.len());
     fs::remove_dir_all(node.path("fake/c/okubelet")).unwrap();
     // Each name is asked after at least twice: two whole looks.
     let asked = || fs::read_to_string(node.path("fake/calls")).unwrap().matches("name=^/kubelet$").count();
