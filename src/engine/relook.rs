@@ -196,11 +196,14 @@ pub(super) async fn look(shared: &Shared, scope: Scope) -> Result<Result<(), Str
     Ok(unwell.or(wait).map_or(Ok(()), Err))
 }
 
+/// What is wrong with a component, in words, if anything is.
+type Wrong = Option<(Kind, String)>;
+
 /// One node's answer.
 struct Seen {
     swap: Swap,
     /// What is wrong with each component, if anything; or why the node could not be looked at.
-    found: Result<Vec<(Component, Option<(Kind, String)>)>, String>,
+    found: Result<Vec<(Component, Wrong)>, String>,
 }
 
 async fn look_at(shared: &Shared, swap: Swap, kept: KeptParts) -> Seen {

@@ -559,11 +559,12 @@ impl Tx {
             self.verdict = Some(Verdict::Rollback);
             self.because("the deadline passed without a verdict");
         }
-        if self.verdict.is_none() && machine.docker_up(now) {
-            if let Some(i) = self.not_ours(machine) {
-                self.verdict = Some(Verdict::Rollback);
-                self.because(&format!("{} is not what this swap put there any more", self.containers[i]));
-            }
+        if self.verdict.is_none()
+            && machine.docker_up(now)
+            && let Some(i) = self.not_ours(machine)
+        {
+            self.verdict = Some(Verdict::Rollback);
+            self.because(&format!("{} is not what this swap put there any more", self.containers[i]));
         }
         if self.verdict.is_some() {
             self.at = At::Finish;

@@ -336,10 +336,8 @@ fn a_container_made_anew_under_a_swap_is_left_alone_and_the_end_is_soon() {
                     let (machine, mut env) = w.on(WORKER, at);
                     hands += i32::from(machine.make_anew("kubelet", None, at, &mut env).is_ok());
                 }
-                if at > 8_000 {
-                    if let Some(verdict) = verdict {
-                        ask(&mut w, &Request::Verdict(tx(), verdict), at);
-                    }
+                if let Some(verdict) = verdict.filter(|_| at > 8_000) {
+                    ask(&mut w, &Request::Verdict(tx(), verdict), at);
                 }
                 ended = ended.or(state(&mut w, at).end.map(|end| (end, at)));
                 at += 1_000;
