@@ -241,7 +241,11 @@ pub(super) async fn serve_again(shared: &Shared, node: &Node, swap: &Swap) -> Re
     let mut waiting = Waiting::default();
     loop {
         let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, true)).await else {
-            return waiting.over(shared);
+            waiting.over(shared)?;
+            if shared.log.with(|run, _| run.endpoints_out.contains_key(name)) {
+                shared.log.write(Event::EndpointBack { node: name.clone(), address }).await?;
+            }
+            return Ok(());
         };
         // Nothing else may move without the API either, and the next master must not leave before this one is back: so
         // an API that is away is waited for; an engine that was told to end has waited long enough.

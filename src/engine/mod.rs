@@ -15,6 +15,7 @@ mod finish;
 mod follow;
 mod gates;
 mod lease;
+mod leave;
 mod lock;
 mod log;
 mod members;

@@ -9,7 +9,7 @@ use crate::journal::{Event, JournalError, PauseReason, Run, RunState, Verb};
 use crate::plan::Plan;
 use crate::{fleet::clean, journal::Outcome};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) wish: watch::Sender<Wish>,
     pub(super) world: watch::Sender<World>,
+    /// Doors that are knocked at now.
+    pub(super) doors: Arc<AtomicUsize>,
     /// Why the engine cannot go on by itself, where there is such a thing (the run lock was lost).
     trouble: Mutex<Option<String>>,
     /// The gate that did not hold in its time, in words; until an operator resumes.
@@ -59,6 +61,7 @@ impl Shared {
             log,
             wish: watch::Sender::new(wish),
             world: watch::Sender::new(World::default()),
+            doors: Arc::default(),
             trouble: Mutex::new(None),
             stalled: Mutex::new(None),
             pauser: Mutex::new(String::new()),

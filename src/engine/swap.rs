@@ -2,13 +2,14 @@
 
 use super::finish::{fail, finish, serve_again};
 use super::follow::{Followed, begin, follow};
+use super::leave::{Left, lead_away};
 use super::patience::patiently;
 use super::prefetch::pull;
 use super::probe::Probes;
 use super::resume::{Reclaimed, reclaim, to_do};
 use super::shared::{Shared, Wish};
 use super::undo;
-use super::visit::{End, PATIENCE, Visit, containers, endpoint};
+use super::visit::{End, PATIENCE, Visit, containers};
 use crate::fleet::{Component, Node};
 use crate::journal::{Event, JournalError, Run};
 use crate::plan::Swap;
@@ -199,11 +200,6 @@ async fn intend(
     };
     let attempt = shared.log.with(|run, _| run.swap(&swap.id).map_or(1, |s| s.attempts));
     let tx = TxId::new(&shared.run, &node.name, &swap.id, attempt);
-    let checks = swap.changes.iter().filter_map(|c| {
-        let settings = shared.plan.components.get(&c.component)?;
-        Some((c.component, settings.health.clone()))
-    });
-    let probes = Probes::start(&port, checks.collect()).await;
     shared
         .log
         .write(Event::SwapIntended {
@@ -229,23 +225,28 @@ async fn intend(
         announced: BTreeSet::new(),
         decided: None,
         missing: String::new(),
-        probes,
+        probes: Probes::default(),
     }))
 }
 
 async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
-    let stop_timeout = visit.swap.changes.iter().filter_map(|c| visit.settings(c.component)).map(|s| s.stop_timeout_s);
-    let stop_timeout_s = stop_timeout.max().unwrap_or(10);
-    if let Some(address) = endpoint(&visit.node, &visit.swap) {
-        let cluster = &visit.shared.ports.cluster;
-        if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, false)).await {
-            discard(&visit.swap, visit.port.as_ref()).await;
-            // It may have been taken out although the answer was lost.
+    let not_led = match lead_away(visit).await? {
+        Left::But(not_led) => not_led,
+        Left::CalledOff(why) => {
             serve_again(&visit.shared, &visit.node, &visit.swap).await?;
-            let why = format!("{address} could not be taken out of the default/kubernetes Endpoints: {error}");
+            return call_off(&visit.shared, &visit.swap, visit.port.as_ref(), &why).await;
+        }
+        Left::Not(why) => {
+            discard(&visit.swap, visit.port.as_ref()).await;
             return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, true).await;
         }
-    }
+    };
+    let stop_timeout = visit.swap.changes.iter().filter_map(|c| {
+        let led_away = !not_led.contains(&c.component);
+        visit.settings(c.component).map(|s| s.stop_timeout(led_away))
+    });
+    let stop_timeout_s = stop_timeout.max().unwrap_or(10);
+    visit.probes = Probes::start(&visit.shared, &visit.port, visit.doors()).await;
     if let Err((error, unsure)) = begin(visit, stop_timeout_s).await {
         if !unsure {
             discard(&visit.swap, visit.port.as_ref()).await;

@@ -2,6 +2,7 @@
 
 mod fake;
 mod gates;
+mod leave;
 mod snapshot;
 mod verbs;
 
@@ -16,6 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+/// A node of the small cluster.
+pub(super) fn a_node() -> crate::fleet::Node {
+    world().cluster().nodes.into_values().next().unwrap()
+}
 
 struct Lab {
     dir: tempfile::TempDir,

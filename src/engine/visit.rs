@@ -5,7 +5,7 @@ use super::probe::Probes;
 use super::shared::Shared;
 use crate::fleet::{Component, ContainerName, Disturbance, Node, NodeName, PodProof, SwapId, compare_pods};
 use crate::journal::{Event, JournalError, Verdict};
-use crate::plan::{Change, ComponentSettings, Swap};
+use crate::plan::{Change, ComponentSettings, Door, Swap, client_doors};
 use crate::remote::{NodePort, TxId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -73,6 +73,15 @@ impl Visit {
     /// How a component is checked. Every change has its settings: see `sound`.
     pub(super) fn settings(&self, component: Component) -> Option<&ComponentSettings> {
         self.shared.plan.components.get(&component)
+    }
+
+    /// Where the clients of what is swapped knock.
+    pub(super) fn doors(&self) -> Vec<(Component, Vec<Door>)> {
+        let door = |c: &Change| {
+            let own = self.settings(c.component)?;
+            Some((c.component, client_doors(&self.node, c.component, own.client.as_ref(), &own.health)))
+        };
+        self.swap.changes.iter().filter_map(door).collect()
     }
 
     pub(super) fn deadline(&self) -> Duration {

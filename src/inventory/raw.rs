@@ -118,6 +118,8 @@ pub(super) struct RawComponent {
     pub version: Option<Check>,
     pub deadline: Option<Time>,
     pub stop_timeout: Option<Time>,
+    pub leave: Option<Time>,
+    pub client: Option<Check>,
 }
 
 /// `[[gate]]`. Which fields go together is checked where it is read: see `gate`.

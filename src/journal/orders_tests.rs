@@ -36,7 +36,7 @@ fn run() -> Run {
         gates: vec![Gate::NodesReady],
     };
     let worker = |id, node| swap(id, node, Component::Kubelet);
-    let phase = |kind, waves| Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, waves };
+    let phase = |kind, waves| Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves };
     let plan = Plan {
         format: crate::plan::FORMAT,
         created: Timestamp::UNIX_EPOCH,

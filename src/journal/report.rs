@@ -416,6 +416,11 @@ impl Report {
             for (component, d) in &self.downtime_ms {
                 writeln!(out, "| {component} | {} | {} | {} | {} |", d.count, d.p50, d.p99, d.max)?;
             }
+            let measured = self.downtime_how.iter().filter(|(c, _)| self.downtime_ms.contains_key(*c));
+            for (i, (component, how)) in measured.enumerate() {
+                let gap = if i == 0 { "\n" } else { "" };
+                writeln!(out, "{gap}- {component}, measured by {}", escape(how))?;
+            }
         }
         if !pods.list.is_empty() {
             writeln!(out, "\n## Disturbed pods\n")?;

@@ -135,6 +135,7 @@ impl<'a> Way<'a> {
             hop: phase.hop.clone(),
             pulls: Vec::new(),
             snapshot: None,
+            etcdctl: None,
             waves,
         })
     }

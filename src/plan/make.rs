@@ -207,6 +207,7 @@ pub(super) fn prefetch(phases: &[Phase]) -> Option<Phase> {
         hop: None,
         pulls,
         snapshot: None,
+        etcdctl: None,
         waves: Vec::new(),
     })
 }

@@ -10,7 +10,9 @@ mod backwards;
 pub mod catalogue;
 mod changed_args;
 mod compare;
+mod doors;
 mod estimate;
+mod etcdctl;
 mod facts;
 mod findings;
 mod fingerprint;
@@ -43,6 +45,8 @@ mod samples;
 pub use args::{ArgEdit, arg_diff};
 pub use changed_args::ArgsWalk;
 pub use compare::{Bandwidth, Comparison, Strategy, compare};
+pub use doors::{Door, client_doors};
+pub use etcdctl::{Etcdctl, etcdctl};
 pub use facts::{
     ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
 };

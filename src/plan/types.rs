@@ -1,6 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use super::{ArgEdit, Comparison, Fingerprint, OwnGate, Ramp, Snapshot};
+use super::{ArgEdit, Comparison, EtcdSettings, Fingerprint, OwnGate, Ramp, Snapshot};
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RackName, RunId, SwapId, count};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -137,14 +137,38 @@ pub struct ComponentSettings {
     pub version: Option<Check>,
     /// The dead-man's switch: without a verdict this long after the first stop, the node rolls itself back. Milliseconds.
     pub deadline_ms: u64,
-    /// How long the old container may take to stop before it is killed. Seconds.
+    /// How long the old container may take to stop before it is killed, once its clients were led away. Seconds.
     pub stop_timeout_s: u32,
+    /// The same where they could not be led away: then it may drain them itself for so long. Seconds; none: `stop_timeout_s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_timeout_s: Option<u32>,
+    /// For an API server: how long the service proxies have to follow, from when its address left the Endpoints to its stop.
+    /// Milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub leave_ms: u64,
+    /// Where its clients knock, which its downtime is measured by; none: as its arguments say it (see [`client_doors`]).
+    ///
+    /// [`client_doors`]: super::client_doors
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Check>,
+}
+
+impl ComponentSettings {
+    /// How long the old container may take to stop: with its clients led away, or without. Seconds.
+    pub fn stop_timeout(&self, led_away: bool) -> u32 {
+        if led_away { self.stop_timeout_s } else { self.drain_timeout_s.unwrap_or(self.stop_timeout_s) }
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Something on the node that can be asked from the node itself, through the SSH connection.
 ///
-/// Written `http://HOST:PORT/PATH`, `https://…` (the certificate is not checked: the way there is the SSH connection) or
-/// `tcp://HOST:PORT` (something accepts a connection). `{address}` in HOST stands for the node's address.
+/// Written `http://HOST:PORT/PATH`, `https://…` (the certificate is not checked: the way there is the SSH connection),
+/// `tls://HOST:PORT` (something completes a TLS handshake, or asks for a client's certificate) or `tcp://HOST:PORT` (something
+/// accepts a connection). `{address}` in HOST stands for the node's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Check {
@@ -154,7 +178,7 @@ pub struct Check {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Path and query; empty for `tcp`.
+    /// Path and query; empty for `tcp` and `tls`.
     pub path: String,
 }
 
@@ -167,6 +191,8 @@ pub enum Scheme {
     Https,
     /// A connection is accepted.
     Tcp,
+    /// A TLS handshake gets an answer: it is completed, or ended with an alert (a client's certificate is asked for).
+    Tls,
 }
 
 impl Check {
@@ -196,7 +222,8 @@ impl std::str::FromStr for Check {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
             "tcp" => Scheme::Tcp,
-            _ => return Err(err("the scheme must be http, https or tcp")),
+            "tls" => Scheme::Tls,
+            _ => return Err(err("the scheme must be http, https, tls or tcp")),
         };
         let (place, path) = rest.find('/').map_or((rest, ""), |i| rest.split_at(i));
         let (host, port) = place.rsplit_once(':').ok_or_else(|| err("no port"))?;
@@ -209,8 +236,8 @@ impl std::str::FromStr for Check {
             return Err(err("the path has a character that must be escaped"));
         }
         let path = match scheme {
-            Scheme::Tcp if !path.is_empty() => return Err(err("tcp takes no path")),
-            Scheme::Tcp => String::new(),
+            Scheme::Tcp | Scheme::Tls if !path.is_empty() => return Err(err("tcp and tls take no path")),
+            Scheme::Tcp | Scheme::Tls => String::new(),
             _ if path.is_empty() => "/".to_owned(),
             _ => path.to_owned(),
         };
@@ -230,6 +257,7 @@ impl std::fmt::Display for Check {
             Scheme::Http => "http",
             Scheme::Https => "https",
             Scheme::Tcp => "tcp",
+            Scheme::Tls => "tls",
         };
         write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.path)
     }
@@ -347,6 +375,9 @@ pub struct Phase {
     /// The snapshot of etcd that is taken before the first swap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// How etcdctl is called inside a member's container, where this phase moves etcd: a leader hands over with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcdctl: Option<EtcdSettings>,
     /// The swaps; waves run one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Wave>,

@@ -80,7 +80,7 @@ pub(super) fn workers(
             wave.gates.push(Gate::Soak { ms: limits.soak_ms });
         }
     }
-    Some(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, waves })
+    Some(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves })
 }
 
 /// Takes those that are pinned out of the racks, in the order of the pins.

@@ -36,15 +36,17 @@ fn ask(shared: &Shared, node: usize, component: Component) -> Health {
 }
 
 /// Answers on a connection to the component.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, node: usize, component: Component, mut stream: S)
+pub(crate) async fn serve<S>(shared: Arc<Shared>, node: usize, component: Component, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match component {
         Component::Rivers | Component::EtcdRivers => {
-            // What lies behind the proxy is not simulated: it accepts, and listens until the client is done.
+            // Of what lies behind the proxy only the TLS is simulated; after it, it listens until the client is done.
             let mut sink = [0; 1024];
-            while matches!(stream.read(&mut sink).await, Ok(1..)) {}
+            if let Ok(mut stream) = shared.tls.accept(stream).await {
+                while matches!(stream.read(&mut sink).await, Ok(1..)) {}
+            }
         }
         Component::Etcd | Component::Kubelet | Component::KubeProxy => http(shared, node, component, stream).await,
         Component::KubeApiserver | Component::KubeControllerManager | Component::KubeScheduler => {

@@ -132,6 +132,7 @@ pub fn plan() -> Plan {
         kind: PhaseKind::Prefetch,
         hop: None,
         snapshot: None,
+        etcdctl: None,
         pulls: cluster
             .nodes
             .values()
@@ -162,7 +163,7 @@ pub fn plan() -> Plan {
         }
         let title = "masters".into();
         let wave = Wave { kind: WaveKind::ControlPlane, title, max_parallel: 1, swaps, gates: vec![gate] };
-        phases.push(Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, waves: vec![wave] });
+        phases.push(Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves: vec![wave] });
     }
     let three = [Component::Rivers, Component::KubeProxy, Component::Kubelet];
     let gates = vec![Gate::NodesReady, Gate::Soak { ms: 60_000 }];
@@ -180,7 +181,7 @@ pub fn plan() -> Plan {
         let title = rack.to_string();
         waves.push(Wave { kind: WaveKind::Rack, title, max_parallel: 5, swaps, gates: gates.clone() });
     }
-    phases.push(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, waves });
+    phases.push(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves });
     Plan {
         format: FORMAT,
         created: start(),

@@ -23,6 +23,11 @@ pub async fn check(check: &Check, address: &str, limit: Duration) -> Result<(u16
         let stream = TcpStream::connect((host.as_str(), check.port)).await?;
         match check.scheme {
             Scheme::Tcp => Ok((200, Bytes::new())),
+            Scheme::Tls => {
+                let name = ServerName::IpAddress(IpAddr::from(host.parse::<std::net::IpAddr>()?));
+                TlsConnector::from(Arc::new(tls()?)).connect(name, stream).await?;
+                Ok((200, Bytes::new()))
+            }
             Scheme::Http => send(stream, "GET", &host, &check.path, Bytes::new()).await,
             Scheme::Https => {
                 let name = ServerName::IpAddress(IpAddr::from(host.parse::<std::net::IpAddr>()?));

@@ -37,6 +37,7 @@ pub struct Tx {
     changes: Vec<Change>,
     deadline: Duration,
     first_stop: Option<Instant>,
+    stop_timeout: Duration,
 }
 
 /// What goes wrong on a node.
@@ -63,6 +64,13 @@ pub struct Faults {
     pub snapshot_takes: Duration,
     /// Bytes left on etcd's volume; 0 where the image has no `df`.
     pub etcd_room: u64,
+    /// etcd does not take etcdctl's certificate.
+    pub etcd_refuses: bool,
+    /// Its leadership cannot be moved: what etcdctl ends with, and says.
+    pub leader_stays: Option<(i64, &'static str)>,
+    /// A told-to-stop etcd drains so long, unless it is killed before: its health port answers meanwhile, its client port does
+    /// not.
+    pub etcd_drains: Duration,
 }
 
 /// What a gate of the operator's does.
@@ -85,6 +93,8 @@ pub struct FakeNode {
     pub programs: Vec<String>,
     pub snapshots: BTreeSet<String>,
     pub begun: Vec<TxId>,
+    /// The stop timeouts that it was told, and when. Seconds.
+    pub stops: Vec<(u32, Instant)>,
     pub commits: usize,
 }
 
@@ -237,6 +247,7 @@ pub fn world() -> World {
             programs: Vec::new(),
             snapshots: BTreeSet::new(),
             begun: Vec::new(),
+            stops: Vec::new(),
             commits: 0,
         };
         state.nodes.insert(name, fake);
@@ -282,7 +293,29 @@ struct Port {
     name: NodeName,
 }
 
+/// Hexadecimal, as etcd states it.
+fn member_id(node: &NodeName) -> String {
+    crate::journal::sha256_hex(node.as_str().as_bytes())[..16].to_owned()
+}
+
 impl Port {
+    fn move_leader(&self, to: &str, argv: &[String]) -> Result<Ran, NodeError> {
+        let mut state = self.world.lock();
+        let leads = state.etcd_leader.as_ref() == Some(&self.name);
+        let target = state.nodes.keys().find(|n| member_id(n) == to).cloned();
+        let node = state.nodes.get_mut(&self.name).unwrap();
+        node.programs.push(argv.join(" "));
+        let ran = |code, err: &str| Ok(Ran { code, out: String::new(), err: err.to_owned() });
+        match (node.faults.leader_stays, target) {
+            (Some((code, err)), _) => ran(code, err),
+            (None, Some(target)) if leads => {
+                state.etcd_leader = Some(target);
+                ran(0, "")
+            }
+            _ => ran(1, "Error: no leader endpoint found at [http://127.0.0.1:2379]"),
+        }
+    }
+
     async fn with<T>(
         &self,
         act: impl FnOnce(&mut FakeNode, &mut usize) -> Result<T, NodeError>,
@@ -330,7 +363,11 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
     for change in changes.iter().filter(|_| from) {
         let (now, prev, next) = (change.container.to_string(), change.container.prev(), change.container.next());
         let mut dies = false;
+        let mut stops = Duration::from_millis(200);
         edit(&mut |node, t| {
+            if change.component == Component::Etcd {
+                stops = stops.max(node.faults.etcd_drains.min(t.stop_timeout));
+            }
             let mut old = node.boxes.remove(&now).unwrap();
             old.running = false;
             node.boxes.insert(prev.clone(), old);
@@ -342,7 +379,7 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
         if dies {
             return;
         }
-        ms(200).await;
+        sleep(stops).await;
         edit(&mut |node, t| {
             step(t, Step::Stopped, &now);
             let mut new = node.boxes.remove(&next).unwrap();
@@ -453,14 +490,17 @@ impl NodePort for Port {
         .await
     }
 
-    async fn begin(&self, tx: &TxId, swap: &Swap, _: u32) -> Result<(), NodeError> {
+    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32) -> Result<(), NodeError> {
         let (fresh, unanswered) = self
             .with(|node, _| {
                 let fresh = !node.txs.contains_key(tx);
                 if fresh {
                     node.begun.push(tx.clone());
                     let deadline = Duration::from_millis(swap.deadline_ms);
-                    let new = Tx { alive: true, changes: swap.changes.clone(), deadline, ..Tx::default() };
+                    let stop_timeout = Duration::from_secs(stop_timeout_s.into());
+                    node.stops.push((stop_timeout_s, Instant::now()));
+                    let new =
+                        Tx { alive: true, changes: swap.changes.clone(), deadline, stop_timeout, ..Tx::default() };
                     node.txs.insert(tx.clone(), new);
                     node.faults.cut_until = node.faults.cut_at_begin.map(|cut| Instant::now() + cut);
                 }
@@ -532,7 +572,12 @@ impl NodePort for Port {
 
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
         let takes = self.with(|node, _| Ok(node.faults.snapshot_takes)).await?;
-        sleep(takes).await;
+        if argv.contains(&"save".into()) {
+            sleep(takes).await;
+        }
+        if let Some(to) = argv.iter().position(|a| a == "move-leader").and_then(|at| argv.get(at + 1)) {
+            return self.move_leader(to, argv);
+        }
         let ran = |code, out: &str, err: &str| Ok(Ran { code, out: out.to_owned(), err: err.to_owned() });
         self.with(|node, _| {
             node.programs.push(argv.join(" "));
@@ -542,6 +587,8 @@ impl NodePort for Port {
             }
             let path = argv.get(argv.len().saturating_sub(1)).cloned().unwrap_or_default();
             match argv[0].as_str() {
+                "etcdctl" if node.faults.etcd_refuses => ran(1, "", "Error: context deadline exceeded"),
+                "etcdctl" if argv.contains(&"endpoint".into()) => ran(0, "[]", ""),
                 "df" if node.faults.etcd_room > 0 => {
                     ran(0, &format!("head\n/dev/a 9 9 {} 9% {path}\n", node.faults.etcd_room / 1024), "")
                 }
@@ -564,11 +611,12 @@ impl NodePort for Port {
 
     async fn ask(&self, check: &Check) -> Result<Answer, NodeError> {
         let leads = self.world.lock().etcd_leader.as_ref() == Some(&self.name);
+        let id = member_id(&self.name);
         // Kubernetes never stops writing.
         let committed = uptime() / 100;
         self.with(|node, _| {
             let component = match check.port {
-                2381 => Component::Etcd,
+                2379 | 2381 => Component::Etcd,
                 6443 => Component::KubeApiserver,
                 10257 => Component::KubeControllerManager,
                 10259 => Component::KubeScheduler,
@@ -578,7 +626,9 @@ impl NodePort for Port {
                 _ => Component::EtcdRivers,
             };
             let refused = || NodeError::Failed("connection refused".into());
-            let b = node.boxes.get(component.as_str()).filter(|b| b.running).ok_or_else(refused)?;
+            let draining = component == Component::Etcd && check.port == 2381 && node.faults.etcd_drains > Duration::ZERO;
+            let prev = node.boxes.get("etcd.sonoba-prev").filter(|_| draining && !node.boxes.contains_key("etcd"));
+            let b = node.boxes.get(component.as_str()).filter(|b| b.running).or(prev).ok_or_else(refused)?;
             if b.started.is_some_and(|at| at.elapsed() < Duration::from_millis(700)) {
                 return Err(refused());
             }
@@ -591,7 +641,7 @@ impl NodePort for Port {
             let body = match check.path.as_str() {
                 "/version" => format!("{{\"gitVersion\":\"v{upstream}\"}}"),
                 "/metrics" => format!(
-                    "etcd_mvcc_db_total_size_in_bytes 1000000\netcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n\
+                    "etcd_server_id{{server_id=\"{id}\"}} 1\netcd_mvcc_db_total_size_in_bytes 1000000\netcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n\
                      etcd_server_proposals_committed_total {}\netcd_server_proposals_applied_total {}\n",
                     u8::from(leads),
                     committed,

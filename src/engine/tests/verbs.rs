@@ -239,7 +239,10 @@ async fn a_swap_in_flight_goes_back_by_command_and_spends_no_budget() {
         let lab = Lab::new(world, &plan);
         let mut engine = lab.engine();
         let flying = |r: &Run| {
-            let worker = |s: &&crate::journal::SwapView| s.state == SwapState::InFlight && s.node.as_str() > "w";
+            let worker = |s: &&crate::journal::SwapView| {
+                // Its node has begun: before that there is no verdict to give.
+                s.state == SwapState::InFlight && s.step.is_some() && s.node.as_str() > "w"
+            };
             r.swaps.iter().find(worker).map(|s| s.node.to_string())
         };
         let node = flying(&lab.until("one in flight", |r| flying(r).is_some()).await).unwrap();

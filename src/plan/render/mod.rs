@@ -2,6 +2,7 @@
 //! found. No colours; made for 80 columns.
 
 mod page;
+mod stops;
 
 use super::{
     ArgsWalk, Change, Comparison, Estimate, Finding, Gate, OwnGate, Phase, PhaseKind, Plan, Severity, Wave, WaveKind,
@@ -88,7 +89,8 @@ fn write_phase(place: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
     }
     if phase.kind == PhaseKind::Workers {
         page.head(&format!("Phase {place}: {title}, {}", count(phase.waves.len(), "wave")));
-        return write_workers(phase, page);
+        write_workers(phase, page);
+        return how_it_stops(phase, plan, page);
     }
     let control_plane = phase.waves.iter().all(|w| w.kind == WaveKind::ControlPlane);
     let how = if control_plane { ", one at a time" } else { "" };
@@ -112,6 +114,13 @@ fn write_phase(place: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
     }
     if let (true, Some(wave)) = (same_gates, phase.waves.first()) {
         then(2, "after each: wait until ", &wave.gates, page);
+    }
+    how_it_stops(phase, plan, page);
+}
+
+fn how_it_stops(phase: &Phase, plan: &Plan, page: &mut Page) {
+    if let Some(line) = stops::line(phase, plan) {
+        page.line(2, &line);
     }
 }
 
