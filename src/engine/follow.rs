@@ -137,7 +137,7 @@ async fn decide(visit: &mut Visit, verdict: Verdict, why: String) -> Result<(), 
     }
     match visit.port.give_verdict(&visit.tx, verdict).await {
         Ok(stands) if stands != verdict => {
-            tracing::info!("{}: {verdict:?} came too late, {stands:?} stands", visit.node.name);
+            tracing::info!("{}: the verdict came too late: {} stands", visit.node.name, stands.word());
         }
         Ok(_) => {}
         // The next look at the transaction tells whether it arrived; if it did not, it is given again.

@@ -4,6 +4,7 @@ use super::budget::Ledger;
 use super::resume::{Intent, Intents};
 use super::serve::Clock;
 use super::soaked::Proofs;
+use super::steer::Steer;
 use crate::fleet::SwapId;
 use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
 use std::fs::File;
@@ -13,6 +14,9 @@ use tokio::sync::watch;
 /// The one place where the engine's facts go in, and come from.
 pub(super) struct Log {
     facts: Mutex<Facts>,
+    /// Follows the records in their order; `turn` is held from the append until it has.
+    steer: Arc<Steer>,
+    turn: Mutex<()>,
     file: Arc<File>,
     disk: Arc<dyn Disk>,
     /// The last record that is known to be on disk. Whoever holds this lock syncs for all that wait behind it, so that
@@ -31,12 +35,35 @@ struct Facts {
     proofs: Proofs,
 }
 
+impl Facts {
+    fn apply(&mut self, record: &Record) {
+        self.run.apply(record);
+        self.ledger.apply(record, &self.run);
+        self.intents.apply(record);
+        self.proofs.apply(record);
+    }
+}
+
+/// What came of an append.
+enum Appended<T, E> {
+    /// The record's number, and the run's answer.
+    Record(u64, T),
+    /// The run does not agree; nothing is written.
+    Refused(E),
+}
+
+/// A run's end is its last record: what the helpers still had to say then is left out.
+fn before_the_end(run: &Run) -> Result<(), ()> {
+    if run.ended().is_some() { Err(()) } else { Ok(()) }
+}
+
 impl Log {
     pub(super) fn new(
         writer: Writer,
         run: Run,
         ledger: Ledger,
         (intents, proofs): (Intents, Proofs),
+        steer: Arc<Steer>,
         clock: Clock,
         disk: Arc<dyn Disk>,
     ) -> Result<Log, JournalError> {
@@ -44,16 +71,24 @@ impl Log {
         let writer = writer.on(Arc::clone(&disk));
         let facts = Mutex::new(Facts { writer, run, ledger, intents, proofs });
         let (synced, broken) = (tokio::sync::Mutex::new(0), watch::Sender::new(false));
-        Ok(Log { facts, file, disk, synced, clock, broken })
+        Ok(Log { facts, steer, turn: Mutex::new(()), file, disk, synced, clock, broken })
     }
 
-    /// Writes an intent, a verdict or a result: on disk when this returns (law 4).
+    /// What follows the records.
+    pub(super) fn steer(&self) -> Arc<Steer> {
+        Arc::clone(&self.steer)
+    }
+
+    /// Writes an intent, a verdict or a result: on disk when this returns (law 4). After [`Event::RunEnded`] nothing is written
+    /// any more.
     ///
     /// # Errors
     /// When it may not be on disk. The engine must not act on it then.
     pub(super) async fn write(&self, event: Event) -> Result<(), JournalError> {
-        let seq = self.append(&mut self.lock(), event)?.seq;
-        self.sync(seq).await
+        match self.append(event, before_the_end)? {
+            Appended::Record(seq, ()) => self.sync(seq).await,
+            Appended::Refused(()) => Ok(()),
+        }
     }
 
     /// The same, if the run agrees: nothing else is written between its answer and the event.
@@ -65,15 +100,10 @@ impl Log {
         event: Event,
         agrees: impl FnOnce(&Run) -> Result<T, E>,
     ) -> Result<Result<T, E>, JournalError> {
-        let (seq, answer) = {
-            let mut facts = self.lock();
-            match agrees(&facts.run) {
-                Err(no) => return Ok(Err(no)),
-                Ok(yes) => (self.append(&mut facts, event)?.seq, yes),
-            }
-        };
-        self.sync(seq).await?;
-        Ok(Ok(answer))
+        match self.append(event, agrees)? {
+            Appended::Record(seq, yes) => self.sync(seq).await.map(|()| Ok(yes)),
+            Appended::Refused(no) => Ok(Err(no)),
+        }
     }
 
     async fn sync(&self, seq: u64) -> Result<(), JournalError> {
@@ -100,7 +130,7 @@ impl Log {
     /// # Errors
     /// When the disk is full or broken.
     pub(super) fn tell(&self, event: Event) -> Result<(), JournalError> {
-        self.append(&mut self.lock(), event).map(drop)
+        self.append(event, before_the_end).map(drop)
     }
 
     /// Returns once the journal cannot be written any more: whoever failed to write may not be the one who can end the engine.
@@ -126,16 +156,29 @@ impl Log {
         look(&self.lock().proofs)
     }
 
-    fn append(&self, facts: &mut Facts, event: Event) -> Result<Record, JournalError> {
-        let written = facts.writer.append((self.clock)(), event, false);
-        let record = written.inspect_err(|_| {
-            self.broken.send_replace(true);
-        })?;
-        facts.run.apply(&record);
-        facts.ledger.apply(&record);
-        facts.intents.apply(&record);
-        facts.proofs.apply(&record);
-        Ok(record)
+    /// Appends, folds and follows, with no await in between: whoever asked for it may be gone at the next one.
+    fn append<T, E>(
+        &self,
+        event: Event,
+        agrees: impl FnOnce(&Run) -> Result<T, E>,
+    ) -> Result<Appended<T, E>, JournalError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (record, answer) = {
+            let mut facts = self.lock();
+            let answer = match agrees(&facts.run) {
+                Ok(yes) => yes,
+                Err(no) => return Ok(Appended::Refused(no)),
+            };
+            let written = facts.writer.append((self.clock)(), event, false);
+            let record = written.inspect_err(|_| {
+                self.broken.send_replace(true);
+            })?;
+            facts.apply(&record);
+            (record, answer)
+        };
+        // Whoever waits for a wish looks at the facts: they are free again.
+        self.steer.follow(&record.event);
+        Ok(Appended::Record(record.seq, answer))
     }
 
     /// A panic elsewhere cannot leave the facts half changed: each step of an append stands on its own.

@@ -5,10 +5,12 @@
 //! folded from the journal that they write (`log`), so that an engine that takes a run up again knows the same.
 
 mod asker;
+mod attended;
 mod begun;
 mod budget;
 mod conductor;
 mod control;
+mod endpoints;
 mod error;
 mod facts;
 mod finish;
@@ -35,6 +37,7 @@ mod snapshot;
 mod soaked;
 mod sound;
 mod spawn;
+mod steer;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -46,8 +49,10 @@ mod world;
 mod writable;
 
 pub use asker::{Asker, Outside};
+pub use attended::attended;
 pub(crate) use control::check_request;
 pub use control::{command, ping};
+pub use endpoints::{MissingEndpoint, missing_endpoints};
 pub use error::{EngineError, ObserveError};
 pub use facts::facts;
 pub use observe::{glance, observe};

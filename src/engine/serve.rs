@@ -3,6 +3,7 @@
 use super::budget::Ledger;
 use super::conductor::{Halt, leftover, outcome, walk};
 use super::control;
+use super::endpoints::put_back_first;
 use super::error::EngineError;
 use super::finish::tidy;
 use super::lease;
@@ -15,6 +16,7 @@ use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
 use super::soaked::Proofs;
 use super::sound::sound;
+use super::steer::Steer;
 use super::world;
 use crate::journal::{Disk, Event, FileSystem, JournalError, Outcome, PauseReason, Run, RunState, Writer};
 use jiff::Timestamp;
@@ -85,8 +87,7 @@ where
     run.mark_begun()?;
     let door = control::open(&run)?;
 
-    let shared =
-        Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, opened.log, opened.wish));
+    let shared = Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, opened.log));
     if !resumed {
         let (operator, host) = (about.operator.clone(), about.host.clone());
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -99,8 +100,10 @@ where
         shared.log.tell(Event::Note { text })?;
     }
 
-    // The helpers never end by themselves but in an error of the journal's; the walk sees that too at its next record.
-    let result = {
+    // The helpers never end by themselves but in an error of the journal's; the walk sees that too at its next record. They
+    // are there until the run's end is on disk: what has to be looked at before takes a minute where a node is dead, and until
+    // then the run has its Lease and an answer for everybody who asks.
+    let outcome = {
         let helpers = async {
             tokio::try_join!(
                 control::answer(Arc::clone(&shared), door),
@@ -111,8 +114,12 @@ where
             )
         };
         let work = async {
-            settle(&shared).await?;
-            walk(&shared).await
+            let walked = async {
+                put_back_first(&shared).await?;
+                settle(&shared).await?;
+                walk(&shared).await
+            };
+            end(&shared, walked.await).await
         };
         let work = std::pin::pin!(work);
         let helpers = std::pin::pin!(helpers);
@@ -127,8 +134,7 @@ where
             }
             futures::future::Either::Right((Ok(_), work)) => work.await,
         }
-    };
-    let outcome = end(&shared, result).await?;
+    }?;
     if let Err(error) = shared.ports.cluster.unlock(&holder).await {
         tracing::warn!("the run lock is left to run out by itself: {error}");
     }
@@ -162,7 +168,6 @@ async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, 
 struct Opened {
     plan: Arc<crate::plan::Plan>,
     log: Log,
-    wish: Wish,
     resumed: bool,
     cut: bool,
 }
@@ -175,13 +180,15 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     let mut ledger = Ledger::new(Arc::clone(&plan));
     let mut intents = Intents::default();
     let mut proofs = Proofs::default();
+    let steer = Arc::new(Steer::new());
     let (writer, cut) = match run.begun_journal()? {
         Some(path) => {
             let opened = Writer::open(&path, &hash, |record| {
                 fold.apply(&record);
-                ledger.apply(&record);
+                ledger.apply(&record, &fold);
                 intents.apply(&record);
                 proofs.apply(&record);
+                steer.follow(&record.event);
             })?;
             (opened.writer, opened.cut)
         }
@@ -193,8 +200,10 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
         RunState::Pausing | RunState::Paused(_) => Wish::Pause,
         RunState::Aborting => Wish::Abort,
     };
+    // Who paused is known from the records; what is wished now, from where they lead.
+    steer.wish.send_replace(wish);
     // An engine that died before its first record left a file without one.
     let resumed = fold.events > 0;
-    let log = Log::new(writer, fold, ledger, (intents, proofs), Arc::clone(clock), disk)?;
-    Ok(Opened { plan, log, wish, resumed, cut })
+    let log = Log::new(writer, fold, ledger, (intents, proofs), steer, Arc::clone(clock), disk)?;
+    Ok(Opened { plan, log, resumed, cut })
 }

@@ -4,6 +4,7 @@ mod fake;
 mod gates;
 mod snapshot;
 mod verbs;
+mod word;
 
 use super::*;
 use crate::fleet::{Component, NodeName};

@@ -59,10 +59,14 @@ pub(super) fn containers(swap: &Swap) -> Vec<ContainerName> {
 /// not look after them by themselves (CKE runs them with `--endpoint-reconciler-type=none`).
 pub(super) fn endpoint(node: &Node, swap: &Swap) -> Option<String> {
     swap.changes.iter().find(|c| c.component == Component::KubeApiserver)?;
-    let args = &node.components.get(&Component::KubeApiserver)?.args;
+    kept_endpoint(&node.components.get(&Component::KubeApiserver)?.args, &node.address)
+}
+
+/// The address of an API server with these arguments, where it does not keep itself in the Endpoints.
+pub(super) fn kept_endpoint(args: &[String], address: &str) -> Option<String> {
     args.iter().find(|a| *a == "--endpoint-reconciler-type=none")?;
     let advertised = args.iter().find_map(|a| a.strip_prefix("--advertise-address="));
-    Some(advertised.unwrap_or(&node.address).to_owned())
+    Some(advertised.unwrap_or(address).to_owned())
 }
 
 impl Visit {

@@ -451,6 +451,16 @@ pub enum Verdict {
     Rollback,
 }
 
+impl Verdict {
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Commit => "commit",
+            Verdict::Rollback => "roll back",
+        }
+    }
+}
+
 /// A step that the node did in its critical section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

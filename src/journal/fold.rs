@@ -2,7 +2,8 @@
 
 use super::event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 use super::run::{
-    ClusterView, Drift, GateView, LogLine, PendingProof, PullState, Run, RunState, SwapState, SwapView, Tone,
+    ClusterView, Drift, FailedSwap, GateView, LogLine, PendingProof, PullState, Run, RunState, SwapState, SwapView,
+    Tone,
 };
 use super::snapshot::{EtcdSnapshot, SnapshotState};
 use crate::fleet::{Component, NodeName, SwapId, clean};
@@ -295,7 +296,9 @@ impl Run {
             SwapState::Failed => s.undo.is_none() || s.state != SwapState::Failed,
             _ => false,
         });
-        self.failures += usize::from(fresh);
+        if let Some(node) = self.swap(id).map(|s| s.node.clone()).filter(|_| fresh) {
+            self.failed.push(FailedSwap { swap: id.clone(), node, why: clean(why) });
+        }
         if let Some(s) = self.find(id) {
             s.undo = None;
             match (&s.skip, state) {

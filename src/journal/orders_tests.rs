@@ -125,7 +125,7 @@ fn a_retry_makes_swap_wave_and_phase_be_not_through() {
     assert_eq!(states(&run), [Committed, Committed, Waiting, Waiting, Waiting]);
     assert_eq!(run.waves_done.keys().collect::<Vec<_>>(), [&(0, 0)]);
     assert_eq!(run.phases_done, [0]);
-    assert_eq!(run.failures, 1, "history stays counted");
+    assert_eq!(run.failures(), 1, "history stays counted");
     assert!(run.swaps[2].why.is_empty() && run.swaps[2].attempts == 1, "tries stay counted");
     assert!(run.to_retry(&[]).is_err(), "there is nothing more");
 }
@@ -162,7 +162,7 @@ fn a_rollback_is_for_what_is_open_or_failed_and_is_settled_by_a_result() {
     assert!(run.swaps[3].undo.is_some());
     end(&mut run, 3, false);
     assert_eq!((run.swaps[3].state, &run.swaps[3].undo), (RolledBack, &None));
-    assert_eq!(run.failures, 1, "w2, and not what was commanded");
+    assert_eq!(run.failures(), 1, "w2, and not what was commanded");
     for (node, words) in [("w1", "sonoba rollback"), ("w2", "already"), ("w4", "nothing has begun")] {
         let why = run.to_roll_back(&[name(node)]).unwrap_err();
         assert!(why.contains(words), "{why}");

@@ -57,12 +57,26 @@ pub struct Report {
     /// Committed components that are not what was committed any more.
     #[serde(default)]
     pub drifted: Vec<Drifted>,
+    /// Of a run that has not ended: whether an engine is at work on it, as seen when the report was made. None where that was not
+    /// asked, or cannot be told from here. The journal does not say it: whoever reports asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineSeen>,
     /// API servers that this run took out of the `default/kubernetes` Endpoints and that are not back: node and address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints_out: BTreeMap<NodeName, String>,
     /// How downtimes were measured, by component.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub downtime_how: BTreeMap<Component, String>,
+}
+
+/// Whether an engine is at work on a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineSeen {
+    /// Its process is there.
+    Alive,
+    /// It is not: nothing goes on before `sonoba resume`.
+    Gone,
 }
 
 /// A committed component that is not what was committed any more.
@@ -274,6 +288,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
         journal: JournalFacts { events: run.events, chain: chain_word.to_owned(), broken_at },
         exceptions: run.swaps.iter().filter_map(exception).collect(),
         drifted: run.drifts.iter().map(drifted).collect(),
+        engine: None,
         endpoints_out: run.endpoints_out.clone(),
         downtime_how: run.measured_by.clone(),
     }
@@ -366,6 +381,43 @@ fn spread(ms: &[u64]) -> Downtime {
 }
 
 impl Report {
+    /// Whether the run has not ended and nobody is at work on it.
+    pub fn orphaned(&self) -> bool {
+        self.engine == Some(EngineSeen::Gone)
+    }
+
+    /// Whether the run has ended.
+    pub fn ended(&self) -> bool {
+        !matches!(self.outcome.as_str(), "running" | "paused")
+    }
+
+    /// How the run stands, in words: its outcome, and whether nobody is at work on it.
+    pub fn standing(&self) -> String {
+        match self.orphaned() {
+            true => format!("{}, but no engine is at work on it", self.outcome),
+            false => self.outcome.clone(),
+        }
+    }
+
+    /// What is to be said of each API server that this run took out of the Endpoints and that is not back; nothing while an
+    /// engine is at work, which puts it back.
+    pub fn endpoints_missing(&self) -> Vec<String> {
+        if self.engine == Some(EngineSeen::Alive) {
+            return Vec::new();
+        }
+        let then = match self.ended() {
+            false => format!("`sonoba resume {}` puts it back first", self.run),
+            true => {
+                "put it back: kubectl -n default edit endpoints kubernetes; `sonoba doctor` says whether it is".into()
+            }
+        };
+        let out = self.endpoints_out.iter();
+        out.map(|(node, address)| {
+            format!("API server {node} ({address}) was taken out of the default/kubernetes Endpoints and not put back; {then}")
+        })
+        .collect()
+    }
+
     /// The report for people, as Markdown.
     pub fn to_markdown(&self) -> String {
         let mut out = String::new();
@@ -376,7 +428,10 @@ impl Report {
 
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
         let Report { nodes, swaps, pods, .. } = self;
-        writeln!(out, "# Run {} on {}: {}\n", escape(&self.run), escape(&self.cluster), escape(&self.outcome))?;
+        writeln!(out, "# Run {} on {}: {}\n", escape(&self.run), escape(&self.cluster), escape(&self.standing()))?;
+        for missing in self.endpoints_missing() {
+            writeln!(out, "**{}**\n", escape(&missing))?;
+        }
         if !self.why.is_empty() {
             writeln!(out, "{}\n", escape(&self.why))?;
         }
@@ -389,9 +444,10 @@ impl Report {
         }
         writeln!(out, "| | total | |\n| --- | ---: | --- |")?;
         writeln!(out, "| nodes | {} | {} new, {} old, {} failed |", nodes.total, nodes.new, nodes.old, nodes.failed)?;
+        let drifted = if swaps.drifted > 0 { format!("{} drifted, ", swaps.drifted) } else { String::new() };
         writeln!(
             out,
-            "| swaps | {} | {} committed, {} rolled back, {} failed, {} skipped, {} in flight, {} not started |",
+            "| swaps | {} | {} committed, {} rolled back, {} failed, {drifted}{} skipped, {} in flight, {} not started |",
             swaps.planned,
             swaps.committed,
             swaps.rolled_back,

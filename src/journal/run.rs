@@ -46,9 +46,9 @@ pub struct Run {
     pub gate: Option<GateView>,
     /// Every swap, in the plan's order.
     pub swaps: Vec<SwapView>,
-    /// How often a swap rolled back or failed so far, what was retried or skipped since included; what was commanded back
-    /// is no failure.
-    pub failures: usize,
+    /// The swaps that rolled back or failed so far, in that order, what was retried or skipped since included: the one count
+    /// that screens show and that the budget is held against. What was commanded back, or goes back in an abort, is no failure.
+    pub failed: Vec<FailedSwap>,
     /// Pulls by node and image.
     pub pulls: BTreeMap<(NodeName, Image), PullState>,
     /// The snapshot of etcd.
@@ -79,6 +79,17 @@ pub struct Run {
     pub log: VecDeque<LogLine>,
     pub(super) index: HashMap<SwapId, usize>,
     by_node: HashMap<NodeName, Vec<usize>>,
+}
+
+/// A swap that rolled back or failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedSwap {
+    /// The swap.
+    pub swap: SwapId,
+    /// Its node.
+    pub node: NodeName,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// A gate that the run waits for.
@@ -362,7 +373,7 @@ impl Run {
             gate: None,
             asked_again: 0,
             swaps,
-            failures: 0,
+            failed: Vec::new(),
             pulls: BTreeMap::new(),
             snapshot: SnapshotState::None,
             snapshot_tries: 0,
@@ -394,6 +405,16 @@ impl Run {
     /// The planned swap behind a view.
     pub fn planned(&self, view: &SwapView) -> &Swap {
         &self.plan.phases[view.phase].waves[view.wave].swaps[view.slot]
+    }
+
+    /// How many swaps rolled back or failed so far ([`Run::failed`]).
+    pub fn failures(&self) -> usize {
+        self.failed.len()
+    }
+
+    /// Nodes that are NotReady and were Ready when the run began, as the API last said.
+    pub fn lost(&self) -> &[NodeName] {
+        self.ready.as_ref().map_or(&[], |view| &view.lost)
     }
 
     /// How many swaps are in a state that `pick` picks.

@@ -3,7 +3,9 @@
 use super::lease::RunLock;
 use super::patience::{Patience, for_good, shown};
 use super::watch::NodeWatch;
-use super::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease};
+use super::{
+    ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease,
+};
 use crate::fleet::{Condition, NodeName, PodEvent, PodProof};
 use async_trait::async_trait;
 use http_body_util::Limited;
@@ -215,5 +217,9 @@ impl ClusterPort for KubeCluster {
 
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError> {
         endpoints::set(&self.client, &self.patience, address, serve).await
+    }
+
+    async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {
+        endpoints::get(&self.client, &self.patience).await
     }
 }

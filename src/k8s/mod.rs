@@ -20,4 +20,4 @@ mod port;
 mod watch;
 
 pub use cluster::KubeCluster;
-pub use port::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
+pub use port::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};

@@ -687,6 +687,22 @@ impl ClusterPort for World {
         World::lock(self).endpoints.push((address.to_owned(), serve));
         Ok(true)
     }
+
+    /// Every master's address, but those that were taken out last.
+    async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {
+        let state = World::lock(self);
+        let mut serving: BTreeSet<String> =
+            state.nodes.values().filter(|n| n.node.master).map(|n| n.node.address.clone()).collect();
+        for (address, serve) in &state.endpoints {
+            if *serve {
+                serving.insert(address.clone())
+            } else {
+                serving.remove(address)
+            };
+        }
+        let serving: BTreeSet<_> = serving.iter().filter_map(|address| address.parse().ok()).collect();
+        Ok(ApiEndpoints { endpoints: Some(serving.clone()), slices: Some(serving) })
+    }
 }
 
 fn view(state: &State, node: &FakeNode) -> NodeView {
