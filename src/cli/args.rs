@@ -70,7 +70,7 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Write a run as one file: a recording, or a film for asciinema
     Export(ExportArgs),
-    /// What ran here
+    /// List runs: all that ran here, or those of --cluster or --profile
     Runs(RunsArgs),
     /// What a run came to
     Report(ReportArgs),
@@ -207,7 +207,7 @@ pub(super) struct RollbackArgs {
 /// A command about one run.
 #[derive(Debug, Args)]
 pub(super) struct RunArg {
-    /// The run: its id, its folder, or `latest`
+    /// The run: its id, its folder, or `latest`; a command that acts wants it named where several runs have not ended
     #[arg(default_value = "latest", value_name = "RUN")]
     pub run: String,
 }

@@ -1,22 +1,24 @@
 //! What is to be said of a run whose engine is gone.
 
 use super::failure::Failure;
-use crate::engine::{self, RunDir};
+use crate::engine::RunDir;
 use crate::fleet::clean;
+use crate::journal::Report;
 use std::fs::File;
 use std::io::Read;
 
 /// Of an engine's last words, so many bytes are read.
 const WORDS: u64 = 2_000;
 
-/// A line for a run that has not ended, unless an engine answers for it.
-pub(super) async fn note(run: &RunDir) -> Option<String> {
-    if engine::ping(run).await.is_ok() {
-        return None;
+/// Lines for a run that nobody is at work on although it has not ended, and for what it left undone in the cluster.
+pub(super) fn notes(run: &RunDir, report: &Report) -> Vec<String> {
+    let mut notes: Vec<String> = report.endpoints_missing().iter().map(|text| format!("WARNING: {text}")).collect();
+    if report.orphaned() {
+        let id = run.id();
+        let why = last_words(run).map(|why| format!(" ({why})")).unwrap_or_default();
+        notes.push(format!("note: no engine is at work on run {id}{why}; go on with: sonoba resume {id}"));
     }
-    let id = run.id();
-    let why = last_words(run).map(|why| format!(" ({why})")).unwrap_or_default();
-    Some(format!("note: no engine is at work on run {id}{why}; go on with: sonoba resume {id}"))
+    notes
 }
 
 /// Why the engine ended, as far as that can be told: what it said, or what it could not write.

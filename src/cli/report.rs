@@ -4,26 +4,22 @@ use super::args::{Format, Global, ReportArgs};
 use super::failure::Failure;
 use super::{gone, runs, say};
 use crate::fleet::{NodeName, clean, fold_names};
-use crate::journal::{self, Report};
+use crate::journal::Report;
 use std::fmt::Write as _;
 use std::io::Write;
 
 pub(super) async fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
     let run = runs::find(global, &args.run.run)?;
     let (folded, chain) = runs::fold(&run)?;
-    let report = journal::report(&folded, chain);
+    let report = runs::report_of(&run, &folded, chain).await;
     let text = match args.format {
         Some(Format::Json) => serde_json::to_string_pretty(&report).map_err(Failure::failed)? + "\n",
         Some(Format::Md) => report.to_markdown(),
         None => summary(&report),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    if folded.ended().is_none()
-        && let Some(note) = gone::note(&run).await
-    {
-        say::err(note);
-    }
-    Ok(())
+    gone::notes(&run, &report).into_iter().for_each(say::err);
+    runs::refuse_broken(&format!("run {}", run.id()), chain)
 }
 
 /// The report in a few lines, for people at a terminal.
@@ -36,7 +32,10 @@ pub(super) fn summary(report: &Report) -> String {
 
 fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     let back = r.rollback_of.as_ref().map(|of| format!(", the rollback of {of}")).unwrap_or_default();
-    writeln!(out, "run {}{back} on {}: {}", r.run, r.cluster, r.outcome)?;
+    writeln!(out, "run {}{back} on {}: {}", r.run, r.cluster, r.standing())?;
+    for missing in r.endpoints_missing() {
+        writeln!(out, "  API       {missing}")?;
+    }
     if !r.why.is_empty() {
         writeln!(out, "  why       {}", r.why)?;
     }
@@ -56,6 +55,7 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     for (count, word) in [
         (s.rolled_back, "rolled back"),
         (s.failed, "failed"),
+        (s.drifted, "drifted"),
         (s.skipped, "skipped"),
         (s.in_flight, "in flight"),
         (s.not_started, "not started"),
