@@ -103,10 +103,11 @@ where
     // The helpers never end by themselves but in an error of the journal's; the walk sees that too at its next record. They
     // are there until the run's end is on disk: what has to be looked at before takes a minute where a node is dead, and until
     // then the run has its Lease and an answer for everybody who asks.
+    let peers = control::Peers::default();
     let outcome = {
         let helpers = async {
             tokio::try_join!(
-                control::answer(Arc::clone(&shared), door),
+                control::answer(Arc::clone(&shared), door, &peers),
                 world::keep_looking(Arc::clone(&shared)),
                 lease::keep(Arc::clone(&shared), holder.clone()),
                 signals(Arc::clone(&shared)),
@@ -134,7 +135,9 @@ where
             }
             futures::future::Either::Right((Ok(_), work)) => work.await,
         }
-    }?;
+    };
+    peers.answered().await;
+    let outcome = outcome?;
     if let Err(error) = shared.ports.cluster.unlock(&holder).await {
         tracing::warn!("the run lock is left to run out by itself: {error}");
     }

@@ -163,6 +163,27 @@ async fn an_api_server_that_a_killed_engine_took_out_is_put_back_before_anything
     engine.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_abort_that_ends_the_run_at_once_is_answered_all_the_same() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let lab = Lab::new(world, &plan);
+    let engine = lab.engine();
+    lab.until("swaps in flight", |r| r.in_flight().count() > 1).await;
+    lab.command(Verb::Pause).await;
+    lab.until("the pause", |r| matches!(r.state, RunState::Paused(_))).await;
+    // Nothing is in flight, nothing to look for: the end is a few milliseconds away.
+    for answer in futures::future::join_all((0..8).map(|_| command(&lab.run, Verb::Abort, "tester"))).await {
+        match answer {
+            Ok(_) => {}
+            // It came when there was no engine any more.
+            Err(EngineError::NoEngine { why, .. }) => assert!(!why.contains("before it said anything"), "{why}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(ended(engine).await, Outcome::Aborted);
+}
+
 /// A plan in which some workers have two swaps.
 fn twofold() -> Arc<Plan> {
     let world = upgraded_masters();
