@@ -21,7 +21,7 @@ fn from_the_map_to_the_way_back_by_keys() {
     screen.press("s");
     screen.until("1.36.2");
     screen.press("\r");
-    screen.until("7. workers");
+    screen.until("8. workers");
     screen.press("a");
     screen.until("Type the cluster's name");
     screen.press("demo\r");

@@ -8,9 +8,12 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 
@@ -27,21 +30,33 @@ struct State {
     version: String,
     /// `None`: never.
     healthy_from: Option<Instant>,
+    /// Where etcd is, for an API server.
+    etcd: Option<String>,
 }
+
+/// How long an API server waits for its connections to end, as the real one does.
+const DRAIN: Duration = Duration::from_secs(60);
 
 /// Serves until the process ends.
 pub async fn serve(call: Call, port: Port) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let healthy_from = (!call.never_healthy()).then_some(begun + call.start);
-    let state = Arc::new(State { version: call.version, healthy_from });
+    let etcd = call.flag("etcd-servers").ok().and_then(|url| url.strip_prefix("http://")).map(str::to_owned);
+    let state = Arc::new(State { version: call.version, healthy_from, etcd });
     let tls = if port.tls { Some(acceptor()?) } else { None };
     tokio::time::sleep_until(begun + call.start / 2).await;
     let listener = TcpListener::bind(&port.address).await?;
     println!("standin: {} {} listens on {}", call.component, state.version, listener.local_addr()?);
+    let mut term = signal(SignalKind::terminate())?;
+    let mut connections = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            Some(_) = connections.join_next() => continue,
+            _ = term.recv() => break,
+        };
         let (state, tls) = (state.clone(), tls.clone());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             match tls {
                 Some(tls) => match tls.accept(stream).await {
                     Ok(stream) => answer(stream, state).await,
@@ -51,12 +66,21 @@ pub async fn serve(call: Call, port: Port) -> Result<(), Box<dyn Error>> {
             }
         });
     }
+    // No new connection from here on. Only kube-apiserver gets here: the others end at the signal.
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(DRAIN, drained).await;
+    Ok(())
 }
 
 async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (status, body) = state.answer(request.uri().path());
+        let state = state.clone();
         async move {
+            if let (Some(etcd), true) = (&state.etcd, request.uri().path().starts_with("/v3/")) {
+                return Ok(crate::etcd::pass_on(etcd, request).await);
+            }
+            let (status, body) = state.answer(request.uri().path());
             let mut response = Response::new(Full::new(Bytes::from(body)));
             *response.status_mut() = status;
             Ok::<_, std::convert::Infallible>(response)

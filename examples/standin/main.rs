@@ -2,7 +2,9 @@
 //!
 //! It is no part of sonoba: `cargo install` leaves it out. One binary serves every component, told apart by the name
 //! that it is called by, and answers the health and version endpoints that the real one would, on the real one's
-//! ports; `rivers` and `etcd-rivers` really forward connections. Flags that it does not know are ignored, since the
+//! ports; `rivers` and `etcd-rivers` really forward connections, and `kube-apiserver` passes on what is posted to `/v3/` to
+//! etcd, with upstream's patience. At SIGTERM it does as the real one: it takes no connection any more, and ends once those
+//! that it has are over, or after 60 s. Flags that it does not know are ignored, since the
 //! real components are started with dozens.
 //!
 //! | set by | what |
@@ -11,6 +13,7 @@
 //! | `STANDIN_START_MS` | from start to healthy, 300 by default; its port opens after half of that |
 //! | `/faults/never-healthy` | lines `COMPONENT VERSION`: that version of it starts and is never healthy |
 
+mod etcd;
 mod forward;
 mod health;
 
@@ -82,6 +85,16 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let work = async { serve(Call::read()?).await };
+    if std::env::args().next().is_some_and(|path| path.ends_with("kube-apiserver")) {
+        // It has its own way to end.
+        return match work.await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("standin: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     tokio::select! {
         ended = work => match ended {
             Ok(()) => ExitCode::SUCCESS,

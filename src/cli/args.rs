@@ -70,7 +70,7 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Write a run as one file: a recording, or a film for asciinema
     Export(ExportArgs),
-    /// What ran here
+    /// List runs: all that ran here, or those of --cluster or --profile
     Runs(RunsArgs),
     /// What a run came to
     Report(ReportArgs),
@@ -128,6 +128,9 @@ pub(super) struct PlanArgs {
     /// How long everything is watched after each wave, for instance 90s or 5m [default: the profile's]
     #[arg(long, value_name = "TIME")]
     pub soak: Option<jiff::SignedDuration>,
+    /// Grace periods of pods that are waited for at most, to prove that a new kubelet restarted none [default: the profile's]
+    #[arg(long, value_name = "TIME")]
+    pub proof_limit: Option<jiff::SignedDuration>,
     /// Swaps in flight at once [default: the profile's]
     #[arg(long, value_name = "N")]
     pub max_parallel: Option<usize>,
@@ -193,6 +196,9 @@ pub(super) struct RollbackArgs {
     /// Only write the plan here, for `sonoba apply`
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["yes", "detach"])]
     pub output: Option<PathBuf>,
+    /// Take this error as it is, where that is possible: it becomes a warning
+    #[arg(long, value_name = "FINDING", value_delimiter = ',')]
+    pub acknowledge: Vec<String>,
     /// Do not ask; warnings count as acknowledged
     #[arg(long)]
     pub yes: bool,
@@ -207,7 +213,7 @@ pub(super) struct RollbackArgs {
 /// A command about one run.
 #[derive(Debug, Args)]
 pub(super) struct RunArg {
-    /// The run: its id, its folder, or `latest`
+    /// The run: its id, its folder, or `latest`; a command that acts wants it named where several runs have not ended
     #[arg(default_value = "latest", value_name = "RUN")]
     pub run: String,
 }

@@ -2,6 +2,7 @@
 
 use super::args::{Global, OverrideArgs, RetryArgs, RunArg, SkipArgs};
 use super::failure::Failure;
+use super::runs::Takes;
 use super::setup::operator;
 use super::stage::nodes_of;
 use super::{runs, say};
@@ -11,26 +12,32 @@ use crate::journal::Verb;
 use crate::plan::Plan;
 
 pub(super) async fn run(global: &Global, arg: &RunArg, verb: Verb) -> Result<(), Failure> {
-    let (run, _) = live(global, arg)?;
-    let told = tell(&run, verb.clone()).await.map_err(Failure::failed)?;
-    let id = run.id();
+    let (run, _) = live(global, arg, takes(&verb)).await?;
+    command(&run, verb).await
+}
+
+async fn command(run: &RunDir, verb: Verb) -> Result<(), Failure> {
+    let told = tell(run, verb.clone()).await.map_err(Failure::failed)?;
+    let (id, answer) = (run.id(), told.answer);
+    // The engine's own answer: a run that is paused already, or was not paused, is not said to do anything new.
     match (verb, told.started) {
-        (Verb::Pause, _) => {
-            say::out(format!("{id}: what is in flight finishes, then it stands; go on with: sonoba resume {id}"))
-        }
-        (Verb::Resume, None) => say::out(format!("{id}: goes on; watch it with: sonoba watch {id}")),
-        (Verb::Resume, Some(pid)) => {
-            say::out(format!("{id}: its engine was gone; engine {pid} takes it up; watch it with: sonoba watch {id}"));
-        }
-        (Verb::Abort, _) => {
-            say::out(format!(
-                "{id}: what is not committed rolls back, then the run ends; which node is which: sonoba report {id}; \
-                 what is committed goes back with: sonoba rollback {id}"
-            ));
-        }
-        _ => say::out(format!("{id}: {}", told.answer)),
+        (Verb::Pause, _) => say::out(format!("{id}: {answer}; go on with: sonoba resume {id}")),
+        (Verb::Resume, None) => say::out(format!("{id}: {answer}; watch it with: sonoba watch {id}")),
+        (Verb::Resume, Some(pid)) => say::out(format!(
+            "{id}: its engine was gone; engine {pid} takes it up: {answer}; watch it with: sonoba watch {id}"
+        )),
+        (Verb::Abort, _) => say::out(format!(
+            "{id}: {answer}, then the run ends; which node is which: sonoba report {id}; what is committed goes back with: \
+             sonoba rollback {id}"
+        )),
+        _ => say::out(format!("{id}: {answer}")),
     }
     Ok(())
+}
+
+/// A resume starts an engine where there is none; the others need one.
+fn takes(verb: &Verb) -> Takes {
+    if *verb == Verb::Resume { Takes::Any } else { Takes::Attended }
 }
 
 /// `sonoba retry`: without nodes, everything that failed or rolled back.
@@ -63,13 +70,13 @@ pub(super) async fn of_nodes(
     select: &str,
     verb: impl FnOnce(Vec<NodeName>) -> Verb,
 ) -> Result<(), Failure> {
-    let (_, plan) = live(global, arg)?;
-    run(global, arg, verb(nodes_of(&plan, select)?)).await
+    let (run, plan) = live(global, arg, Takes::Attended).await?;
+    command(&run, verb(nodes_of(&plan, select)?)).await
 }
 
 /// The run that is meant, which must not have ended.
-fn live(global: &Global, arg: &RunArg) -> Result<(RunDir, Plan), Failure> {
-    let run = runs::find(global, &arg.run)?;
+async fn live(global: &Global, arg: &RunArg, takes: Takes) -> Result<(RunDir, Plan), Failure> {
+    let run = runs::find_to_act(global, &arg.run, takes).await?;
     let (folded, _) = runs::fold(&run)?;
     if folded.ended().is_some() {
         return Err(Failure::failed(format!("run {0} has ended; how: sonoba report {0}", run.id())));

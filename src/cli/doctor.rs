@@ -3,7 +3,8 @@
 use super::args::Global;
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{places, say};
+use super::{gone, places, runs, say};
+use crate::engine;
 use crate::fleet::{NodeName, fold_names};
 use crate::inventory::NodeEntry;
 use crate::k8s::ClusterPort;
@@ -44,6 +45,7 @@ pub(super) async fn run(global: &Global) -> Result<(), Failure> {
         Err(failure) => found.bad(failure.text),
     }
     if let Some(setup) = profile(global, &mut found) {
+        left_behind(global, &setup, &mut found).await;
         check(&setup, &mut found).await;
     }
     match found.bad {
@@ -97,7 +99,56 @@ async fn check(setup: &Setup, found: &mut Findings) {
         Ok(fleet) => nodes(fleet.as_ref(), setup, &entries, found).await,
         Err(failure) => found.bad(failure.text),
     }
+    endpoints(setup, found).await;
     gates(setup, found).await;
+}
+
+/// The cluster's newest run: whether it was left behind by its engine, and what it left undone. What a run before it left is
+/// older news than that run.
+async fn left_behind(global: &Global, setup: &Setup, found: &mut Findings) {
+    let newest = match runs::of_cluster(global, &setup.profile.name) {
+        Ok(runs) => runs.into_iter().find(engine::RunDir::begun),
+        // That there is no state folder is said already.
+        Err(_) => return,
+    };
+    let Some(run) = newest else { return };
+    let id = run.id();
+    let (folded, chain) = match runs::fold(&run) {
+        Ok(read) => read,
+        Err(failure) => return found.bad(format!("run {id}: {}", failure.text)),
+    };
+    if let Err(failure) = runs::refuse_broken(&format!("run {id}"), chain) {
+        found.bad(failure.text);
+    }
+    let report = runs::report_of(&run, &folded, chain).await;
+    let notes = gone::notes(&run, &report);
+    if notes.is_empty() {
+        found.good(format!("latest run: {id}, {}", report.standing()));
+    }
+    for note in notes {
+        found.bad(format!("latest run: {id}: {note}"));
+    }
+}
+
+/// API servers that answer and that no client inside the cluster is sent to: what an engine leaves that was killed in the middle
+/// of one's swap.
+async fn endpoints(setup: &Setup, found: &mut Findings) {
+    let Ok(ports) = setup.ports().await else { return };
+    match engine::missing_endpoints(&setup.profile, &ports).await {
+        Err(error) => found.note(format!("Endpoints default/kubernetes cannot be compared: {error}")),
+        Ok((_, 0)) => {}
+        Ok((missing, compared)) if missing.is_empty() => {
+            found.good(format!("Endpoints default/kubernetes: {compared} API servers that sonoba has to keep there are there"));
+        }
+        Ok((missing, _)) => missing.iter().for_each(|server| {
+            found.bad(format!(
+                "API server {} ({}) answers and is not in the default/kubernetes Endpoints and EndpointSlices, so no pod \
+                 reaches it there; where a run took it out, `sonoba resume RUN` puts it back; else: kubectl -n default edit \
+                 endpoints kubernetes",
+                server.node, server.address
+            ));
+        }),
+    }
 }
 
 /// The operator's own gates, asked once: one that does not hold now is no fault of the setup, but worth knowing.

@@ -23,6 +23,6 @@ async fn serve(run: RunDir) -> Result<(), Failure> {
     let setup = Setup::read(&run.profile())?;
     let ports = setup.ports().await?;
     let outcome = engine::serve(run, ports).await.map_err(Failure::failed)?;
-    tracing::info!(?outcome, "the engine ends");
+    tracing::info!("the engine ends: {}", outcome.word());
     Ok(())
 }

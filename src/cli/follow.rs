@@ -5,9 +5,11 @@ use super::failure::Failure;
 use super::gone::last_words;
 use super::progress::Progress;
 use super::report::summary;
-use super::say;
+use super::{runs, say};
 use crate::engine::{self, RunDir};
-use crate::journal::{self, Follower, Outcome, PauseReason, Record, Run, RunState, SwapState, Verb};
+use crate::journal::{
+    self, EngineSeen, Follower, Outcome, PauseReason, Record, Report, Run, RunState, SwapState, Verb,
+};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +75,8 @@ pub(super) async fn follow(run: &RunDir, manner: Manner) -> Result<(), Failure> 
                 }
             }
             _ = heartbeat.tick() => {
-                // Three times in a row: an engine that was just started, or is ending, may be deaf for a moment.
-                silent = if engine::ping(run).await.is_err() { silent + 1 } else { 0 };
+                // Three times in a row: what an engine wrote last may not have been read yet.
+                silent = if engine::attended(run).await == Some(EngineSeen::Gone) { silent + 1 } else { 0 };
                 if silent >= 3 && progress.run().ended().is_none() {
                     return finish(run, progress.run(), &follower, manner, End::Dead);
                 }
@@ -104,11 +106,15 @@ fn stands(run: &Run, ours: bool) -> Option<End> {
 
 fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: End) -> Result<(), Failure> {
     let id = run.id();
+    let chain = follower.chain();
+    let engine = matches!(end, End::Dead).then_some(EngineSeen::Gone);
+    let report = Report { engine, ..journal::report(folded, chain) };
     if !manner.json {
-        let _ = write!(std::io::stdout(), "{}", summary(&journal::report(folded, follower.chain())));
+        let _ = write!(std::io::stdout(), "{}", summary(&report));
     }
+    let missing: String = report.endpoints_missing().iter().map(|text| format!("\nWARNING: {text}")).collect();
     let why = if folded.why.is_empty() { String::new() } else { format!(": {}", folded.why) };
-    let undone = folded.count(|s| matches!(s, SwapState::RolledBack | SwapState::Failed)) > 0;
+    let undone = folded.count(|s| matches!(s, SwapState::RolledBack | SwapState::Failed | SwapState::Drifted)) > 0;
     let before = match undone {
         true => format!(
             "\nbefore that, try again what failed: sonoba retry {id}\nor leave it as it is: sonoba skip {id} --nodes NODES --reason WHY"
@@ -116,20 +122,24 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
         false => String::new(),
     };
     match end {
-        End::Ended(Outcome::Completed | Outcome::RolledBack) => Ok(()),
+        End::Ended(Outcome::Completed | Outcome::RolledBack) => runs::refuse_broken(&format!("run {id}"), chain),
         End::Ended(Outcome::Aborted) => {
             let next = next_words(folded);
-            Err(Failure::stopped(format!("run {id} was aborted{why}\nwhich node is which: sonoba report {id}{next}")))
+            Err(Failure::stopped(format!(
+                "run {id} was aborted{why}\nwhich node is which: sonoba report {id}{next}{missing}"
+            )))
         }
         End::Ended(Outcome::Paused) | End::Paused => Err(Failure::stopped(format!(
             "run {id} stands paused{why}\ngo on with: sonoba resume {id}{before}\nor end it with: sonoba abort {id}"
         ))),
         End::Ended(Outcome::Failed) => {
             let next = next_words(folded);
-            Err(Failure::failed(format!("run {id} failed{why}\nwhich node is which: sonoba report {id}{next}")))
+            Err(Failure::failed(format!(
+                "run {id} failed{why}\nwhich node is which: sonoba report {id}{next}{missing}"
+            )))
         }
         End::Dead => Err(Failure::failed(format!(
-            "the engine of run {id} is gone{}; nodes that it left in between go back to the old by themselves\nits log: {}\ngo on with: sonoba resume {id}",
+            "the engine of run {id} is gone{}; nodes that it left in between go back to the old by themselves\nits log: {}\ngo on with: sonoba resume {id}{missing}",
             last_words(run).map(|why| format!(" ({why})")).unwrap_or_default(),
             run.log().display()
         ))),

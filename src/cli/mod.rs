@@ -100,7 +100,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Watch(run) => cockpit::watch(&global, &run).await,
         Command::Replay(args) => replay::run(&global, &args).await,
         Command::Export(args) => replay::export(&global, &args).await,
-        Command::Runs(args) => runs::list(&global, &args),
+        Command::Runs(args) => runs::list(&global, &args).await,
         Command::Report(args) => report::run(&global, &args).await,
         Command::Engine(args) => engine::run(&args).await,
         Command::Demo(args) => demo::run(&global, &args).await,

@@ -60,6 +60,10 @@ impl Progress {
         if bad > 0 {
             text += &format!(", {bad} rolled back or failed");
         }
+        let drifted = run.count(|s| s == SwapState::Drifted);
+        if drifted > 0 {
+            text += &format!(", {drifted} drifted");
+        }
         let skipped = run.count(|s| s == SwapState::Skipped);
         if skipped > 0 {
             text += &format!(", {skipped} skipped");

@@ -16,28 +16,37 @@ pub(super) async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failur
     let recording = find(global, &args.run)?;
     let _guard = logging::to_file(&places::state_dir(global)?.join("cockpit.log"))?;
     let from = args.at.as_ref().map_or(TapeFrom::Offset(SignedDuration::ZERO), |at| at.0);
-    tui::play(Tape { recording, speed: args.speed, from }, settings::looks(global)?).await.map_err(Failure::failed)
+    let chain = recording.chain;
+    tui::play(Tape { recording, speed: args.speed, from }, settings::looks(global)?).await.map_err(Failure::failed)?;
+    runs::refuse_broken(&args.run, chain)
 }
 
-/// `sonoba export`.
+/// `sonoba export`. A run whose journal was changed is written as well, for whoever wants to look at it.
+///
+/// # Errors
+/// Also when it was: then after it is written.
 pub(super) async fn export(global: &Global, args: &ExportArgs) -> Result<(), Failure> {
+    let mut chain = Chain::Ok;
     if let Some(to) = &args.what.recording {
         let run = runs::find(global, &args.run)?;
         let about = run.about();
         let (id, cluster, operator) = (about.id.clone(), about.cluster.clone(), about.operator.clone());
         let head = RecordingHead::new(id, cluster, operator, about.created);
         journal::record(to, &head, &run.path().join("plan.json"), &run.journal()).map_err(Failure::failed)?;
+        // What was written is what counts.
+        chain = journal::read_recording(to).map_err(Failure::failed)?.chain;
         say::out(format!("written to {}; play it with: sonoba replay {}", to.display(), to.display()));
     }
     if let Some(to) = &args.what.cast {
         let recording = find(global, &args.run)?;
+        chain = recording.chain;
         let tape = Tape { recording, speed: args.speed, from: TapeFrom::Offset(SignedDuration::ZERO) };
         let size = (args.columns, args.rows);
         let cast = tokio::task::spawn_blocking(move || tui::cast(tape, size)).await.map_err(Failure::failed)?;
         write_whole(to, cast.map_err(Failure::failed)?.as_bytes())?;
         say::out(format!("written to {}; play it with: asciinema play {}", to.display(), to.display()));
     }
-    Ok(())
+    runs::refuse_broken(&args.run, chain)
 }
 
 /// A recording's file, or a run that was carried out here.

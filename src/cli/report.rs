@@ -4,26 +4,22 @@ use super::args::{Format, Global, ReportArgs};
 use super::failure::Failure;
 use super::{gone, runs, say};
 use crate::fleet::{NodeName, clean, fold_names};
-use crate::journal::{self, Report};
+use crate::journal::Report;
 use std::fmt::Write as _;
 use std::io::Write;
 
 pub(super) async fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
     let run = runs::find(global, &args.run.run)?;
     let (folded, chain) = runs::fold(&run)?;
-    let report = journal::report(&folded, chain);
+    let report = runs::report_of(&run, &folded, chain).await;
     let text = match args.format {
         Some(Format::Json) => serde_json::to_string_pretty(&report).map_err(Failure::failed)? + "\n",
         Some(Format::Md) => report.to_markdown(),
         None => summary(&report),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    if folded.ended().is_none()
-        && let Some(note) = gone::note(&run).await
-    {
-        say::err(note);
-    }
-    Ok(())
+    gone::notes(&run, &report).into_iter().for_each(say::err);
+    runs::refuse_broken(&format!("run {}", run.id()), chain)
 }
 
 /// The report in a few lines, for people at a terminal.
@@ -36,7 +32,10 @@ pub(super) fn summary(report: &Report) -> String {
 
 fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     let back = r.rollback_of.as_ref().map(|of| format!(", the rollback of {of}")).unwrap_or_default();
-    writeln!(out, "run {}{back} on {}: {}", r.run, r.cluster, r.outcome)?;
+    writeln!(out, "run {}{back} on {}: {}", r.run, r.cluster, r.standing())?;
+    for missing in r.endpoints_missing() {
+        writeln!(out, "  API       {missing}")?;
+    }
     if !r.why.is_empty() {
         writeln!(out, "  why       {}", r.why)?;
     }
@@ -56,6 +55,7 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     for (count, word) in [
         (s.rolled_back, "rolled back"),
         (s.failed, "failed"),
+        (s.drifted, "drifted"),
         (s.skipped, "skipped"),
         (s.in_flight, "in flight"),
         (s.not_started, "not started"),
@@ -67,14 +67,20 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out)?;
     writeln!(
         out,
-        "  pods      {} of {} undisturbed, {} disturbed",
+        "  pods      {} of {} proved undisturbed, {} disturbed",
         r.pods.undisturbed, r.pods.checked, r.pods.disturbed
     )?;
+    for text in [r.pods.unproved_words(), r.pods.control_words()].into_iter().flatten() {
+        writeln!(out, "            {text}")?;
+    }
     for (component, d) in &r.downtime_ms {
         writeln!(out, "  downtime  {component:<24} p50 {:>6} ms   p99 {:>6} ms   max {:>6} ms", d.p50, d.p99, d.max)?;
     }
     for (node, pod) in &r.pods.list {
-        writeln!(out, "  disturbed {node}: {} ({:?})", pod.pod, pod.kind)?;
+        writeln!(out, "  disturbed {node}: {pod}")?;
+    }
+    for (node, pod) in &r.pods.changes {
+        writeln!(out, "  changed   {node}: {pod}")?;
     }
     for e in &r.exceptions {
         writeln!(out, "  {:<9} {}: {}", e.state, e.node, e.why)?;
@@ -90,4 +96,37 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
         None => String::new(),
     };
     writeln!(out, "  journal   {} events, chain {}{broken}", r.journal.events, r.journal.chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+    use crate::cli::samples::{plan, record};
+    use crate::fleet::{Disturbance, DisturbanceKind};
+    use crate::journal::{self, Chain, Event, Run};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_disturbed_pod_is_told_in_words_with_the_evidence() {
+        let plan = plan();
+        let swap = plan.swaps().next().unwrap().2;
+        let pod = Disturbance {
+            pod: "app/web-1".into(),
+            kind: DisturbanceKind::Restarted("web".into()),
+            because: "exit code 137 at 12:03:07".into(),
+            ..Disturbance::default()
+        };
+        let event = Event::PodsDisturbed { swap: swap.id.clone(), node: swap.node.clone(), pods: vec![pod] };
+        let node = swap.node.clone();
+        let mut run = Run::new(Arc::new(plan));
+        run.apply(&record(1, event));
+        let report = journal::report(&run, Chain::Ok);
+        let said = "app/web-1 restarted (container web): exit code 137 at 12:03:07";
+        let (summary, page) = (summary(&report), report.to_markdown());
+        assert!(summary.contains(&format!("disturbed {node}: {said}\n")), "{summary}");
+        assert!(page.contains("app/web-1") && page.contains("exit code 137 at 12:03:07"), "{page}");
+        for text in [summary, page] {
+            assert!(!text.contains("Restarted("), "{text}");
+        }
+    }
 }

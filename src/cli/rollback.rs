@@ -1,6 +1,6 @@
 //! `sonoba rollback`: what a run did, taken back. It is a plan that can be read first, and a run like any other.
 
-use super::args::{Global, RollbackArgs};
+use super::args::{Global, RollbackArgs, RunArg};
 use super::failure::Failure;
 use super::setup::Setup;
 use super::{apply, command, plan_file, runs, say, stage};
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use std::io::Write;
 
 pub(super) async fn run(global: &Global, args: &RollbackArgs) -> Result<(), Failure> {
-    let run = runs::find(global, &args.run.run)?;
+    let run = runs::find_to_roll_back(global, &args.run.run).await?;
     let (folded, chain) = runs::fold(&run)?;
     let id = run.id();
     if folded.events == 0 {
@@ -20,7 +20,8 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs) -> Result<(), Fail
     if folded.ended().is_none() {
         // Of a run that is under way, single nodes go back by its own engine.
         if let (Some(nodes), None) = (&args.nodes, &args.output) {
-            return command::of_nodes(global, &args.run, nodes, |nodes| Verb::RollBack { nodes }).await;
+            let found = RunArg { run: run.path().display().to_string() };
+            return command::of_nodes(global, &found, nodes, |nodes| Verb::RollBack { nodes }).await;
         }
         return Err(Failure::failed(format!(
             "run {id} has not ended: abort it first (sonoba abort {id}), or name nodes that are in flight or failed (--nodes)"
@@ -78,6 +79,8 @@ async fn inverse(setup: &Setup, args: &RollbackArgs, folded: &Run, chain: Chain)
     let scope = stage::scope_of(args.nodes.as_deref(), &args.leave_out, &now)?;
     let Some(id) = &folded.id else { return Err(Failure::failed("the run does not say which it is")) };
     let mut plan = plan::inverse(id, &folded.plan, &folded.done(), &scope, &now, Timestamp::now());
+    plan.seen_to_restart_containers(&folded.pods.redefined_on());
+    plan.acknowledge(&args.acknowledge);
     if let Chain::Broken { line } = chain {
         plan.findings.push(Finding {
             code: "journal-broken".into(),

@@ -3,11 +3,79 @@
 use super::args::{Global, RunsArgs};
 use super::failure::Failure;
 use super::{places, say, setup::Setup};
-use crate::engine::RunDir;
-use crate::fleet::{ClusterName, clean};
+use crate::engine::{self, RunDir};
+use crate::fleet::{ClusterName, clean, count};
 use crate::journal::{self, Chain, Report, Run};
 use std::io::Write;
 use std::sync::Arc;
+
+/// The run that an operator's command is to act on. A run that is named is that run. Without a name, or as `latest`, it must be
+/// clear which one is meant: where several could be, none is taken.
+///
+/// # Errors
+/// Exit 2 when several runs could be meant; they are named.
+pub(super) async fn find_to_act(global: &Global, word: &str, takes: Takes) -> Result<RunDir, Failure> {
+    if word != "latest" {
+        return find(global, word);
+    }
+    let newest = find(global, word)?;
+    let mut open = Vec::new();
+    for run in chosen(global)?.0.into_iter().filter(RunDir::begun) {
+        // One that cannot be read cannot be acted on either; `sonoba runs` warns of it.
+        let Ok((folded, chain)) = fold(&run) else { continue };
+        if folded.ended().is_none() && folded.events > 0 {
+            let engine = engine::attended(&run).await;
+            open.push((run, Report { engine, ..journal::report(&folded, chain) }));
+        }
+    }
+    // A command needs an engine to follow it; only a resume starts one.
+    let attended = |(_, report): &(RunDir, Report)| !report.orphaned();
+    if takes == Takes::Attended && open.iter().any(attended) {
+        open.retain(attended);
+    }
+    match open.as_slice() {
+        [] => Ok(newest),
+        // One that was left behind long ago is not meant by a command that names none: the newest one came after it.
+        [(run, report)] if report.orphaned() && run.id() != newest.id() => Ok(newest),
+        [(run, _)] => Ok(run.clone()),
+        many => {
+            let list: String = many
+                .iter()
+                .map(|(run, report)| format!("\n  {}  cluster {}, {}", run.id(), report.cluster, report.standing()))
+                .collect();
+            Err(Failure::usage(format!("{} runs have not ended; name the one that you mean:{list}", many.len())))
+        }
+    }
+}
+
+/// The run that is to be taken back: the latest where none is named, unless several have not ended, and then it could be any.
+///
+/// # Errors
+/// As [`find_to_act`].
+pub(super) async fn find_to_roll_back(global: &Global, word: &str) -> Result<RunDir, Failure> {
+    // It refuses where it must; of an ended run, the latest is meant.
+    find_to_act(global, word, Takes::Attended).await?;
+    find(global, word)
+}
+
+/// Which runs a command can be meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Those with an engine at work, where there is one.
+    Attended,
+    /// All that have not ended: this command starts an engine.
+    Any,
+}
+
+/// The runs that the options leave, newest first, and whose they are, in words.
+fn chosen(global: &Global) -> Result<(Vec<RunDir>, String), Failure> {
+    if global.profile.is_some() || global.cluster.is_some() {
+        let cluster = cluster_name(global)?;
+        return Ok((of_cluster(global, &cluster)?, format!("of cluster {cluster} ")));
+    }
+    let state = places::state_dir(global)?;
+    Ok((RunDir::list(&state).map_err(Failure::failed)?, String::new()))
+}
 
 /// The run that the operator means. Where options name a cluster, `latest` is that cluster's latest: a command must not
 /// reach another cluster's run by chance. A run whose engine never began is not the latest.
@@ -16,12 +84,7 @@ pub(super) fn find(global: &Global, word: &str) -> Result<RunDir, Failure> {
     if word != "latest" {
         return RunDir::find(&state, word).map_err(Failure::failed);
     }
-    let (runs, whose) = if global.profile.is_some() || global.cluster.is_some() {
-        let cluster = cluster_name(global)?;
-        (of_cluster(global, &cluster)?, format!("of cluster {cluster} "))
-    } else {
-        (RunDir::list(&state).map_err(Failure::failed)?, String::new())
-    };
+    let (runs, whose) = chosen(global)?;
     let begun = runs.into_iter().find(|run| run.begun());
     begun
         .ok_or_else(|| Failure::failed(format!("no run {whose}in {} yet; what ran here: sonoba runs", state.display())))
@@ -55,16 +118,37 @@ pub(super) fn fold(run: &RunDir) -> Result<(Run, Chain), Failure> {
     Ok((folded, journal.chain))
 }
 
+/// The report on a run as its journal tells it now, and whether an engine is at work on it where it has not ended.
+pub(super) async fn report_of(run: &RunDir, folded: &Run, chain: Chain) -> Report {
+    let engine = if folded.ended().is_none() { engine::attended(run).await } else { None };
+    Report { engine, ..journal::report(folded, chain) }
+}
+
+/// Refuses to call a journal good that was changed: for every command that shows one run or writes it to a file, after it has.
+///
+/// # Errors
+/// Exit 1, with the line.
+pub(super) fn refuse_broken(name: &str, chain: Chain) -> Result<(), Failure> {
+    match chain {
+        Chain::Ok => Ok(()),
+        Chain::Broken { line } => Err(Failure::failed(format!(
+            "the journal of {} is broken: line {line} does not follow from the one before, so the file was changed after it \
+             was written; what it says from there on may not be what happened",
+            clean(name)
+        ))),
+    }
+}
+
 /// What a cluster's runs came to, newest first. One that cannot be read is passed over, and logged.
 ///
 /// # Errors
 /// In words, when the state folder cannot be read.
 pub(super) async fn reports(global: &Global, cluster: &ClusterName) -> Result<Vec<Report>, String> {
     let (global, cluster) = (global.clone(), cluster.clone());
-    let read = move || {
+    let read = move || -> Result<Vec<(RunDir, Report)>, String> {
         let runs = of_cluster(&global, &cluster).map_err(|failure| failure.text)?;
         let report = |run: RunDir| match fold(&run) {
-            Ok((folded, chain)) => (folded.events > 0).then(|| journal::report(&folded, chain)),
+            Ok((folded, chain)) => (folded.events > 0).then(|| (run, journal::report(&folded, chain))),
             Err(failure) => {
                 tracing::warn!("{} is passed over: {}", run.path().display(), failure.text);
                 None
@@ -73,53 +157,74 @@ pub(super) async fn reports(global: &Global, cluster: &ClusterName) -> Result<Ve
         Ok(runs.into_iter().filter_map(report).collect())
     };
     // Many journals are long.
-    tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?
-}
-
-/// Why it ended so, and of which run it is the rollback.
-fn why(r: &Report) -> String {
-    match &r.rollback_of {
-        Some(of) if r.why.is_empty() => format!("rollback of {of}"),
-        Some(of) => format!("rollback of {of}: {}", r.why),
-        None => r.why.clone(),
+    let found = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
+    let mut reports = Vec::new();
+    for (run, report) in found? {
+        let engine = if report.ended() { None } else { engine::attended(&run).await };
+        reports.push(Report { engine, ..report });
     }
+    Ok(reports)
 }
 
-/// `sonoba runs`.
-pub(super) fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
+/// What there is to say of it: what needs a hand first, then of which run it is the rollback, and why it stands or ended so.
+fn why(r: &Report) -> String {
+    let mut words = r.endpoints_missing();
+    if words.is_empty() && r.orphaned() {
+        words.push(format!("no engine is at work on it; go on with: sonoba resume {}", r.run));
+    }
+    if let Some(line) = r.journal.broken_at {
+        words.push(format!("its journal was changed at line {line}"));
+    }
+    if r.swaps.drifted > 0 {
+        words.push(format!("{} drifted", count(r.swaps.drifted, "swap has", "swaps have")));
+    }
+    words.extend(r.rollback_of.as_ref().map(|of| format!("rollback of {of}")));
+    if !r.why.is_empty() {
+        words.push(r.why.clone());
+    }
+    words.join("; ")
+}
+
+/// The outcome in a word: one that nobody is at work on does not run.
+fn outcome(r: &Report) -> &str {
+    if r.orphaned() && r.outcome == "running" { "no engine" } else { &r.outcome }
+}
+
+/// `sonoba runs`: every run here, or those of the cluster that the options name.
+pub(super) async fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
     let state = places::state_dir(global)?;
-    let runs = RunDir::list(&state).map_err(Failure::failed)?;
-    let mut out = std::io::stdout().lock();
+    let (runs, whose) = chosen(global)?;
     let mut reports: Vec<Report> = Vec::new();
     for run in &runs {
         match fold(run) {
             Ok((folded, _)) if folded.events == 0 => {}
-            Ok((folded, chain)) => reports.push(journal::report(&folded, chain)),
+            Ok((folded, chain)) => reports.push(report_of(run, &folded, chain).await),
             Err(failure) => say::err(format!("warning: {} is passed over: {}", run.path().display(), failure.text)),
         }
     }
+    let mut out = std::io::stdout().lock();
     if args.json {
         let text = serde_json::to_string_pretty(&reports).map_err(Failure::failed)?;
         writeln!(out, "{text}")?;
         return Ok(());
     }
     if reports.is_empty() {
-        writeln!(out, "no run in {} yet", clean(&state.to_string_lossy()))?;
+        writeln!(out, "no run {whose}in {} yet", clean(&state.to_string_lossy()))?;
         return Ok(());
     }
     writeln!(
         out,
-        "{:<28} {:<12} {:<10} {:<16} {:>9} {:>9}  WHY",
+        "{:<28} {:<12} {:<11} {:<16} {:>9} {:>9}  WHY",
         "RUN", "CLUSTER", "OUTCOME", "STARTED (UTC)", "NEW", "DISTURBED"
     )?;
     for r in &reports {
         let started = r.started.map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
         let new = format!("{}/{}", r.nodes.new, r.nodes.total);
         let row = format!(
-            "{:<28} {:<12} {:<10} {:<16} {:>9} {:>9}  {}",
+            "{:<28} {:<12} {:<11} {:<16} {:>9} {:>9}  {}",
             r.run,
             r.cluster,
-            r.outcome,
+            outcome(r),
             started,
             new,
             r.pods.disturbed,

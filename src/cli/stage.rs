@@ -42,6 +42,10 @@ pub(super) fn stage(args: &PlanArgs, profile: &Profile, cluster: &Cluster) -> Re
     if let Some(soak) = args.soak {
         limits.soak_ms = u64::try_from(soak.as_millis()).map_err(|_| Failure::usage("--soak cannot be negative"))?;
     }
+    if let Some(limit) = args.proof_limit {
+        let ms = u64::try_from(limit.as_millis());
+        limits.proof_limit_ms = ms.map_err(|_| Failure::usage("--proof-limit cannot be negative"))?;
+    }
     limits.max_parallel = at_least_one("--max-parallel", args.max_parallel)?.unwrap_or(limits.max_parallel);
     limits.max_unavailable = at_least_one("--max-unavailable", args.max_unavailable)?.unwrap_or(limits.max_unavailable);
     Ok(Stage {

@@ -7,6 +7,8 @@ use super::gates;
 use super::members::etcd_leader;
 use super::order::{alone, moves_etcd, room};
 use super::prefetch::prefetch;
+use super::proving::LastLook;
+use super::relook::{COMPONENTS, Scope, look};
 use super::resume::to_do;
 use super::shared::{Shared, Wish};
 use super::snapshot;
@@ -15,7 +17,7 @@ use super::undo;
 use super::visit::End;
 use super::waiting::Waiting;
 use crate::fleet::{NodeName, fold_names};
-use crate::journal::{Event, JournalError, Outcome, PauseReason, ROOM, Run, RunState, SwapState};
+use crate::journal::{Event, JournalError, Outcome, PauseReason, ROOM, Run, RunState, SwapState, SwapView};
 use crate::plan::{PhaseKind, Swap};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,16 +55,32 @@ impl Halt {
 /// Walks what is left of the plan: the first wave that is not through, again and again. A retry makes one of them be not
 /// through any more, wherever the walk stands.
 pub(super) async fn walk(shared: &Arc<Shared>) -> Result<(), Halt> {
+    let mut waiting = Waiting::default();
+    let mut last_look = LastLook::default();
     loop {
         checkpoint(shared).await?;
         let next = shared.log.with(|run, _| (0..shared.plan.phases.len()).find(|p| !run.phases_done.contains(p)));
         let Some((p, phase)) = next.and_then(|p| Some((p, shared.plan.phases.get(p)?))) else {
+            if !last_look.over(shared).await? {
+                gates::pause_or(shared, LOOK).await;
+                continue;
+            }
             // Whatever the last wave brought is still to be answered for, and so is a command that came just now.
+            match look(shared, Scope::All).await? {
+                Ok(()) => waiting.over(shared)?,
+                Err(why) => {
+                    waiting.on(shared, COMPONENTS, &why, None)?;
+                    sleep(LOOK).await;
+                    continue;
+                }
+            }
             if shared.close().await {
                 return Ok(());
             }
             continue;
         };
+        // A retry came: what it does is looked at again.
+        last_look = LastLook::default();
         if shared.log.with(|run, _| run.phase) != Some(p) {
             shared.log.write(Event::PhaseBegun { phase: p }).await?;
         }
@@ -246,6 +264,9 @@ async fn start_some(
     if shared.world.borrow().api != Some(true) {
         return Ok(Some("the cluster's API does not answer".into()));
     }
+    if let Some(why) = shared.log.with(|run, _| adrift_below(run, p)) {
+        return Ok(Some(why));
+    }
     for swap in todo {
         if let Err(why) = room(shared, wave, swap, &flight.list()) {
             blocked.get_or_insert(why);
@@ -266,6 +287,14 @@ async fn start_some(
         flight.start(shared, swap);
     }
     Ok(blocked)
+}
+
+/// What a later phase rests upon and is not there any more: a control plane that was committed before this phase and drifted
+/// may be older than what would be put on the nodes now.
+fn adrift_below(run: &Run, p: usize) -> Option<String> {
+    let adrift = |s: &&SwapView| s.state == SwapState::Drifted && s.phase < p && run.planned(s).bears_others();
+    let below = run.swaps.iter().find(adrift)?;
+    Some(format!("{}: {}; what comes now rests upon it: retry it, or abort", below.node, below.why))
 }
 
 /// The journal cannot be written: nothing new starts, what is in flight comes to its verdict where it can.
@@ -316,29 +345,42 @@ pub(super) fn outcome(shared: &Shared) -> (Outcome, String) {
             run.swaps.iter().filter(|s| pick(s.state)).map(|s| &s.node).collect()
         };
         let skipped = nodes(&|state| state == SwapState::Skipped);
-        let left = nodes(&|state| !matches!(state, SwapState::Committed | SwapState::Skipped));
+        let drifted = nodes(&|state| state == SwapState::Drifted);
+        let left = nodes(&|state| !matches!(state, SwapState::Committed | SwapState::Skipped | SwapState::Drifted));
         let by_decision = match skipped.len() {
             0 => String::new(),
             n => format!("{n} of {} swaps skipped by decision: {}", run.swaps.len(), fold(&skipped)),
         };
-        if left.is_empty() {
+        // Nobody may call new and healthy what was not seen so at the end.
+        let unseen = shared.memory.unseen();
+        let mut wrong = Vec::new();
+        if !left.is_empty() {
+            wrong.push(format!("{} of {} swaps are not committed: {}", left.len(), run.swaps.len(), fold(&left)));
+        }
+        if let Some(first) = run.drifts.values().next().filter(|_| !drifted.is_empty()) {
+            let more = if drifted.len() > 1 {
+                format!(" ({} in all: {})", drifted.len(), fold(&drifted))
+            } else {
+                String::new()
+            };
+            wrong.push(format!("not what was committed any more: {}: {}{more}", first.node, first.why));
+        }
+        if !unseen.is_empty() {
+            let unseen: Vec<&NodeName> = unseen.iter().collect();
+            wrong.push(format!(
+                "{} could not be looked at again at the end, so what runs there is not known",
+                fold(&unseen)
+            ));
+        }
+        if wrong.is_empty() {
             let back = run.plan.rollback_of.is_some();
             return (if back { Outcome::RolledBack } else { Outcome::Completed }, by_decision);
         }
-        let (count, all, names) = (left.len(), run.swaps.len(), fold(&left));
-        let rest = if by_decision.is_empty() { by_decision } else { format!("; {by_decision}") };
-        (Outcome::Failed, format!("{count} of {all} swaps are not committed: {names}{rest}"))
+        wrong.extend((!by_decision.is_empty()).then_some(by_decision));
+        (Outcome::Failed, wrong.join("; "))
     })
 }
 
 fn fold(nodes: &[&NodeName]) -> String {
     fold_names(nodes.iter().map(|n| n.as_str()))
-}
-
-/// Where an aborted run leaves the cluster, in a sentence.
-pub(super) fn leftover(shared: &Shared) -> String {
-    shared.log.with(|run, _| {
-        let committed = run.count(|s| s == SwapState::Committed);
-        format!("{committed} of {} swaps are committed; the others' nodes run the old version", run.swaps.len())
-    })
 }

@@ -8,11 +8,12 @@ use crate::fleet::{clean, clean_short};
 use crate::journal::{JournalError, Verb};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -102,22 +103,57 @@ fn make_room(peers: &mut VecDeque<Peer>) -> bool {
     true
 }
 
+/// The peers that are being served. When it is dropped, none is any more.
+#[derive(Default)]
+pub(super) struct Peers {
+    tasks: Mutex<JoinSet<()>>,
+    all: Mutex<VecDeque<Peer>>,
+}
+
+impl Peers {
+    /// Serves one more, unless all places are taken by such as have asked.
+    fn serve(&self, shared: &Arc<Shared>, pace: &Arc<Pace>, stream: UnixStream) -> bool {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if !make_room(&mut all) {
+            return false;
+        }
+        let asked = Arc::new(AtomicBool::new(false));
+        let peer = serve_peer(Arc::clone(shared), Arc::clone(pace), stream, Arc::clone(&asked));
+        all.push_back(Peer { task: self.tasks().spawn(peer), asked });
+        true
+    }
+
+    /// The next that is through; none when there is none.
+    async fn next(&self) -> Option<()> {
+        poll_fn(|cx| self.tasks().poll_join_next(cx)).await.map(drop)
+    }
+
+    /// Lets those that have asked have their answer: the run may end by the very command that they gave.
+    pub(super) async fn answered(&self) {
+        let all = std::mem::take(&mut *self.all.lock().unwrap_or_else(PoisonError::into_inner));
+        all.iter().filter(|peer| !peer.asked.load(Ordering::Relaxed)).for_each(|peer| peer.task.abort());
+        // Whoever does not take its answer in its time is left without.
+        let _ = timeout(LIMIT, async { while self.next().await.is_some() {} }).await;
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Answers for as long as it is polled.
-pub(super) async fn answer(shared: Arc<Shared>, door: Door) -> Result<(), JournalError> {
+pub(super) async fn answer(shared: Arc<Shared>, door: Door, peers: &Peers) -> Result<(), JournalError> {
     let pace = Arc::new(Pace::default());
-    let mut tasks = JoinSet::new();
-    let mut peers = VecDeque::new();
     loop {
         tokio::select! {
             biased;
-            Some(_) = tasks.join_next() => {}
+            Some(()) = peers.next() => {}
             accepted = door.listener.accept() => match accepted {
-                Ok((stream, _)) if make_room(&mut peers) => {
-                    let asked = Arc::new(AtomicBool::new(false));
-                    let task = tasks.spawn(serve_peer(Arc::clone(&shared), Arc::clone(&pace), stream, Arc::clone(&asked)));
-                    peers.push_back(Peer { task, asked });
+                Ok((stream, _)) => {
+                    if !peers.serve(&shared, &pace, stream) {
+                        tracing::warn!("control socket: more peers than can be answered");
+                    }
                 }
-                Ok(_) => tracing::warn!("control socket: more peers than can be answered"),
                 Err(error) => {
                     tracing::warn!("control socket: {error}");
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -177,7 +213,11 @@ pub(crate) fn check_request(line: &[u8]) -> Result<(), String> {
 async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line).await?;
-    if line.pop() == Some(b'\n') { Ok(line) } else { Err(io::ErrorKind::InvalidData.into()) }
+    match line.pop() {
+        Some(b'\n') => Ok(line),
+        None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before it said anything")),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "what it said is not whole")),
+    }
 }
 
 /// Commands the run's engine. Its answer, in words.

@@ -3,6 +3,7 @@
 use super::follow::Followed;
 use super::patience::{MayPass, patiently};
 use super::probe::Probes;
+use super::relook;
 use super::resume::{Reclaimed, reclaim};
 use super::shared::{Shared, Wish};
 use super::undo;
@@ -18,6 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// How long a node is asked once more after its transaction has ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How long an abort waits for the API to take an API server back into the Endpoints.
+const ABORT_WAITS: Duration = Duration::from_secs(300);
 /// Between two looks at an old component that was put back.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -44,19 +49,77 @@ pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End,
     match state.end {
         Some(TxEnd::Committed) => committed(visit).await,
         Some(TxEnd::Broken) => broken(visit, &state).await,
-        _ => rolled_back(visit, &state).await,
+        Some(TxEnd::Foreign) => foreign(visit, &state).await,
+        Some(TxEnd::RolledBack) | None => rolled_back(visit, &state).await,
     }
 }
 
 async fn committed(visit: &mut Visit) -> Result<End, JournalError> {
     put_back(visit).await?;
     compare(visit).await?;
+    keep(visit).await?;
+    visit.leave_proof_pending().await?;
     let (pods_checked, pods_undisturbed) = visit.pod_counts();
     let (swap, node) = visit.ids();
     let ms = visit.elapsed_ms();
     visit.shared.log.write(Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms }).await?;
     forget(visit).await;
     Ok(End::Committed)
+}
+
+/// What runs now is what later looks are compared with. A node that cannot be looked at is looked at later: by its images alone.
+async fn keep(visit: &Visit) -> Result<(), JournalError> {
+    let names = containers(&visit.swap);
+    match patiently(LOOK_AGAIN, || visit.port.look(&names)).await {
+        Ok(seen) => {
+            let kept = relook::keep(&visit.swap, &seen.running, &visit.images);
+            let (swap, node) = visit.ids();
+            visit.shared.log.write(Event::ComponentsKept { swap, node, kept }).await
+        }
+        Err(error) => {
+            tracing::warn!("{}: it could not be looked at after its commit: {error}", visit.node.name);
+            Ok(())
+        }
+    }
+}
+
+/// Something else made a container anew under the swap. The node gave up; what runs there is looked at, and said.
+async fn foreign(visit: &mut Visit, state: &TxState) -> Result<End, JournalError> {
+    serve_if_well(visit).await?;
+    compare(visit).await?;
+    let names = containers(&visit.swap);
+    let seen = match patiently(LOOK_AGAIN, || visit.port.look(&names)).await {
+        Ok(look) => relook::words(&visit.swap, &look),
+        Err(error) => format!("it could not be looked at: {error}"),
+    };
+    let why = format!("{}; as seen at {}: {seen}", state.why, relook::clock(visit.shared.log.now()));
+    let (swap, node) = visit.ids();
+    visit.shared.log.write(Event::ForeignHand { swap, node, why: why.clone() }).await?;
+    let end = failed(visit, why).await?;
+    // It holds nothing back any more: once a person has looked at it, it can be tried again.
+    forget(visit).await;
+    Ok(end)
+}
+
+/// The API server goes back into the Endpoints where it answers: clients are not to be led to one that does not, and whatever
+/// made it anew may look after its address itself.
+async fn serve_if_well(visit: &Visit) -> Result<(), JournalError> {
+    let Some(address) = endpoint(&visit.node, &visit.swap) else { return Ok(()) };
+    let Some(settings) = visit.settings(Component::KubeApiserver) else { return put_back(visit).await };
+    let until = Instant::now() + visit.deadline().max(PATIENCE);
+    loop {
+        let Err(why) = healthy(visit.port.as_ref(), Component::KubeApiserver, &settings.health).await else {
+            return put_back(visit).await;
+        };
+        if Instant::now() > until {
+            let text = format!(
+                "{}: {address} stays out of the default/kubernetes Endpoints: {why}; put it back yourself once it answers",
+                visit.node.name
+            );
+            return visit.shared.log.write(Event::Note { text }).await;
+        }
+        sleep(LOOK).await;
+    }
 }
 
 /// An old container is gone: nothing can be tried any more, the node only says why.
@@ -85,11 +148,12 @@ async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalE
             Ok(()) => break None,
             // All is well on the node itself, and an API that is away says nothing against it.
             Err(Ill::Blind(why)) => {
-                if visit.shared.wish() == Wish::Leave && Instant::now() > limit {
+                let ends = matches!(visit.shared.wish(), Wish::Leave | Wish::Abort);
+                if ends && Instant::now() > limit {
                     break None;
                 }
                 waiting.on(&visit.shared, API, &why, None)?;
-                if visit.shared.wish() != Wish::Leave {
+                if !ends {
                     limit = Instant::now() + patience;
                 }
             }
@@ -104,6 +168,7 @@ async fn rolled_back(visit: &mut Visit, state: &TxState) -> Result<End, JournalE
     }
     put_back(visit).await?;
     compare(visit).await?;
+    visit.leave_proof_pending().await?;
     let (pods_checked, pods_undisturbed) = visit.pod_counts();
     let (swap, node) = visit.ids();
     let ms = visit.elapsed_ms();
@@ -177,7 +242,8 @@ async fn compare(visit: &mut Visit) -> Result<(), JournalError> {
     match patiently(PATIENCE, || cluster.pods(&name)).await {
         Ok(after) => visit.judge_pods(&after).await.map(drop),
         Err(error) => {
-            visit.before.clear();
+            // Of a kubelet's the proof comes later, when the API may answer again.
+            visit.blind = !visit.shared.log.proofs(|p| p.of(&visit.swap.id).is_some_and(|p| p.kubelet_moved()));
             let text = format!("{name}: its pods could not be compared after the swap: {error}");
             visit.shared.log.tell(Event::Note { text })
         }
@@ -239,13 +305,23 @@ pub(super) async fn serve_again(shared: &Shared, node: &Node, swap: &Swap) -> Re
     let Some(address) = endpoint(node, swap) else { return Ok(()) };
     let (cluster, name) = (&shared.ports.cluster, &node.name);
     let mut waiting = Waiting::default();
+    let mut aborting: Option<Instant> = None;
     loop {
         let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, true)).await else {
-            return waiting.over(shared);
+            waiting.over(shared)?;
+            if shared.log.with(|run, _| run.endpoints_out.contains_key(name)) {
+                shared.log.write(Event::EndpointBack { node: name.clone(), address }).await?;
+            }
+            return Ok(());
         };
         // Nothing else may move without the API either, and the next master must not leave before this one is back: so
-        // an API that is away is waited for; an engine that was told to end has waited long enough.
-        if error.may_pass() && !matches!(shared.wish(), Wish::Leave) {
+        // an API that is away is waited for; an engine that was told to end has waited long enough, and an abort ends.
+        let waits = match shared.wish() {
+            Wish::Leave => false,
+            Wish::Abort => aborting.get_or_insert_with(Instant::now).elapsed() < ABORT_WAITS,
+            Wish::Run | Wish::Pause => true,
+        };
+        if error.may_pass() && waits {
             let why = format!("{name}: {address} is to be put back into the default/kubernetes Endpoints: {error}");
             waiting.on(shared, API, &why, None)?;
             continue;

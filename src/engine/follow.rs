@@ -35,6 +35,9 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
     let mut verifier = Verifier::default();
     let mut rollback = standing;
     let mut heard = Instant::now();
+    // The node must have come to an end this long after its first stop, whatever goes on there.
+    let mut from = heard;
+    let mut stopping = false;
     let mut recovered: Option<Instant> = None;
     let mut recoveries = 0;
     let mut refusal = String::new();
@@ -57,6 +60,12 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
         tell_steps(visit, &state)?;
         if state.end.is_some() {
             return Ok(Followed::Ended(state));
+        }
+        if !stopping && state.steps.iter().any(|s| s.step == Step::Stopping) {
+            (stopping, from) = (true, heard);
+        }
+        if from.elapsed() > visit.deadline() + SILENCE {
+            return Ok(Followed::Stuck(overdue(visit, &state)));
         }
         if !state.alive {
             if recovered.is_none_or(|at| at.elapsed() > RECOVER_EVERY) {
@@ -85,7 +94,7 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
                 decide(visit, Verdict::Rollback, why.clone()).await?;
             } else if state.steps.iter().any(|s| s.step == Step::Waiting) {
                 match verifier.look(visit, &state).await? {
-                    Finding::Healthy => decide(visit, Verdict::Commit, String::new()).await?,
+                    Finding::Healthy => decide(visit, Verdict::Commit, visit.kept.clone()).await?,
                     Finding::Broken(why) => rollback = Some(why),
                     Finding::NotYet(why) => {
                         tracing::debug!("{}: {why}", visit.node.name);
@@ -96,6 +105,17 @@ pub(super) async fn follow(visit: &mut Visit, standing: Option<String>) -> Resul
         }
         sleep(POLL).await;
     }
+}
+
+/// What a person must know of a node that works on and does not come to an end.
+fn overdue(visit: &Visit, state: &TxState) -> String {
+    let limit = (visit.deadline() + SILENCE).as_secs();
+    let mut why = format!("transaction {} did not come to an end within {limit} s; the node still tries", visit.tx);
+    if let Some(last) = state.steps.last() {
+        let of = if last.container.is_empty() { String::new() } else { format!(" of {}", last.container) };
+        why = format!("{why}; its last step: {}{of}", last.step.word());
+    }
+    if state.why.is_empty() { why } else { format!("{why}: {}", state.why) }
 }
 
 /// What a person must know of a node that cannot finish its transaction.
@@ -137,7 +157,7 @@ async fn decide(visit: &mut Visit, verdict: Verdict, why: String) -> Result<(), 
     }
     match visit.port.give_verdict(&visit.tx, verdict).await {
         Ok(stands) if stands != verdict => {
-            tracing::info!("{}: {verdict:?} came too late, {stands:?} stands", visit.node.name);
+            tracing::info!("{}: the verdict came too late: {} stands", visit.node.name, stands.word());
         }
         Ok(_) => {}
         // The next look at the transaction tells whether it arrived; if it did not, it is given again.

@@ -2,8 +2,9 @@
 
 use super::conductor::{Halt, checkpoint, reopened};
 use super::members::members;
+use super::proving::{PODS, PROVED, ProofGate, compare_wave};
+use super::relook::{COMPONENTS, Scope, look};
 use super::shared::Shared;
-use super::soaked;
 use super::waiting::Waiting;
 use super::world;
 use crate::fleet::{Component, GateName, NodeName, fold_names};
@@ -18,9 +19,6 @@ use tokio::time::{Instant, sleep};
 /// Between two looks at a gate.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How the time after the soak is called in the journal, when it has to be waited for.
-const PODS: &str = "pods after the soak";
-
 /// A gate's name in the journal.
 fn title(gate: &Gate) -> &str {
     match gate {
@@ -28,6 +26,7 @@ fn title(gate: &Gate) -> &str {
         Gate::EtcdHealthy => "etcd healthy",
         Gate::ApiserversReady => "API servers ready",
         Gate::Soak { .. } => "soak",
+        Gate::PodsProved { .. } => PROVED,
         Gate::Own(own) => own.name.as_str(),
     }
 }
@@ -40,12 +39,14 @@ fn limit(shared: &Shared, gate: &Gate) -> Duration {
     }
 }
 
-/// Waits until every gate holds; a soak runs while all the others hold, and from its start again when one did not. After
-/// it the pods of the wave's nodes are compared once more.
+/// Waits until every gate holds; a soak runs while all the others hold, and from its start again when one did not. Pods are proved
+/// meanwhile; what of that takes longer is waited for after the soak. Then the pods of the wave's nodes are compared once more.
 pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Halt> {
     let mut waiting = Waiting::default();
     let mut answers = Answers::default();
     let mut since: Option<Instant> = None;
+    let mut all_seen = false;
+    let mut proof = ProofGate::default();
     let mut asked_again = shared.log.with(|run, _| run.asked_again);
     loop {
         checkpoint(shared).await?;
@@ -61,7 +62,10 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
         let soak = gates.iter().map(|g| if let Gate::Soak { ms } = g { *ms } else { 0 }).sum();
         let soak = Duration::from_millis(soak);
         // What an operator's gate said before the soak says nothing about its end.
-        let last = since.is_some_and(|begun| begun.elapsed() >= soak);
+        let own =
+            gates.iter().filter_map(|g| if let Gate::PodsProved { own, .. } = g { Some(*own) } else { None }).max();
+        let unproved = |own| super::proving::unproved(shared, own).is_some();
+        let last = since.is_some_and(|begun| begun.elapsed() >= soak) && !own.is_some_and(unproved);
         match first_closed(shared, &gates, &mut answers, &mut waiting, (since.is_some(), last)).await? {
             Look::Interrupted => continue,
             Look::Closed(gate, why) => {
@@ -69,16 +73,34 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
                 waiting.closed(shared, title(gate), &why, limit(shared, gate))?;
             }
             Look::Open => {
+                // Before the soak and after it everything that was committed, in between the wave's own nodes.
+                let scope = if all_seen && !last { Scope::Wave } else { Scope::All };
+                let looked = if overridden(shared, COMPONENTS) { Ok(()) } else { look(shared, scope).await? };
+                if let Err(why) = looked {
+                    (since, all_seen) = (None, false);
+                    waiting.closed(shared, COMPONENTS, &why, shared.gate_timeout())?;
+                    pause_or(shared, LOOK).await;
+                    continue;
+                }
+                all_seen = true;
+                waiting.held(COMPONENTS);
+                if shared.must_pause().is_some() {
+                    continue;
+                }
                 let now = Instant::now();
                 let left = soak.saturating_sub(now - *since.get_or_insert(now));
                 if !left.is_zero() {
                     let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
                     waiting.on(shared, "soak", "everything is watched for a while before going on", Some(ms))?;
-                } else if soak.is_zero() || overridden(shared, PODS) {
+                } else if let Some(own) = own
+                    && !proof.holds(shared, &mut waiting, own)?
+                {
+                    // The proof goes on by itself.
+                } else if (soak.is_zero() && own.is_none()) || overridden(shared, PODS) {
                     waiting.over(shared)?;
                     return Ok(());
                 } else {
-                    match soaked::compare(shared).await? {
+                    match compare_wave(shared).await? {
                         // What was disturbed is in the journal, and for the budget to judge.
                         Ok(()) => {
                             waiting.over(shared)?;
@@ -94,7 +116,7 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
 }
 
 /// Sleeps, but not past a command.
-async fn pause_or(shared: &Shared, time: Duration) {
+pub(super) async fn pause_or(shared: &Shared, time: Duration) {
     let mut wishes = shared.wish.subscribe();
     tokio::select! {
         biased;
@@ -132,7 +154,7 @@ async fn first_closed<'a>(
             Gate::NodesReady => nodes_ready(shared).await?,
             Gate::EtcdHealthy => members(shared, Component::Etcd, None).await,
             Gate::ApiserversReady => members(shared, Component::KubeApiserver, None).await,
-            Gate::Soak { .. } | Gate::Own(_) => continue,
+            Gate::Soak { .. } | Gate::PodsProved { .. } | Gate::Own(_) => continue,
         };
         match closed {
             Ok(()) => waiting.held(title(gate)),

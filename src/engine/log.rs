@@ -1,11 +1,14 @@
 //! The journal as the engine uses it: what is written is folded at once, and durable before the engine acts on it.
 
 use super::budget::Ledger;
+use super::proof::{Judged, Proofs};
+use super::relook::Kepts;
 use super::resume::{Intent, Intents};
 use super::serve::Clock;
-use super::soaked::Proofs;
-use crate::fleet::SwapId;
+use super::steer::Steer;
+use crate::fleet::{PodEvent, PodProof, SwapId};
 use crate::journal::{Disk, Event, JournalError, Record, Run, Writer};
+use jiff::Timestamp;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -13,6 +16,9 @@ use tokio::sync::watch;
 /// The one place where the engine's facts go in, and come from.
 pub(super) struct Log {
     facts: Mutex<Facts>,
+    /// Follows the records in their order; `turn` is held from the append until it has.
+    steer: Arc<Steer>,
+    turn: Mutex<()>,
     file: Arc<File>,
     disk: Arc<dyn Disk>,
     /// The last record that is known to be on disk. Whoever holds this lock syncs for all that wait behind it, so that
@@ -29,6 +35,30 @@ struct Facts {
     ledger: Ledger,
     intents: Intents,
     proofs: Proofs,
+    kepts: Kepts,
+}
+
+impl Facts {
+    fn apply(&mut self, record: &Record) {
+        self.run.apply(record);
+        self.ledger.apply(record, &self.run);
+        self.intents.apply(record);
+        self.proofs.apply(record);
+        self.kepts.apply(record);
+    }
+}
+
+/// What came of an append.
+enum Appended<T, E> {
+    /// The record's number, and the run's answer.
+    Record(u64, T),
+    /// The run does not agree; nothing is written.
+    Refused(E),
+}
+
+/// A run's end is its last record: what the helpers still had to say then is left out.
+fn before_the_end(run: &Run) -> Result<(), ()> {
+    if run.ended().is_some() { Err(()) } else { Ok(()) }
 }
 
 impl Log {
@@ -36,24 +66,33 @@ impl Log {
         writer: Writer,
         run: Run,
         ledger: Ledger,
-        (intents, proofs): (Intents, Proofs),
+        (intents, proofs, kepts): (Intents, Proofs, Kepts),
+        steer: Arc<Steer>,
         clock: Clock,
         disk: Arc<dyn Disk>,
     ) -> Result<Log, JournalError> {
         let file = Arc::new(writer.handle()?);
         let writer = writer.on(Arc::clone(&disk));
-        let facts = Mutex::new(Facts { writer, run, ledger, intents, proofs });
+        let facts = Mutex::new(Facts { writer, run, ledger, intents, proofs, kepts });
         let (synced, broken) = (tokio::sync::Mutex::new(0), watch::Sender::new(false));
-        Ok(Log { facts, file, disk, synced, clock, broken })
+        Ok(Log { facts, steer, turn: Mutex::new(()), file, disk, synced, clock, broken })
     }
 
-    /// Writes an intent, a verdict or a result: on disk when this returns (law 4).
+    /// What follows the records.
+    pub(super) fn steer(&self) -> Arc<Steer> {
+        Arc::clone(&self.steer)
+    }
+
+    /// Writes an intent, a verdict or a result: on disk when this returns (law 4). After [`Event::RunEnded`] nothing is written
+    /// any more.
     ///
     /// # Errors
     /// When it may not be on disk. The engine must not act on it then.
     pub(super) async fn write(&self, event: Event) -> Result<(), JournalError> {
-        let seq = self.append(&mut self.lock(), event)?.seq;
-        self.sync(seq).await
+        match self.append(event, before_the_end)? {
+            Appended::Record(seq, ()) => self.sync(seq).await,
+            Appended::Refused(()) => Ok(()),
+        }
     }
 
     /// The same, if the run agrees: nothing else is written between its answer and the event.
@@ -65,15 +104,10 @@ impl Log {
         event: Event,
         agrees: impl FnOnce(&Run) -> Result<T, E>,
     ) -> Result<Result<T, E>, JournalError> {
-        let (seq, answer) = {
-            let mut facts = self.lock();
-            match agrees(&facts.run) {
-                Err(no) => return Ok(Err(no)),
-                Ok(yes) => (self.append(&mut facts, event)?.seq, yes),
-            }
-        };
-        self.sync(seq).await?;
-        Ok(Ok(answer))
+        match self.append(event, agrees)? {
+            Appended::Record(seq, yes) => self.sync(seq).await.map(|()| Ok(yes)),
+            Appended::Refused(no) => Ok(Err(no)),
+        }
     }
 
     async fn sync(&self, seq: u64) -> Result<(), JournalError> {
@@ -100,7 +134,7 @@ impl Log {
     /// # Errors
     /// When the disk is full or broken.
     pub(super) fn tell(&self, event: Event) -> Result<(), JournalError> {
-        self.append(&mut self.lock(), event).map(drop)
+        self.append(event, before_the_end).map(drop)
     }
 
     /// Returns once the journal cannot be written any more: whoever failed to write may not be the one who can end the engine.
@@ -121,21 +155,82 @@ impl Log {
         self.lock().intents.of(swap).cloned()
     }
 
-    /// Looks at the proofs of the wave that is under way.
+    /// The time as records tell it.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Judges the pods of a swap's node, and writes down what is new in the same breath: two looks at once tell nothing twice.
+    ///
+    /// # Errors
+    /// As [`Log::write`].
+    pub(super) async fn judge(
+        &self,
+        swap: &SwapId,
+        pods: &[PodProof],
+        events: Option<&[PodEvent]>,
+    ) -> Result<Judged, JournalError> {
+        let looked = self.append_all(|facts| {
+            before_the_end(&facts.run)?;
+            let proof = facts.proofs.of(swap).ok_or(())?;
+            let judged = proof.judge(pods, events, self.now(), &facts.proofs.told_since(swap));
+            Ok::<_, ()>((judged.events(swap, &proof.node), judged))
+        })?;
+        match looked {
+            Ok((Some(seq), judged)) => self.sync(seq).await.map(|()| judged),
+            Ok((None, judged)) => Ok(judged),
+            Err(()) => Ok(Judged::default()),
+        }
+    }
+
+    /// Looks at the proofs of the run's swaps.
     pub(super) fn proofs<T>(&self, look: impl FnOnce(&Proofs) -> T) -> T {
         look(&self.lock().proofs)
     }
 
-    fn append(&self, facts: &mut Facts, event: Event) -> Result<Record, JournalError> {
-        let written = facts.writer.append((self.clock)(), event, false);
-        let record = written.inspect_err(|_| {
-            self.broken.send_replace(true);
-        })?;
-        facts.run.apply(&record);
-        facts.ledger.apply(&record);
-        facts.intents.apply(&record);
-        facts.proofs.apply(&record);
-        Ok(record)
+    /// Looks at what this run put on its nodes.
+    pub(super) fn kepts<T>(&self, look: impl FnOnce(&Kepts) -> T) -> T {
+        look(&self.lock().kepts)
+    }
+
+    fn append<T, E>(
+        &self,
+        event: Event,
+        agrees: impl FnOnce(&Run) -> Result<T, E>,
+    ) -> Result<Appended<T, E>, JournalError> {
+        Ok(match self.append_all(|facts| agrees(&facts.run).map(|yes| (vec![event], yes)))? {
+            Ok((seq, yes)) => Appended::Record(seq.unwrap_or_default(), yes),
+            Err(no) => Appended::Refused(no),
+        })
+    }
+
+    /// Appends what the facts lead to, folds and follows it, with no await in between: whoever asked for it may be gone at the next
+    /// one. The number of the last record, and the answer.
+    fn append_all<T, E>(
+        &self,
+        events: impl FnOnce(&Facts) -> Result<(Vec<Event>, T), E>,
+    ) -> Result<Result<(Option<u64>, T), E>, JournalError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (records, answer) = {
+            let mut facts = self.lock();
+            let (events, answer) = match events(&facts) {
+                Ok(found) => found,
+                Err(no) => return Ok(Err(no)),
+            };
+            let mut records: Vec<Record> = Vec::with_capacity(events.len());
+            for event in events {
+                let written = facts.writer.append((self.clock)(), event, false);
+                let record = written.inspect_err(|_| {
+                    self.broken.send_replace(true);
+                })?;
+                facts.apply(&record);
+                records.push(record);
+            }
+            (records, answer)
+        };
+        // Whoever waits for a wish looks at the facts: they are free again.
+        records.iter().for_each(|record| self.steer.follow(&record.event));
+        Ok(Ok((records.last().map(|record| record.seq), answer)))
     }
 
     /// A panic elsewhere cannot leave the facts half changed: each step of an append stands on its own.

@@ -107,6 +107,47 @@ async fn progress(shared: &Shared, name: &NodeName, check: &Check) -> Result<Pro
     })
 }
 
+/// A member that could lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Follower {
+    /// Its node.
+    pub(super) node: NodeName,
+    /// Its id, hexadecimal, where its metrics state it.
+    pub(super) member: Option<String>,
+}
+
+/// The members beside `leader` that are healthy, vote and see a leader; who has applied most comes first.
+pub(super) async fn followers(shared: &Shared, leader: &NodeName) -> Vec<Follower> {
+    let Some(settings) = shared.plan.components.get(&Component::Etcd) else { return Vec::new() };
+    let Some(check) = &settings.version else { return Vec::new() };
+    let others = shared.plan.cluster.masters().filter(|n| n.components.contains_key(&Component::Etcd));
+    let asked = others.filter(|n| n.name != *leader).map(|node| async {
+        let port = shared.ports.fleet.node(&node.name)?;
+        healthy(port.as_ref(), Component::Etcd, &settings.health).await.ok()?;
+        let answer = port.ask(check).await.ok()?;
+        let progress = Progress::read(&answer).ok().filter(|p| p.leader && !p.learner)?;
+        Some((progress.applied, Follower { node: node.name.clone(), member: member_id(&answer) }))
+    });
+    let mut found: Vec<(f64, Follower)> = join_all(asked).await.into_iter().flatten().collect();
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    found.into_iter().map(|(_, follower)| follower).collect()
+}
+
+/// `etcd_server_id{server_id="8e9e05c52164694d"} 1`: there since etcd 3.4.
+fn member_id(answer: &Answer) -> Option<String> {
+    let text = String::from_utf8_lossy(&answer.body);
+    let line = text.lines().find_map(|line| line.strip_prefix("etcd_server_id{server_id=\""))?;
+    let (id, _) = line.split_once('"')?;
+    (id.len() <= 16 && !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit())).then(|| id.to_owned())
+}
+
+/// Whether this node's member leads; none where it does not say.
+pub(super) async fn leads(shared: &Shared, name: &NodeName) -> Option<bool> {
+    let check = shared.plan.components.get(&Component::Etcd)?.version.as_ref()?;
+    let answer = shared.ports.fleet.node(name)?.ask(check).await.ok()?;
+    answer.gauge("etcd_server_is_leader").map(|is| is > 0.0)
+}
+
 /// The node of etcd's leader, asked afresh; `None` when none says that it leads.
 pub(super) async fn etcd_leader(shared: &Shared) -> Option<NodeName> {
     let check = shared.plan.components.get(&Component::Etcd)?.version.as_ref()?;
@@ -124,6 +165,17 @@ mod tests {
 
     fn answer(body: &str) -> Answer {
         Answer { status: 200, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_member_states_its_id_in_hexadecimal() {
+        let id = |text: &str| member_id(&answer(text));
+        let found = id("# TYPE etcd_server_id gauge\netcd_server_id{server_id=\"8e9e05c52164694d\"} 1\n");
+        assert_eq!(found.as_deref(), Some("8e9e05c52164694d"));
+        for bad in ["", "etcd_server_id 1\n", "etcd_server_id{server_id=\"8e; rm\"} 1\n", "etcd_server_id{server_id=\""]
+        {
+            assert_eq!(id(bad), None, "{bad}");
+        }
     }
 
     #[test]

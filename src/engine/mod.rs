@@ -5,16 +5,20 @@
 //! folded from the journal that they write (`log`), so that an engine that takes a run up again knows the same.
 
 mod asker;
+mod attended;
 mod begun;
 mod budget;
+mod churn;
 mod conductor;
 mod control;
+mod endpoints;
 mod error;
 mod facts;
 mod finish;
 mod follow;
 mod gates;
 mod lease;
+mod leave;
 mod lock;
 mod log;
 mod members;
@@ -27,14 +31,17 @@ mod ports;
 mod prefetch;
 mod probe;
 mod process;
+mod proof;
+mod proving;
+mod relook;
 mod resume;
 mod run_dir;
 mod serve;
 mod shared;
 mod snapshot;
-mod soaked;
 mod sound;
 mod spawn;
+mod steer;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -46,8 +53,10 @@ mod world;
 mod writable;
 
 pub use asker::{Asker, Outside};
+pub use attended::attended;
 pub(crate) use control::check_request;
 pub use control::{command, ping};
+pub use endpoints::{MissingEndpoint, missing_endpoints};
 pub use error::{EngineError, ObserveError};
 pub use facts::facts;
 pub use observe::{glance, observe};

@@ -50,7 +50,10 @@ pub(super) fn room(shared: &Shared, wave: &Wave, swap: &Swap, flying: &[Swap]) -
 /// The workers of a rack that are being swapped, NotReady, or known not to answer.
 fn unavailable(shared: &Shared, rack: &RackName, flying: &[Swap]) -> BTreeSet<NodeName> {
     let world = shared.world.borrow();
-    let broken = shared.log.with(|_, ledger| ledger.broken().clone());
+    let broken = shared.log.with(|run, ledger| {
+        let drifted = run.drifts.values().map(|drift| &drift.node);
+        ledger.broken().iter().chain(drifted).cloned().collect::<BTreeSet<NodeName>>()
+    });
     let workers = shared.plan.cluster.workers().filter(|n| n.rack == *rack).map(|n| &n.name);
     workers
         .filter(|n| world.not_ready.contains(*n) || broken.contains(*n) || flying.iter().any(|f| f.node == **n))

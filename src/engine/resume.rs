@@ -9,7 +9,7 @@ use super::shared::{Shared, Wish};
 use super::swap::{ABORTED, call_off, discard};
 use super::undo;
 use super::visit::{End, PATIENCE, Visit};
-use crate::fleet::{Component, PodProof, SwapId};
+use crate::fleet::{Component, SwapId};
 use crate::journal::{Event, JournalError, Record, Run, SwapState, Verdict};
 use crate::plan::Swap;
 use crate::remote::NodePort;
@@ -27,9 +27,7 @@ pub(super) const BACK: Duration = Duration::from_secs(10);
 pub(super) struct Intent {
     tx: String,
     olds: BTreeMap<Component, String>,
-    before: Vec<PodProof>,
     steps: usize,
-    disturbed: BTreeSet<String>,
     healthy: BTreeSet<Component>,
     verdict: Option<(Verdict, String)>,
     /// The node was lost in the middle of it: what became of it is not known.
@@ -43,13 +41,11 @@ pub(super) struct Intents(HashMap<SwapId, Intent>);
 impl Intents {
     pub(super) fn apply(&mut self, record: &Record) {
         match &record.event {
-            Event::SwapIntended { swap, tx, olds, pods, .. } => {
+            Event::SwapIntended { swap, tx, olds, .. } => {
                 let intent = Intent {
                     tx: tx.clone(),
                     olds: olds.clone(),
-                    before: pods.clone(),
                     steps: 0,
-                    disturbed: BTreeSet::new(),
                     healthy: BTreeSet::new(),
                     verdict: None,
                     lost: false,
@@ -60,9 +56,6 @@ impl Intents {
             Event::SwapHealthy { swap, component, .. } => self.edit(swap, |i| {
                 i.healthy.insert(*component);
             }),
-            Event::PodsDisturbed { swap, pods, .. } => {
-                self.edit(swap, |i| i.disturbed.extend(pods.iter().map(|p| p.pod.clone())));
-            }
             Event::SwapVerdict { swap, verdict, why, .. } => {
                 self.edit(swap, |i| i.verdict = Some((*verdict, why.clone())));
             }
@@ -191,11 +184,11 @@ pub(super) async fn adopt(shared: Arc<Shared>, mut swap: Swap, intent: Option<In
         node,
         port,
         tx,
-        before: intent.before,
         images,
         intended: began.and_then(|past| now.checked_sub(past)).unwrap_or(now),
         steps_told: intent.steps,
-        disturbed: intent.disturbed,
+        blind: false,
+        kept: String::new(),
         announced: intent.healthy,
         decided,
         missing: String::new(),

@@ -212,10 +212,15 @@ impl RunDir {
     /// Whether the run's engine lives, as far as that can be told without asking it: by the process that its lock names. `None`
     /// when no engine ever had the run, or the last one's machine is another.
     pub fn engine_lives(&self) -> Option<bool> {
-        let line = read(&self.lock_path()).ok()?;
-        let pid = Pid::from_raw(holder(&String::from_utf8_lossy(&line), &host())?)?;
+        let pid = Pid::from_raw(self.engine_process()?)?;
         // Another user's process is refused to us, but it is there.
         Some(!matches!(test_kill_process(pid), Err(Errno::SRCH)))
+    }
+
+    /// The process that the run's lock names, if it is one of this machine's; it may be gone, and its number another's.
+    pub(super) fn engine_process(&self) -> Option<i32> {
+        let line = read(&self.lock_path()).ok()?;
+        holder(&String::from_utf8_lossy(&line), &host())
     }
 
     pub(super) fn lock_path(&self) -> PathBuf {

@@ -1,8 +1,10 @@
 //! The engine's body: locks, journal, control socket, the walk, the end.
 
 use super::budget::Ledger;
-use super::conductor::{Halt, leftover, outcome, walk};
+use super::churn;
+use super::conductor::{Halt, outcome, walk};
 use super::control;
+use super::endpoints::put_back_first;
 use super::error::EngineError;
 use super::finish::tidy;
 use super::lease;
@@ -10,11 +12,14 @@ use super::lock;
 use super::log::Log;
 use super::ports::Ports;
 use super::process;
+use super::proof::Proofs;
+use super::proving;
+use super::relook::{Kepts, what_runs};
 use super::resume::{Intents, call_off_the_rest, settle};
 use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
-use super::soaked::Proofs;
 use super::sound::sound;
+use super::steer::Steer;
 use super::world;
 use crate::journal::{Disk, Event, FileSystem, JournalError, Outcome, PauseReason, Run, RunState, Writer};
 use jiff::Timestamp;
@@ -85,8 +90,7 @@ where
     run.mark_begun()?;
     let door = control::open(&run)?;
 
-    let shared =
-        Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, opened.log, opened.wish));
+    let shared = Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, opened.log));
     if !resumed {
         let (operator, host) = (about.operator.clone(), about.host.clone());
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -99,20 +103,29 @@ where
         shared.log.tell(Event::Note { text })?;
     }
 
-    // The helpers never end by themselves but in an error of the journal's; the walk sees that too at its next record.
-    let result = {
+    // The helpers never end by themselves but in an error of the journal's; the walk sees that too at its next record. They
+    // are there until the run's end is on disk: what has to be looked at before takes a minute where a node is dead, and until
+    // then the run has its Lease and an answer for everybody who asks.
+    let peers = control::Peers::default();
+    let outcome = {
         let helpers = async {
             tokio::try_join!(
-                control::answer(Arc::clone(&shared), door),
+                control::answer(Arc::clone(&shared), door, &peers),
                 world::keep_looking(Arc::clone(&shared)),
+                proving::keep_proving(Arc::clone(&shared)),
+                churn::keep_sampling(Arc::clone(&shared)),
                 lease::keep(Arc::clone(&shared), holder.clone()),
                 signals(Arc::clone(&shared)),
                 shared.log.broke(),
             )
         };
         let work = async {
-            settle(&shared).await?;
-            walk(&shared).await
+            let walked = async {
+                put_back_first(&shared).await?;
+                settle(&shared).await?;
+                walk(&shared).await
+            };
+            end(&shared, walked.await).await
         };
         let work = std::pin::pin!(work);
         let helpers = std::pin::pin!(helpers);
@@ -128,7 +141,8 @@ where
             futures::future::Either::Right((Ok(_), work)) => work.await,
         }
     };
-    let outcome = end(&shared, result).await?;
+    peers.answered().await;
+    let outcome = outcome?;
     if let Err(error) = shared.ports.cluster.unlock(&holder).await {
         tracing::warn!("the run lock is left to run out by itself: {error}");
     }
@@ -136,6 +150,15 @@ where
 }
 
 /// Writes down how it ended.
+///
+/// An abort ends within a bounded time, whatever the nodes and the API do. One after the other, each at its longest:
+///
+/// - a swap in flight is followed for its deadline and 120 s (`follow`), then its old components have the longer of its deadline
+///   and 60 s to serve again, its pods 60 s to be listed, an API server's address 300 s to be put back (`finish`);
+/// - before the end nodes that were lost are asked once more for 10 s, and one that answers is followed as above (`tidy`);
+/// - what runs on the nodes is asked of 32 at once, for at most 5 s and one call's own limit each (`relook`).
+///
+/// With a deadline of 60 s and nodes and API away all the time that is about 20 min; with nodes that answer, seconds.
 async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, EngineError> {
     let aborted = match result {
         Ok(()) => false,
@@ -153,7 +176,8 @@ async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, 
         call_off_the_rest(shared).await?;
     }
     tidy(shared).await?;
-    let (outcome, why) = if aborted { (Outcome::Aborted, leftover(shared)) } else { outcome(shared) };
+    let (outcome, why) =
+        if aborted { (Outcome::Aborted, what_runs(shared, shared.log.now()).await) } else { outcome(shared) };
     shared.log.write(Event::RunEnded { outcome, why }).await?;
     Ok(outcome)
 }
@@ -162,7 +186,6 @@ async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, 
 struct Opened {
     plan: Arc<crate::plan::Plan>,
     log: Log,
-    wish: Wish,
     resumed: bool,
     cut: bool,
 }
@@ -175,13 +198,17 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
     let mut ledger = Ledger::new(Arc::clone(&plan));
     let mut intents = Intents::default();
     let mut proofs = Proofs::default();
+    let mut kepts = Kepts::default();
+    let steer = Arc::new(Steer::new());
     let (writer, cut) = match run.begun_journal()? {
         Some(path) => {
             let opened = Writer::open(&path, &hash, |record| {
                 fold.apply(&record);
-                ledger.apply(&record);
+                ledger.apply(&record, &fold);
                 intents.apply(&record);
                 proofs.apply(&record);
+                kepts.apply(&record);
+                steer.follow(&record.event);
             })?;
             (opened.writer, opened.cut)
         }
@@ -193,8 +220,10 @@ fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, Engi
         RunState::Pausing | RunState::Paused(_) => Wish::Pause,
         RunState::Aborting => Wish::Abort,
     };
+    // Who paused is known from the records; what is wished now, from where they lead.
+    steer.wish.send_replace(wish);
     // An engine that died before its first record left a file without one.
     let resumed = fold.events > 0;
-    let log = Log::new(writer, fold, ledger, (intents, proofs), Arc::clone(clock), disk)?;
-    Ok(Opened { plan, log, wish, resumed, cut })
+    let log = Log::new(writer, fold, ledger, (intents, proofs, kepts), steer, Arc::clone(clock), disk)?;
+    Ok(Opened { plan, log, resumed, cut })
 }

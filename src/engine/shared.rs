@@ -2,30 +2,21 @@
 
 use super::Ports;
 use super::log::Log;
+use super::relook::Memory;
+use super::steer::Steer;
+pub(super) use super::steer::Wish;
 use super::undo;
 use super::world::World;
-use crate::fleet::{Node, NodeName, RunId};
+use crate::fleet::{Node, NodeName, PodEvent, RunId};
 use crate::journal::{Event, JournalError, PauseReason, Run, RunState, Verb};
+use crate::k8s::ClusterError;
 use crate::plan::Plan;
 use crate::{fleet::clean, journal::Outcome};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// What the engine has been told to do; the conductor and the swaps in flight look at it between their steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// Go on.
-    Run,
-    /// Start nothing new.
-    Pause,
-    /// Start nothing new, and end the process once nothing is in flight (SIGTERM).
-    Leave,
-    /// Start nothing new, roll back what is not committed, end the run.
-    Abort,
-}
 
 /// The engine's tasks' common ground.
 pub(super) struct Shared {
@@ -37,33 +28,37 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) wish: watch::Sender<Wish>,
     pub(super) world: watch::Sender<World>,
-    /// Why the engine cannot go on by itself, where there is such a thing (the run lock was lost).
-    trouble: Mutex<Option<String>>,
-    /// The gate that did not hold in its time, in words; until an operator resumes.
-    stalled: Mutex<Option<String>>,
-    /// Who paused last.
-    pauser: Mutex<String>,
+    /// What looking again at committed components has to remember.
+    pub(super) memory: Memory,
+    /// Doors that are knocked at now.
+    pub(super) doors: Arc<AtomicUsize>,
+    /// What the log steers by what is written in it.
+    steer: Arc<Steer>,
     /// One command at a time.
     commands: tokio::sync::Mutex<()>,
     /// The walk is through: no command is taken any more.
     closed: AtomicBool,
+    /// The API does not let us read pods' events; said once.
+    events_refused: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(plan: Arc<Plan>, (run, folder): (RunId, PathBuf), ports: Ports, log: Log, wish: Wish) -> Shared {
+    pub(super) fn new(plan: Arc<Plan>, (run, folder): (RunId, PathBuf), ports: Ports, log: Log) -> Shared {
+        let steer = log.steer();
         Shared {
             plan,
             run,
             folder,
             ports,
             log,
-            wish: watch::Sender::new(wish),
+            wish: steer.wish.clone(),
             world: watch::Sender::new(World::default()),
-            trouble: Mutex::new(None),
-            stalled: Mutex::new(None),
-            pauser: Mutex::new(String::new()),
+            memory: Memory::default(),
+            doors: Arc::default(),
+            steer,
             commands: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
+            events_refused: AtomicBool::new(false),
         }
     }
 
@@ -100,9 +95,7 @@ impl Shared {
 
     /// Notes trouble that must pause the run.
     pub(super) fn trouble(&self, why: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
-        // Wakes whoever waits, so that the pause is seen.
-        self.wish.send_modify(|_| ());
+        self.steer.trouble(why);
     }
 
     /// How long one of the cluster's own gates may be closed before the run pauses.
@@ -112,28 +105,50 @@ impl Shared {
 
     /// A gate did not hold in its time: the run pauses at its next checkpoint.
     pub(super) fn stall(&self, why: String) {
-        *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.steer.stall(why);
     }
 
     /// Why the run must pause by itself; `None` while it need not.
     pub(super) fn must_pause(&self) -> Option<(PauseReason, String)> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(why) = trouble {
-            return Some((PauseReason::Trouble, why));
+        let over = || self.log.with(|run, ledger| ledger.over(run, &self.plan.budget));
+        let budget = || over().map(|why| (PauseReason::Budget, why));
+        let drift = || self.log.with(|run, ledger| ledger.drift(run)).map(|why| (PauseReason::Drift, why));
+        self.steer.in_trouble().or_else(drift).or_else(budget).or_else(|| self.steer.stalled())
+    }
+
+    /// What the API has recorded about these pods; none where it does not answer, or does not let us ask, which is said once.
+    pub(super) async fn pod_events(&self, uids: &[String]) -> Result<Option<Vec<PodEvent>>, JournalError> {
+        if self.events_refused.load(Ordering::Relaxed) {
+            return Ok(None);
         }
-        if let Some(why) = self.log.with(|_, ledger| ledger.over(&self.plan.budget)) {
-            return Some((PauseReason::Budget, why));
+        let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
+        match self.ports.cluster.pod_events(&uids).await {
+            Ok(events) => Ok(Some(events)),
+            Err(ClusterError::Away(why)) => {
+                tracing::debug!("events of pods: {why}");
+                Ok(None)
+            }
+            Err(ClusterError::Refused(why)) => {
+                if !self.events_refused.swap(true, Ordering::Relaxed) {
+                    let text = format!(
+                        "events of pods cannot be read, so that a kubelet that restarts containers is noticed only once it has \
+                         replaced them: {why}"
+                    );
+                    self.log.tell(Event::Note { text })?;
+                }
+                Ok(None)
+            }
         }
-        let why = self.stalled.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some((PauseReason::Gate, why))
     }
 
     pub(super) fn paused_by(&self) -> String {
-        let by = self.pauser.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let by = self.steer.pauser();
         if by.is_empty() { "an operator paused it".into() } else { format!("{by} paused it") }
     }
 
-    /// Takes an operator's command: on disk first, then in effect. Repeating one does no harm. What was done, in words.
+    /// Takes an operator's command: it is in effect once it is in the journal, also when this is dropped before it returns,
+    /// and on disk when it returns (whatever acts on it writes its own intent behind it first). Repeating one does no harm.
+    /// What was done, in words.
     ///
     /// # Errors
     /// In words, when it cannot be followed.
@@ -145,35 +160,16 @@ impl Shared {
             return Err("the engine is about to end; `sonoba resume` starts another".into());
         }
         if self.closed.load(Ordering::Relaxed) {
-            return Err("the run has come to its end; `sonoba report` says how".into());
+            return Err(ENDING.into());
         }
-        let event = Event::Command { verb: verb.clone(), by: by.clone() };
+        let event = Event::Command { verb: verb.clone(), by };
         let written =
             self.log.write_if(event, |run| judge(run, &verb)).await.map_err(|e: JournalError| e.to_string())?;
-        let answer = match written {
-            Ok(answer) => answer,
-            Err(Not::Needed(answer)) => return Ok(answer.to_owned()),
-            Err(Not::Possible(why)) => return Err(why),
-        };
-        let wish = match verb {
-            Verb::Pause => {
-                *self.pauser.lock().unwrap_or_else(PoisonError::into_inner) = by;
-                Some(Wish::Pause)
-            }
-            Verb::Resume => {
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                Some(Wish::Run)
-            }
-            Verb::Abort => Some(Wish::Abort),
-            _ => None,
-        };
-        // The others change no wish; whoever waits looks at the run again.
-        self.wish.send_modify(|now| match wish {
-            Some(wish) if *now != Wish::Leave => *now = wish,
-            _ => {}
-        });
-        Ok(answer)
+        match written {
+            Ok(answer) => Ok(answer),
+            Err(Not::Needed(answer)) => Ok(answer.to_owned()),
+            Err(Not::Possible(why)) => Err(why),
+        }
     }
 
     /// Takes no command any more, if there is nothing left to do: whoever was told that his command was taken must not find
@@ -188,6 +184,10 @@ impl Shared {
         close
     }
 }
+
+/// What is told to whoever commands a run between its last swap and its end.
+const ENDING: &str = "the run is ending: everything is decided, and nodes that did not answer are looked for once more (up to \
+                      a minute); no command is taken any more, `sonoba report` says how it ends";
 
 /// Why a command is not taken.
 enum Not {

@@ -11,12 +11,23 @@ use crate::remote::{NodeError, NodePort, Ran};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a node that is away for a moment is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_secs(2);
+/// etcdctl may take so long to get through to etcd. Seconds.
+const REACH_S: u32 = 10;
+/// And so long to save, by the size of the database: at least, and at most. Seconds.
+const SAVE_LEAST_S: u32 = 60;
+const SAVE_MOST_S: u32 = 540;
+/// A program that has a limit of its own is waited for so much longer: until then it has ended.
+const GRACE: Duration = Duration::from_secs(10);
+/// Checking a snapshot reads it whole.
+const CHECK: Duration = Duration::from_secs(300);
+/// An abort waits so long for a program that is about to end: it cannot be ended from outside.
+const LEFT: Duration = Duration::from_secs(12);
 /// Characters of a program's complaint that are kept.
 const COMPLAINT: usize = 300;
 
@@ -38,12 +49,25 @@ pub(super) async fn take(shared: &Arc<Shared>, snapshot: &Snapshot) -> Result<()
         let attempt = shared.log.with(|run, _| run.snapshot_tries).saturating_add(1);
         let path = snapshot.path(&shared.run, attempt);
         shared.log.write(Event::SnapshotBegun { node: node.clone(), path: path.clone() }).await?;
+        let mut taking = Box::pin(take_once(shared, snapshot, &path));
         let taken = tokio::select! {
             biased;
             // It is begun anew if the run goes on.
-            _ = wishes.wait_for(|wish| matches!(wish, Wish::Abort | Wish::Leave)) => return Ok(()),
-            taken = take_once(shared, snapshot, &path) => taken,
+            () = async { drop(wishes.wait_for(|wish| matches!(wish, Wish::Abort | Wish::Leave)).await) } => {
+                // Nobody can end a program inside a container from outside, but each ends by itself.
+                if timeout(LEFT, &mut taking).await.is_err() {
+                    let limit = bound(SAVE_MOST_S).as_secs();
+                    let text = format!(
+                        "{node}: etcdctl may still be saving {path} inside {}; it ends by itself within {limit} s",
+                        snapshot.container
+                    );
+                    shared.log.write(Event::Note { text }).await?;
+                }
+                return Ok(());
+            }
+            taken = &mut taking => taken,
         };
+        drop(taking);
         let why = match taken {
             Ok(taken) => return Ok(shared.log.write(Event::SnapshotTaken(taken)).await?),
             Err(Trouble::Away(why)) if Instant::now() < until && shared.wish() == Wish::Run => {
@@ -88,8 +112,11 @@ async fn take_once(shared: &Shared, snapshot: &Snapshot, path: &str) -> Result<E
     let node = &snapshot.node;
     let port = shared.ports.fleet.node(node).ok_or_else(|| format!("{node}: the inventory does not know it"))?;
     let port = port.as_ref();
-    has_room(shared, snapshot, port).await?;
-    let saved = port.exec(&snapshot.container, &snapshot.save(path)).await?;
+    let size = size(shared, port).await;
+    has_room(snapshot, port, size).await?;
+    reached(snapshot, port).await?;
+    let limit_s = save_limit_s(size);
+    let saved = port.exec_within(&snapshot.container, &snapshot.save(path, limit_s), bound(limit_s)).await?;
     if saved.code != 0 {
         return Err(complaint("saving it", &saved).into());
     }
@@ -121,7 +148,30 @@ async fn take_once(shared: &Shared, snapshot: &Snapshot, path: &str) -> Result<E
 }
 
 async fn exec(port: &dyn NodePort, snapshot: &Snapshot, argv: &[String]) -> Result<Ran, String> {
-    patiently(PATIENCE, || port.exec(&snapshot.container, argv)).await.map_err(|error| error.to_string())
+    let run = || port.exec_within(&snapshot.container, argv, CHECK);
+    patiently(PATIENCE, run).await.map_err(|error| error.to_string())
+}
+
+/// A call of etcdctl ends by itself; so much longer it is waited for.
+fn bound(limit_s: u32) -> Duration {
+    Duration::from_secs(u64::from(limit_s)) + GRACE
+}
+
+/// Whether etcd takes the connection and the certificate: a snapshot that it does not take must not keep anybody waiting.
+async fn reached(snapshot: &Snapshot, port: &dyn NodePort) -> Result<(), Trouble> {
+    let ran = port.exec_within(&snapshot.container, &snapshot.reach(REACH_S), bound(REACH_S)).await?;
+    // An etcdctl that cannot be asked this way, or is not there, says more when it is to save.
+    if ran.code == 0 || matches!(ran.code, 126 | 127) || ran.err.contains("unknown command") {
+        return Ok(());
+    }
+    let (who, said) = (snapshot.etcdctl().words(), complaint("asking it", &ran));
+    Err(Trouble::Failed(format!("etcdctl did not get through to {who} within {REACH_S} s: {said}")))
+}
+
+/// How long saving may take: a minute, and a second for each 10 MB of the database. Seconds.
+fn save_limit_s(size: Option<f64>) -> u32 {
+    let of_size = size.map_or(SAVE_MOST_S, |bytes| SAVE_LEAST_S + (bytes / 10e6).clamp(0.0, 10_000.0) as u32);
+    of_size.min(SAVE_MOST_S)
 }
 
 fn complaint(doing: &str, ran: &Ran) -> String {
@@ -131,13 +181,16 @@ fn complaint(doing: &str, ran: &Ran) -> String {
     format!("{doing} ended with {}: {}", ran.code, clean_short(&said, COMPLAINT))
 }
 
+/// What etcd's database takes. Bytes.
+async fn size(shared: &Shared, port: &dyn NodePort) -> Option<f64> {
+    let check = shared.plan.components.get(&Component::Etcd)?.version.as_ref()?;
+    patiently(PATIENCE, || port.ask(check)).await.ok()?.gauge("etcd_mvcc_db_total_size_in_bytes")
+}
+
 /// A volume that is full stops etcd itself: there must be room for the snapshot twice. Where the image has no `df`, or etcd
 /// does not state its size, nothing can be said.
-async fn has_room(shared: &Shared, snapshot: &Snapshot, port: &dyn NodePort) -> Result<(), String> {
-    let check = shared.plan.components.get(&Component::Etcd).and_then(|s| s.version.as_ref());
-    let Some(check) = check else { return Ok(()) };
-    let Ok(answer) = patiently(PATIENCE, || port.ask(check)).await else { return Ok(()) };
-    let Some(size) = answer.gauge("etcd_mvcc_db_total_size_in_bytes") else { return Ok(()) };
+async fn has_room(snapshot: &Snapshot, port: &dyn NodePort, size: Option<f64>) -> Result<(), String> {
+    let Some(size) = size else { return Ok(()) };
     let Ok(told) = exec(port, snapshot, &snapshot.room()).await else { return Ok(()) };
     match free(&told) {
         Some(free) if (free as f64) < 2.0 * size => Err(format!(
@@ -195,6 +248,15 @@ mod tests {
         assert!(Status::read(&old.replace("15", "0")).unwrap_err().contains("empty"));
         for bad in ["", "Deprecated: use etcdutl", "{\"hash\":-1}"] {
             assert!(Status::read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_database_has_more_time_and_none_is_without_a_limit() {
+        assert_eq!(save_limit_s(Some(1e6)), 60);
+        assert_eq!(save_limit_s(Some(2e9)), 260);
+        for most in [Some(8e9), Some(f64::NAN).filter(|n| n.is_finite()), Some(f64::INFINITY), None] {
+            assert_eq!(save_limit_s(most), SAVE_MOST_S);
         }
     }
 

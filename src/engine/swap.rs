@@ -2,15 +2,17 @@
 
 use super::finish::{fail, finish, serve_again};
 use super::follow::{Followed, begin, follow};
+use super::leave::{Left, lead_away};
 use super::patience::patiently;
 use super::prefetch::pull;
 use super::probe::Probes;
+use super::relook;
 use super::resume::{Reclaimed, reclaim, to_do};
 use super::shared::{Shared, Wish};
 use super::undo;
-use super::visit::{End, PATIENCE, Visit, containers, endpoint};
+use super::visit::{End, PATIENCE, Visit, containers};
 use crate::fleet::{Component, Node};
-use crate::journal::{Event, JournalError, Run};
+use crate::journal::{Event, JournalError, Kept, Run};
 use crate::plan::Swap;
 use crate::remote::{Look, NodePort, TxId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,9 +52,15 @@ pub(super) async fn run(shared: Arc<Shared>, mut swap: Swap) -> Result<End, Jour
     let (Some(node), Some(port)) = (shared.node(&name).cloned(), shared.ports.fleet.node(&name)) else {
         return fail(&shared, &id, &name, "the inventory does not know this node".into(), true).await;
     };
+    if shared.log.kepts(|kepts| kepts.ever(&id)) {
+        // The plan's old containers are gone: committed over once, or made anew by something else. An operator wants it done again.
+        swap.changes.iter_mut().for_each(|change| change.from_id.clear());
+    }
     let images = match prepare(&shared, &mut swap, port.as_ref()).await? {
-        Ok(Some(images)) => images,
-        Ok(None) => {
+        Ok(Ready::Old(images)) => images,
+        Ok(Ready::New(kept)) => {
+            let event = Event::ComponentsKept { swap: id.clone(), node: name.clone(), kept };
+            shared.log.write(event).await?;
             let event = Event::SwapCommitted { swap: id, node: name, pods_checked: 0, pods_undisturbed: 0, ms: 0 };
             shared.log.write(event).await?;
             return Ok(End::Committed);
@@ -71,12 +79,16 @@ pub(super) async fn run(shared: Arc<Shared>, mut swap: Swap) -> Result<End, Jour
     }
 }
 
-/// Looks, fetches the images and creates the new containers. The new images' ids; none when the node is all new already.
-async fn prepare(
-    shared: &Shared,
-    swap: &mut Swap,
-    port: &dyn NodePort,
-) -> Result<Result<Option<BTreeMap<Component, String>>, String>, JournalError> {
+/// A node as it is before its swap.
+enum Ready {
+    /// The new containers are created; their images' ids.
+    Old(BTreeMap<Component, String>),
+    /// It is all new already; what runs there.
+    New(BTreeMap<Component, Kept>),
+}
+
+/// Looks, fetches the images and creates the new containers.
+async fn prepare(shared: &Shared, swap: &mut Swap, port: &dyn NodePort) -> Result<Result<Ready, String>, JournalError> {
     let names = containers(swap);
     let seen = match patiently(PATIENCE, || port.look(&names)).await {
         Ok(seen) => seen,
@@ -84,7 +96,7 @@ async fn prepare(
     };
     match compare(swap, &seen) {
         Before::Old => name_the_old(swap, &seen),
-        Before::New => return Ok(Ok(None)),
+        Before::New => return Ok(Ok(Ready::New(relook::keep(swap, &seen.running, &BTreeMap::new())))),
         Before::Other(why) => return Ok(Err(why)),
     }
     let mut images = BTreeMap::new();
@@ -104,7 +116,7 @@ async fn prepare(
         discard(swap, port).await;
         return Ok(Err(error.to_string()));
     }
-    Ok(Ok(Some(images)))
+    Ok(Ok(Ready::Old(images)))
 }
 
 pub(super) fn compare(swap: &Swap, seen: &Look) -> Before {
@@ -199,11 +211,6 @@ async fn intend(
     };
     let attempt = shared.log.with(|run, _| run.swap(&swap.id).map_or(1, |s| s.attempts));
     let tx = TxId::new(&shared.run, &node.name, &swap.id, attempt);
-    let checks = swap.changes.iter().filter_map(|c| {
-        let settings = shared.plan.components.get(&c.component)?;
-        Some((c.component, settings.health.clone()))
-    });
-    let probes = Probes::start(&port, checks.collect()).await;
     shared
         .log
         .write(Event::SwapIntended {
@@ -212,7 +219,7 @@ async fn intend(
             tx: tx.to_string(),
             deadline_ms: swap.deadline_ms,
             olds: swap.changes.iter().map(|c| (c.component, c.from_id.clone())).collect(),
-            pods: before.clone(),
+            pods: before,
         })
         .await?;
     Ok(Ok(Visit {
@@ -221,31 +228,36 @@ async fn intend(
         node,
         port,
         tx,
-        before,
         images,
         intended: Instant::now(),
         steps_told: 0,
-        disturbed: BTreeSet::new(),
+        blind: false,
+        kept: String::new(),
         announced: BTreeSet::new(),
         decided: None,
         missing: String::new(),
-        probes,
+        probes: Probes::default(),
     }))
 }
 
 async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
-    let stop_timeout = visit.swap.changes.iter().filter_map(|c| visit.settings(c.component)).map(|s| s.stop_timeout_s);
-    let stop_timeout_s = stop_timeout.max().unwrap_or(10);
-    if let Some(address) = endpoint(&visit.node, &visit.swap) {
-        let cluster = &visit.shared.ports.cluster;
-        if let Err(error) = patiently(PATIENCE, || cluster.endpoint(&address, false)).await {
-            discard(&visit.swap, visit.port.as_ref()).await;
-            // It may have been taken out although the answer was lost.
+    let not_led = match lead_away(visit).await? {
+        Left::But(not_led) => not_led,
+        Left::CalledOff(why) => {
             serve_again(&visit.shared, &visit.node, &visit.swap).await?;
-            let why = format!("{address} could not be taken out of the default/kubernetes Endpoints: {error}");
+            return call_off(&visit.shared, &visit.swap, visit.port.as_ref(), &why).await;
+        }
+        Left::Not(why) => {
+            discard(&visit.swap, visit.port.as_ref()).await;
             return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, true).await;
         }
-    }
+    };
+    let stop_timeout = visit.swap.changes.iter().filter_map(|c| {
+        let led_away = !not_led.contains(&c.component);
+        visit.settings(c.component).map(|s| s.stop_timeout(led_away))
+    });
+    let stop_timeout_s = stop_timeout.max().unwrap_or(10);
+    visit.probes = Probes::start(&visit.shared, &visit.port, visit.doors()).await;
     if let Err((error, unsure)) = begin(visit, stop_timeout_s).await {
         if !unsure {
             discard(&visit.swap, visit.port.as_ref()).await;

@@ -1,9 +1,13 @@
 //! The engine over a cluster in memory, in tokio's paused time: whole runs in milliseconds.
 
+mod drift;
 mod fake;
 mod gates;
+mod leave;
+mod proof;
 mod snapshot;
 mod verbs;
+mod word;
 
 use super::*;
 use crate::fleet::{Component, NodeName};
@@ -16,6 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+/// A node of the small cluster.
+pub(super) fn a_node() -> crate::fleet::Node {
+    world().cluster().nodes.into_values().next().unwrap()
+}
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -65,7 +74,7 @@ impl Lab {
 
     /// An engine as a task of its own; aborting it is what a crash is.
     fn engine(&self) -> JoinHandle<Result<Outcome, EngineError>> {
-        let zero = Instant::now();
+        let zero = self.world.lock().zero;
         let clock: Clock = Arc::new(move || {
             Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_millis(zero.elapsed().as_millis() as i64)
         });
@@ -95,7 +104,7 @@ impl Lab {
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        match timeout(Duration::from_secs(400), wait).await {
+        match timeout(Duration::from_secs(4_000), wait).await {
             Ok(run) => run,
             Err(_) => panic!("never: {what}; {:#?}", self.fold().log),
         }
@@ -234,6 +243,7 @@ async fn abort_rolls_back_what_is_not_committed_and_ends() {
     let run = lab.fold();
     assert!(run.count(|s| s == SwapState::RolledBack) > 0);
     assert_eq!(run.in_flight().count(), 0);
+    assert!(run.why.starts_with("as seen at ") && run.why.contains("the old version runs on w"), "{}", run.why);
     for view in &run.swaps {
         let tag = if view.state == SwapState::Committed { "1.36.2.1" } else { "1.35.6.1" };
         lab.whole(view.node.as_str(), tag);
@@ -321,21 +331,28 @@ async fn a_node_that_cannot_go_back_is_a_failed_swap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disturbed_pod_rolls_the_node_back_and_stops_the_run() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let canary = plan.swaps().find(|(_, _, s)| s.node.as_str().starts_with('w')).unwrap().2.node.clone();
-    world.edit(canary.as_str(), |n| n.faults.disturbs_a_pod = true);
-    let lab = Lab::new(world, &plan);
-    let engine = lab.engine();
-    let run = lab.until("a pause", |r| matches!(r.state, RunState::Paused(_))).await;
-    assert_eq!(run.pods.disturbed.len(), 1);
-    assert_eq!(run.swaps_of(&canary).next().unwrap().state, SwapState::RolledBack);
-    assert_eq!(run.pods.checked, run.pods.undisturbed + 1);
-    assert!(run.why.contains("disturbed"), "{}", run.why);
-    lab.whole(canary.as_str(), "1.35.6.1");
-    assert!(run.count(|s| s == SwapState::Waiting) > 0);
-    engine.abort();
+async fn a_disturbed_pod_stops_the_run_and_rolls_the_node_back_unless_a_kubelet_would_disturb_it_again() {
+    for (components, kept) in [(&[Component::KubeProxy][..], false), (&NODES[..], true)] {
+        let world = upgraded_masters();
+        let plan = plan(&world, components);
+        let canary = plan.swaps().find(|(_, _, s)| s.node.as_str().starts_with('w')).unwrap().2.node.clone();
+        world.edit(canary.as_str(), |n| n.faults.disturbs_a_pod = true);
+        let lab = Lab::new(world, &plan);
+        let engine = lab.engine();
+        let run = lab.until("a pause", |r| matches!(r.state, RunState::Paused(_))).await;
+        assert_eq!(run.pods.disturbed.len(), 1);
+        let state = if kept { SwapState::Committed } else { SwapState::RolledBack };
+        assert_eq!(run.swaps_of(&canary).next().unwrap().state, state);
+        let pods = report(&run, Chain::Ok).pods;
+        assert_eq!(pods.checked, pods.undisturbed + pods.unproved + 1);
+        assert!(run.why.contains("disturbed"), "{}", run.why);
+        for (name, image, running) in lab.world.boxes(canary.as_str()) {
+            let moved = components.iter().any(|c| c.as_str() == name);
+            assert!(running && (!moved || (image == "1.36.2.1") == kept), "{name} {image}");
+        }
+        assert!(run.count(|s| s == SwapState::Waiting) > 0);
+        engine.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]

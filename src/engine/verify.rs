@@ -1,5 +1,6 @@
 //! The verdict: whether what runs on the node now is the new, and well.
 
+use super::probe::Felt;
 use super::visit::{Visit, containers};
 use crate::fleet::{Component, Version, clean};
 use crate::journal::{Event, JournalError, Step};
@@ -11,6 +12,9 @@ use tokio::time::Instant;
 
 /// Between the two looks that must both find everything well: a container that dies right after its start is caught.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// How a downtime is known that was not felt from outside.
+const BY_NODE: &str = "by the node's clock, from the stop of the old container to the start of the new one";
 
 /// What one look came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,20 +54,31 @@ impl Verifier {
             if let Err(why) = component_is_well(visit, &change).await {
                 return Ok(self.unwell(Finding::NotYet(why)));
             }
-            announce(visit, &change, state)?;
+            if let Err(why) = announce(visit, &change, state)? {
+                return Ok(self.unwell(Finding::NotYet(why)));
+            }
         }
         let pods = match visit.shared.ports.cluster.pods(&visit.node.name).await {
             Ok(pods) => pods,
             Err(error) => return Ok(self.unwell(Finding::NotYet(format!("its pods cannot be compared: {error}")))),
         };
-        let disturbed = visit.judge_pods(&pods).await?;
-        if let Some(first) = disturbed.first() {
-            let what = format!("{} {}", clean(&first.pod), first.kind);
-            let why = match disturbed.len() {
+        let disturbed = visit.judge_pods(&pods).await?.disturbed;
+        let harm = (disturbed.first()).map(|first| {
+            let what = first.cleaned();
+            match disturbed.len() {
                 1 => format!("1 pod disturbed: {what}"),
                 n => format!("{n} pods disturbed, the first: {what}"),
-            };
-            return Ok(self.unwell(Finding::Broken(why)));
+            }
+        });
+        if let Some(harm) = harm {
+            if visit.change_to(Component::Kubelet).is_some() {
+                // It is well, so that going back would only do the harm once more.
+                visit.kept = format!(
+                    "{harm}; the swap is kept: rolling a kubelet back would restart these containers once more"
+                );
+            } else {
+                return Ok(self.unwell(Finding::Broken(harm)));
+            }
         }
         match self.well.replace((Instant::now(), ids.clone())) {
             Some((_, before)) if before == ids => Ok(Finding::Healthy),
@@ -102,10 +117,14 @@ impl Verifier {
     }
 }
 
-/// Writes down that a component is well, once, and how long it was away.
-fn announce(visit: &mut Visit, change: &Change, state: &TxState) -> Result<(), JournalError> {
-    if !visit.announced.insert(change.component) {
-        return Ok(());
+/// Writes down that a component is well, once, and how long it was away for its clients.
+///
+/// # Errors
+/// Within the result, in words: its clients are still refused.
+fn announce(visit: &mut Visit, change: &Change, state: &TxState) -> Result<Result<(), String>, JournalError> {
+    let component = change.component;
+    if visit.announced.contains(&component) {
+        return Ok(Ok(()));
     }
     let uptime = |step| {
         let mut steps = state.steps.iter();
@@ -113,15 +132,23 @@ fn announce(visit: &mut Visit, change: &Change, state: &TxState) -> Result<(), J
     };
     // The node's own clock stands in where no gap was seen from outside.
     let by_node = || Some(uptime(Step::Started)?.saturating_sub(uptime(Step::Stopping)?));
-    let downtime_ms = visit.probes.downtime_ms(change.component).or_else(by_node).unwrap_or_default();
+    let (downtime_ms, how) = match visit.probes.felt(component) {
+        Some((Felt::Gap(ms), how)) => (ms, how),
+        // Its arguments change too: its clients' door may be another now.
+        Some((Felt::Away, _)) if !change.args.is_empty() => (by_node().unwrap_or_default(), BY_NODE.to_owned()),
+        Some((Felt::Away, how)) => {
+            return Ok(Err(format!("{component} says that it is well, and its clients are refused ({how})")));
+        }
+        Some((Felt::NoGap, how)) => {
+            (by_node().unwrap_or_default(), format!("{BY_NODE}; none of the {how} was refused"))
+        }
+        None => (by_node().unwrap_or_default(), BY_NODE.to_owned()),
+    };
+    visit.announced.insert(component);
+    visit.probes.stop(component);
     let (swap, node) = visit.ids();
-    visit.shared.log.tell(Event::SwapHealthy {
-        swap,
-        node,
-        component: change.component,
-        downtime_ms,
-        how: String::new(),
-    })
+    visit.shared.log.tell(Event::SwapHealthy { swap, node, component, downtime_ms, how })?;
+    Ok(Ok(()))
 }
 
 /// Health, version and (for kubelet) what Kubernetes says of the node.

@@ -2,10 +2,11 @@
 //! took it up again.
 
 use super::probe::Probes;
+use super::proof::Judged;
 use super::shared::Shared;
-use crate::fleet::{Component, ContainerName, Disturbance, Node, NodeName, PodProof, SwapId, compare_pods};
+use crate::fleet::{Component, ContainerName, Node, NodeName, PodProof, SwapId};
 use crate::journal::{Event, JournalError, Verdict};
-use crate::plan::{Change, ComponentSettings, Swap};
+use crate::plan::{Change, ComponentSettings, Door, Swap, client_doors};
 use crate::remote::{NodePort, TxId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,15 +33,15 @@ pub(super) struct Visit {
     pub(super) node: Node,
     pub(super) port: Arc<dyn NodePort>,
     pub(super) tx: TxId,
-    /// The node's pods before.
-    pub(super) before: Vec<PodProof>,
     /// The ids of the new images, by component.
     pub(super) images: BTreeMap<Component, String>,
     pub(super) intended: Instant,
     /// Steps that are in the journal already.
     pub(super) steps_told: usize,
-    /// Pods that the journal calls disturbed already.
-    pub(super) disturbed: BTreeSet<String>,
+    /// The pods could not be compared after the swap.
+    pub(super) blind: bool,
+    /// Why the swap is to be kept although pods are disturbed.
+    pub(super) kept: String,
     /// Components that the journal calls healthy already.
     pub(super) announced: BTreeSet<Component>,
     /// The verdict that is in the journal.
@@ -59,10 +60,14 @@ pub(super) fn containers(swap: &Swap) -> Vec<ContainerName> {
 /// not look after them by themselves (CKE runs them with `--endpoint-reconciler-type=none`).
 pub(super) fn endpoint(node: &Node, swap: &Swap) -> Option<String> {
     swap.changes.iter().find(|c| c.component == Component::KubeApiserver)?;
-    let args = &node.components.get(&Component::KubeApiserver)?.args;
+    kept_endpoint(&node.components.get(&Component::KubeApiserver)?.args, &node.address)
+}
+
+/// The address of an API server with these arguments, where it does not keep itself in the Endpoints.
+pub(super) fn kept_endpoint(args: &[String], address: &str) -> Option<String> {
     args.iter().find(|a| *a == "--endpoint-reconciler-type=none")?;
     let advertised = args.iter().find_map(|a| a.strip_prefix("--advertise-address="));
-    Some(advertised.unwrap_or(&node.address).to_owned())
+    Some(advertised.unwrap_or(address).to_owned())
 }
 
 impl Visit {
@@ -73,6 +78,15 @@ impl Visit {
     /// How a component is checked. Every change has its settings: see `sound`.
     pub(super) fn settings(&self, component: Component) -> Option<&ComponentSettings> {
         self.shared.plan.components.get(&component)
+    }
+
+    /// Where the clients of what is swapped knock.
+    pub(super) fn doors(&self) -> Vec<(Component, Vec<Door>)> {
+        let door = |c: &Change| {
+            let own = self.settings(c.component)?;
+            Some((c.component, client_doors(&self.node, c.component, own.client.as_ref(), &own.health)))
+        };
+        self.swap.changes.iter().filter_map(door).collect()
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -91,21 +105,27 @@ impl Visit {
         self.swap.changes.iter().find(|c| c.container.as_str() == container)
     }
 
-    /// Compares the node's pods with those before, and writes down what was not known yet. What is disturbed in all.
-    pub(super) async fn judge_pods(&mut self, after: &[PodProof]) -> Result<Vec<Disturbance>, JournalError> {
-        let all = compare_pods(&self.before, after);
-        let fresh: Vec<Disturbance> = all.iter().filter(|d| !self.disturbed.contains(&d.pod)).cloned().collect();
-        if !fresh.is_empty() {
-            self.disturbed.extend(fresh.iter().map(|d| d.pod.clone()));
-            let (swap, node) = self.ids();
-            self.shared.log.write(Event::PodsDisturbed { swap, node, pods: fresh }).await?;
-        }
-        Ok(all)
+    /// Compares the node's pods with those before, and writes down what was not known yet.
+    pub(super) async fn judge_pods(&mut self, after: &[PodProof]) -> Result<Judged, JournalError> {
+        self.shared.judge(&self.swap.id, after).await
     }
 
     /// Pods compared, and of these the undisturbed.
     pub(super) fn pod_counts(&self) -> (usize, usize) {
-        let checked = self.before.iter().filter(|p| !p.ended).count();
-        (checked, checked.saturating_sub(self.disturbed.len()))
+        let counts = self.shared.log.proofs(|proofs| proofs.of(&self.swap.id).map(|p| p.counts()));
+        counts.filter(|_| !self.blind).unwrap_or_default()
+    }
+
+    /// The swap is about to have its result. Where a kubelet was restarted, its pods are proved only later: that is written down
+    /// first, so that nothing ever counts them as proved.
+    pub(super) async fn leave_proof_pending(&self) -> Result<(), JournalError> {
+        let limits = &self.shared.plan.limits;
+        let proof = self.shared.log.proofs(|proofs| {
+            let proof = proofs.of(&self.swap.id).filter(|p| p.kubelet_moved())?;
+            Some((proof.counts().1, proof.wait_ms(limits)))
+        });
+        let Some((pods, ms)) = proof.filter(|(pods, _)| *pods > 0) else { return Ok(()) };
+        let (swap, node) = self.ids();
+        self.shared.log.write(Event::ProofPending { swap, node, pods, ms }).await
     }
 }

@@ -21,6 +21,7 @@ struct Told {
     gate: String,
     why: String,
     limit_ms: Option<u64>,
+    since: Instant,
 }
 
 impl Waiting {
@@ -83,15 +84,18 @@ impl Waiting {
         ms: Option<u64>,
         left: Option<Duration>,
     ) -> Result<(), JournalError> {
-        let mut limit_ms = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let mut limit_ms = left.map(millis);
+        let mut since = Instant::now();
         if let Some(told) = self.told.as_ref().filter(|told| told.gate == gate) {
             if told.why == why {
                 return Ok(());
             }
             // Counted from when the gate's wait began, as the fold does.
-            limit_ms = told.limit_ms;
+            since = told.since;
+            limit_ms = told.limit_ms.or(left.map(|left| millis(since.elapsed() + left)));
         }
-        self.told = Some(Told { gate: gate.to_owned(), why: why.to_owned(), limit_ms });
+        self.told = Some(Told { gate: gate.to_owned(), why: why.to_owned(), limit_ms, since });
         shared.log.tell(Event::GateWaiting { gate: gate.to_owned(), why: why.to_owned(), ms, limit_ms })
     }
 }

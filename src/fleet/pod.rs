@@ -1,5 +1,6 @@
 //! The proof that a swap left a node's pods alone.
 
+use super::attribution::change;
 use super::clean;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,12 @@ pub struct PodProof {
     /// Why it is in its phase, where Kubernetes says so (`status.reason`: `Evicted`, `UnexpectedAdmissionError`, `NodeLost`).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Who ends it, where Kubernetes says so (the reason of its `DisruptionTarget` condition: `EvictionByEvictionAPI`,
+    /// `PreemptionByScheduler`, `DeletionByTaintManager`, `DeletionByPodGC`, `TerminationByKubelet`).
+    ///
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub disruption: String,
 }
 
 /// Kubernetes' default for `terminationGracePeriodSeconds`.
@@ -71,7 +78,18 @@ impl Default for PodProof {
             grace_s: DEFAULT_GRACE_S,
             owner: None,
             reason: String::new(),
+            disruption: String::new(),
         }
+    }
+}
+
+impl PodProof {
+    /// How long a kubelet may take at most to end all its containers: one after the other, each within its grace period. Seconds.
+    ///
+    /// Step 3 of `SyncPod` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/kuberuntime_manager.go>
+    pub fn longest_end_s(&self) -> u64 {
+        let ended = self.containers.iter().filter(|c| c.role != ContainerRole::Ephemeral && c.started_at.is_some());
+        u64::from(self.grace_s).saturating_mul(ended.count().max(1) as u64)
     }
 }
 
@@ -187,6 +205,7 @@ impl Disturbance {
             DisturbanceKind::Gone
             | DisturbanceKind::NotReady
             | DisturbanceKind::ReadyFlapped
+            | DisturbanceKind::Deleting
             | DisturbanceKind::Ended => self.kind.clone(),
         };
         Disturbance { pod: clean(&self.pod), kind, cause: self.cause, because: clean(&self.because) }
@@ -211,6 +230,8 @@ pub enum DisturbanceKind {
     /// Its UID is gone: it was deleted, evicted or replaced.
     #[default]
     Gone,
+    /// The API was asked to delete it since.
+    Deleting,
     /// The named container has another id, start time or restart count.
     Restarted(String),
     /// The kubelet restarts, or has restarted, the named container because it computes its definition anew: the pod's other
@@ -228,6 +249,7 @@ impl std::fmt::Display for DisturbanceKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DisturbanceKind::Gone => f.write_str("is gone"),
+            DisturbanceKind::Deleting => f.write_str("is being deleted"),
             DisturbanceKind::Restarted(container) => write!(f, "restarted (container {container})"),
             DisturbanceKind::Redefined(container) => {
                 write!(f, "is being restarted by its kubelet (container {container}: its definition changed)")
@@ -239,41 +261,17 @@ impl std::fmt::Display for DisturbanceKind {
     }
 }
 
-/// Compares a node's pods before and after a swap. Only pods of `before` count: new pods are nobody's concern here.
+/// Compares a node's pods before and after a swap, and blames the swap for every change ([`judge_pods`](super::judge_pods) weighs
+/// them). Only pods of `before` count: new pods are nobody's concern here.
 ///
 /// A pod that had ended before may be cleaned up. A pod that was not Ready before is not blamed for staying so.
 pub fn compare_pods(before: &[PodProof], after: &[PodProof]) -> Vec<Disturbance> {
     let after: HashMap<&str, &PodProof> = after.iter().map(|p| (p.uid.as_str(), p)).collect();
+    let cause = |old: &PodProof, kind| Disturbance { pod: old.pod.clone(), kind, ..Disturbance::default() };
     before
         .iter()
-        .filter(|old| !old.ended)
-        .filter_map(|old| {
-            let kind = match after.get(old.uid.as_str()) {
-                None => Some(DisturbanceKind::Gone),
-                Some(new) => changed(old, new),
-            };
-            kind.map(|kind| Disturbance { pod: old.pod.clone(), kind, cause: Cause::Swap, because: String::new() })
-        })
+        .filter_map(|old| change(old, after.get(old.uid.as_str()).copied()).map(|kind| cause(old, kind)))
         .collect()
-}
-
-fn changed(old: &PodProof, new: &PodProof) -> Option<DisturbanceKind> {
-    for was in &old.containers {
-        let same = new.containers.iter().any(|is| {
-            is.name == was.name && is.id == was.id && is.restarts == was.restarts && is.started_at == was.started_at
-        });
-        if !same && !was.id.is_empty() {
-            return Some(DisturbanceKind::Restarted(was.name.clone()));
-        }
-    }
-    if new.ended {
-        return Some(DisturbanceKind::Ended);
-    }
-    match (old.ready, new.ready) {
-        (true, false) => Some(DisturbanceKind::NotReady),
-        (true, true) if old.ready_since != new.ready_since => Some(DisturbanceKind::ReadyFlapped),
-        _ => None,
-    }
 }
 
 /// Within this time before a swap a pod must have stood still to be watched after it.

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Longer files than this are not a profile or an inventory. Bytes.
 const MAX_BYTES: u64 = 32 << 20;
+/// The longest wait for the service proxies before an API server stops. Milliseconds.
+const LEAVE_MOST_MS: u64 = 60_000;
 
 /// All that is to be known of a cluster before it is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -320,6 +322,8 @@ fn limits(raw: &RawRollout) -> Limits {
         soak_ms: raw.soak.map_or(default.soak_ms, |t| t.ms),
         max_pulls: or(raw.max_pulls, default.max_pulls),
         gate_timeout_ms: raw.gate_timeout.as_ref().map_or(default.gate_timeout_ms, |t| t.get_ref().ms),
+        proof_limit_ms: raw.proof_limit.map_or(default.proof_limit_ms, |t| t.ms),
+        first_sync_ms: raw.first_sync.map_or(default.first_sync_ms, |t| t.ms),
     }
 }
 
@@ -336,16 +340,31 @@ fn settings(raw: BTreeMap<Component, toml::Spanned<RawComponent>>, err: &Err<'_>
     let mut settings = Settings::default();
     for (component, raw) in raw {
         let span = raw.span();
-        let RawComponent { container, health, version, deadline, stop_timeout } = raw.into_inner();
+        let RawComponent { container, health, version, deadline, stop_timeout, leave, client } = raw.into_inner();
         let mut own = settings.of(component);
         own.container = container.unwrap_or(own.container);
         own.health = health.unwrap_or(own.health);
         own.version = version.or(own.version);
         own.deadline_ms = deadline.map_or(own.deadline_ms, |t| t.ms);
+        own.client = client;
         if let Some(timeout) = stop_timeout {
             // Docker counts in whole seconds.
             let whole = u32::try_from(timeout.ms / 1_000).ok().filter(|_| timeout.ms.is_multiple_of(1_000));
             own.stop_timeout_s = whole.ok_or_else(|| err(Some(span.clone()), "stop_timeout must be whole seconds"))?;
+            // The operator's own word counts in every case.
+            own.drain_timeout_s = None;
+        }
+        if let Some(leave) = leave {
+            if component != Component::KubeApiserver {
+                return Err(err(
+                    Some(span),
+                    "leave is for kube-apiserver alone: it is in the Endpoints, others are not",
+                ));
+            }
+            if leave.ms > LEAVE_MOST_MS {
+                return Err(err(Some(span), "leave must not be longer than 60s: one API server is missing meanwhile"));
+            }
+            own.leave_ms = leave.ms;
         }
         if own.deadline_ms == 0 {
             return Err(err(Some(span), "deadline must be longer than 0s: every swap would roll back"));

@@ -72,6 +72,8 @@ fn a_full_profile_reads_as_written() {
     assert_eq!((profile.budget.disturbed_pods, profile.budget.failed_swaps), (4, 3));
     let kubelet = profile.settings.of(Component::Kubelet);
     assert_eq!((kubelet.deadline_ms, kubelet.stop_timeout_s), (20_000, 5));
+    let etcd = profile.settings.of(Component::Etcd);
+    assert_eq!((etcd.stop_timeout(true), etcd.stop_timeout(false)), (1, 10));
     let images = &profile.releases[0].images;
     assert_eq!(images.len(), 6, "five of Kubernetes and etcd; rivers stays");
     assert_eq!(images[&Component::KubeProxy].tag(), Some("1.36.2.1"));
@@ -302,5 +304,28 @@ fn the_snapshot_of_etcd_can_be_changed_and_switched_off() {
     {
         let error = with(bad).unwrap_err().to_string();
         assert!(error.contains(":31: ") && error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn where_clients_knock_and_how_long_they_have_to_leave_can_be_said() {
+    let with = |table: &str| read(&format!("{FULL}\n{table}"));
+    let etcd = with("[component.etcd]\nclient = \"tls://127.0.0.1:2379\"\nstop_timeout = \"20s\"").unwrap();
+    let etcd = etcd.settings.of(Component::Etcd);
+    assert_eq!(etcd.client.as_ref().map(ToString::to_string).as_deref(), Some("tls://127.0.0.1:2379"));
+    assert_eq!(
+        (etcd.stop_timeout(true), etcd.stop_timeout(false)),
+        (20, 20),
+        "the operator's word counts in every case"
+    );
+    let api = with("[component.kube-apiserver]\nleave = \"500ms\"").unwrap();
+    assert_eq!(api.settings.of(Component::KubeApiserver).leave_ms, 500);
+    for (bad, why) in [
+        ("[component.etcd]\nleave = \"1s\"", "kube-apiserver alone"),
+        ("[component.kube-apiserver]\nleave = \"2m\"", "not be longer than 60s"),
+        ("[component.etcd]\nclient = \"tls://127.0.0.1:2379/x\"", "take no path"),
+    ] {
+        let error = with(bad).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
     }
 }

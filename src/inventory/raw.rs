@@ -98,6 +98,8 @@ pub(super) struct RawRollout {
     pub soak: Option<Time>,
     pub max_pulls: Option<NonZeroUsize>,
     pub gate_timeout: Option<Spanned<Time>>,
+    pub proof_limit: Option<Time>,
+    pub first_sync: Option<Time>,
 }
 
 /// `[budget]`.
@@ -118,6 +120,8 @@ pub(super) struct RawComponent {
     pub version: Option<Check>,
     pub deadline: Option<Time>,
     pub stop_timeout: Option<Time>,
+    pub leave: Option<Time>,
+    pub client: Option<Check>,
 }
 
 /// `[[gate]]`. Which fields go together is checked where it is read: see `gate`.

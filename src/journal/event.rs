@@ -250,7 +250,7 @@ pub enum Event {
         node: NodeName,
         /// The verdict.
         verdict: Verdict,
-        /// Why, for a rollback.
+        /// Why, for a rollback; for a commit, why it is kept although pods are disturbed.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
     },
@@ -293,6 +293,9 @@ pub enum Event {
         node: NodeName,
         /// Of the pods that the swap's result counted: those that the swap left alone.
         undisturbed: usize,
+        /// Of the others: unchanged, but their grace period is longer than the plan's limit; they stay unproved.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unproved: usize,
     },
     /// How often pods changed on nodes that no swap touched, over the same time: the control group.
     ChurnSeen {
@@ -410,6 +413,10 @@ pub enum Event {
     },
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// A new container as it was when its swap was committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
@@ -451,6 +458,16 @@ pub enum Verdict {
     Rollback,
 }
 
+impl Verdict {
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Commit => "commit",
+            Verdict::Rollback => "roll back",
+        }
+    }
+}
+
 /// A step that the node did in its critical section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -471,6 +488,22 @@ pub enum Step {
     Restored,
     /// The old container is removed.
     Removed,
+}
+
+impl Step {
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Step::Begun => "begun",
+            Step::Stopping => "stopping the old one",
+            Step::Stopped => "the old one stopped",
+            Step::Started => "the new one started",
+            Step::Waiting => "waiting for the verdict",
+            Step::Restoring => "rolling back",
+            Step::Restored => "the old one runs again",
+            Step::Removed => "the old one removed",
+        }
+    }
 }
 
 /// How a run ended.

@@ -2,10 +2,11 @@
 
 use super::event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 use super::run::{
-    ClusterView, Drift, GateView, LogLine, PendingProof, PullState, Run, RunState, SwapState, SwapView, Tone,
+    ClusterView, Drift, FailedSwap, GateView, LogLine, PendingProof, PullState, Run, RunState, SwapState, SwapView,
+    Tone, Watched,
 };
 use super::snapshot::{EtcdSnapshot, SnapshotState};
-use crate::fleet::{Component, NodeName, SwapId, clean};
+use crate::fleet::{Component, Disturbance, NodeName, SwapId, clean};
 use jiff::{SignedDuration, Timestamp};
 
 /// Log lines kept in memory; the journal has them all.
@@ -131,7 +132,12 @@ impl Run {
                     s.stopping_at = None;
                 }
             }
-            Event::SwapIntended { swap, tx, deadline_ms, .. } => {
+            Event::SwapIntended { swap, node, tx, deadline_ms, pods, .. } => {
+                if let Some(left) = self.pods.pending.remove(swap) {
+                    self.never_proved(node, left.pods);
+                }
+                let pods = pods.iter().filter(|p| !p.ended).count();
+                self.pods.watched.insert(swap.clone(), Watched { pods, from: at, to: at });
                 if let Some(s) = self.find(swap) {
                     s.state = SwapState::InFlight;
                     s.begun = Some(at);
@@ -165,18 +171,32 @@ impl Run {
                     // What an abort takes back has not failed.
                     let tone = if self.state == RunState::Aborting { Tone::Notice } else { Tone::Alarm };
                     self.say(at, tone, Some(node), format!("rolling back: {why}"));
+                } else if !why.is_empty() {
+                    self.say(at, Tone::Alarm, Some(node), why.clone());
                 }
             }
             Event::PodsDisturbed { swap, node, pods } => {
-                self.no_longer_undisturbed(swap, pods.len());
+                self.looked(swap, at);
                 for pod in pods {
-                    self.pods.disturbed.push((node.clone(), pod.cleaned()));
+                    let same = |(n, d): &(NodeName, Disturbance)| n == node && d.pod == pod.pod;
+                    // What was ascribed to others, or is worse than it seemed, is counted once.
+                    let others = self.pods.changed.iter().position(same).map(|i| self.pods.changed.remove(i)).is_some();
+                    match self.pods.disturbed.iter_mut().find(|told| same(told)) {
+                        Some((_, told)) => *told = pod.cleaned(),
+                        None => {
+                            self.pods.disturbed.push((node.clone(), pod.cleaned()));
+                            if !others {
+                                self.no_longer_undisturbed(swap);
+                            }
+                        }
+                    }
                     self.say(at, Tone::Alarm, Some(node), format!("pod {pod}"));
                 }
             }
             Event::PodsChanged { swap, node, pods } => {
-                self.no_longer_undisturbed(swap, pods.len());
+                self.looked(swap, at);
                 for pod in pods {
+                    self.no_longer_undisturbed(swap);
                     self.pods.changed.push((node.clone(), pod.cleaned()));
                     self.say(at, Tone::Calm, Some(node), format!("pod {pod}"));
                 }
@@ -186,9 +206,11 @@ impl Run {
                 let due = at.checked_add(wait).unwrap_or(Timestamp::MAX);
                 self.pods.pending.insert(swap.clone(), PendingProof { node: node.clone(), pods: *pods, due });
             }
-            Event::PodsProved { swap, undisturbed, .. } => {
+            Event::PodsProved { swap, node, undisturbed, unproved } => {
                 if self.pods.pending.remove(swap).is_some() {
                     self.pods.count(0, *undisturbed);
+                    self.never_proved(node, *unproved);
+                    self.looked(swap, at);
                 }
             }
             Event::ChurnSeen { pods, changed, ms, .. } => {
@@ -232,11 +254,13 @@ impl Run {
             Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms } => {
                 self.end(swap, SwapState::Committed, "");
                 self.counted(swap, *pods_checked, *pods_undisturbed);
-                let pods = match self.pods.pending.get(swap) {
-                    Some(pending) => format!("{} of {pods_checked} pods to be proved", pending.pods),
-                    None => format!("{pods_undisturbed} of {pods_checked} pods undisturbed"),
+                let proved = match self.pods.pending.get(swap) {
+                    Some(proof) => format!("so far; they are proved at {}", proof.due.strftime("%H:%M:%S")),
+                    None => String::new(),
                 };
-                let text = format!("committed in {ms} ms, {pods}");
+                let text =
+                    format!("committed in {ms} ms, {pods_undisturbed} of {pods_checked} pods undisturbed {proved}");
+                let text = text.trim_end().to_owned();
                 self.say(at, Tone::Calm, Some(node), text);
             }
             Event::SwapRolledBack { swap, node, why, pods_checked, pods_undisturbed, .. } => {
@@ -263,6 +287,10 @@ impl Run {
             Event::Note { text } => self.say(at, Tone::Notice, None, text.clone()),
             Event::RunEnded { outcome, why } => {
                 self.state = RunState::Ended(*outcome);
+                if matches!(outcome, Outcome::Completed | Outcome::RolledBack | Outcome::Failed) {
+                    // All were compared once more just before.
+                    self.pods.watched.values_mut().for_each(|w| w.to = at);
+                }
                 self.why = clean(why);
                 self.gate = None;
                 let calm = matches!(outcome, Outcome::Completed | Outcome::RolledBack);
@@ -276,14 +304,35 @@ impl Run {
     /// A swap's result says how many of its pods are undisturbed so far: they count as such once they are proved.
     fn counted(&mut self, swap: &SwapId, checked: usize, undisturbed: usize) {
         let proved = !self.pods.pending.contains_key(swap);
+        if let Some(at) = self.now {
+            self.looked(swap, at);
+        }
         self.pods.count(checked, if proved { undisturbed } else { 0 });
     }
 
-    /// Pods of a swap that was counted already turn out not to be undisturbed. Those that wait for their proof are not counted.
-    fn no_longer_undisturbed(&mut self, swap: &SwapId, pods: usize) {
-        let counted = self.swap(swap).is_some_and(|s| matches!(s.state, SwapState::Committed | SwapState::Drifted));
-        if counted && !self.pods.pending.contains_key(swap) {
-            self.pods.undisturbed = self.pods.undisturbed.saturating_sub(pods);
+    /// A pod of a swap turns out not to be undisturbed, after it was counted as such or while it waits for its proof.
+    fn no_longer_undisturbed(&mut self, swap: &SwapId) {
+        use SwapState::{Committed, Drifted, RolledBack, Skipped};
+        let counted = self.swap(swap).is_some_and(|s| matches!(s.state, Committed | Drifted | RolledBack | Skipped));
+        let left = match self.pods.pending.get_mut(swap) {
+            Some(pending) => &mut pending.pods,
+            None if counted => &mut self.pods.undisturbed,
+            None => return,
+        };
+        *left = left.saturating_sub(1);
+    }
+
+    fn never_proved(&mut self, node: &NodeName, pods: usize) {
+        if pods > 0 {
+            let never = self.pods.never.entry(node.clone()).or_default();
+            *never = never.saturating_add(pods);
+        }
+    }
+
+    /// The pods of the swap's node were compared.
+    fn looked(&mut self, swap: &SwapId, at: Timestamp) {
+        if let Some(watched) = self.pods.watched.get_mut(swap) {
+            watched.to = at;
         }
     }
 
@@ -299,7 +348,9 @@ impl Run {
             SwapState::Failed => s.undo.is_none() || s.state != SwapState::Failed,
             _ => false,
         });
-        self.failures += usize::from(fresh);
+        if let Some(node) = self.swap(id).map(|s| s.node.clone()).filter(|_| fresh) {
+            self.failed.push(FailedSwap { swap: id.clone(), node, why: clean(why) });
+        }
         if let Some(s) = self.find(id) {
             s.undo = None;
             match (&s.skip, state) {

@@ -33,12 +33,12 @@ pub use reader::{Journal, read, read_for};
 pub(crate) use recording::unpack;
 pub use recording::{Recording, RecordingError, RecordingHead, read_recording, record};
 pub use report::{
-    ControlGroup, Downtime, Drifted, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts, Report,
-    SwapCounts, report,
+    ControlGroup, Downtime, Drifted, EngineSeen, Exception, JournalFacts, NodeCounts, NodeLists, Pause, PodCounts,
+    Report, SwapCounts, report,
 };
 pub use run::{
-    Churn, ClusterView, Decision, Drift, GateView, LogLine, PendingProof, Pods, PullState, Run, RunState, SwapState,
-    SwapView, Tone,
+    Churn, ClusterView, Decision, Drift, FailedSwap, GateView, LogLine, MANY_RESTARTED, PendingProof, Pods, PullState,
+    ROLLBACK_MS, Run, RunState, SwapState, SwapView, Tone, Watched,
 };
 pub use snapshot::{EtcdSnapshot, SnapshotState};
 pub use verb::{LONGEST_REASON, Verb};

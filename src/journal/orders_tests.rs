@@ -36,7 +36,7 @@ fn run() -> Run {
         gates: vec![Gate::NodesReady],
     };
     let worker = |id, node| swap(id, node, Component::Kubelet);
-    let phase = |kind, waves| Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, waves };
+    let phase = |kind, waves| Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves };
     let plan = Plan {
         format: crate::plan::FORMAT,
         created: Timestamp::UNIX_EPOCH,
@@ -125,7 +125,7 @@ fn a_retry_makes_swap_wave_and_phase_be_not_through() {
     assert_eq!(states(&run), [Committed, Committed, Waiting, Waiting, Waiting]);
     assert_eq!(run.waves_done.keys().collect::<Vec<_>>(), [&(0, 0)]);
     assert_eq!(run.phases_done, [0]);
-    assert_eq!(run.failures, 1, "history stays counted");
+    assert_eq!(run.failures(), 1, "history stays counted");
     assert!(run.swaps[2].why.is_empty() && run.swaps[2].attempts == 1, "tries stay counted");
     assert!(run.to_retry(&[]).is_err(), "there is nothing more");
 }
@@ -162,7 +162,7 @@ fn a_rollback_is_for_what_is_open_or_failed_and_is_settled_by_a_result() {
     assert!(run.swaps[3].undo.is_some());
     end(&mut run, 3, false);
     assert_eq!((run.swaps[3].state, &run.swaps[3].undo), (RolledBack, &None));
-    assert_eq!(run.failures, 1, "w2, and not what was commanded");
+    assert_eq!(run.failures(), 1, "w2, and not what was commanded");
     for (node, words) in [("w1", "sonoba rollback"), ("w2", "already"), ("w4", "nothing has begun")] {
         let why = run.to_roll_back(&[name(node)]).unwrap_err();
         assert!(why.contains(words), "{why}");
@@ -235,4 +235,28 @@ proptest! {
             prop_assert_eq!(sum, c.planned);
         }
     }
+}
+
+/// A verdict that should have come and did not: nothing can be called safe then.
+#[test]
+fn a_swap_is_overdue_once_its_deadline_and_the_rollback_have_passed() {
+    let mut run = run();
+    begin(&mut run, 1);
+    let (swap, node) = (run.swaps[1].id.clone(), run.swaps[1].node.clone());
+    let (tx, olds, pods) = ("t".to_owned(), Default::default(), Vec::new());
+    let (id, on) = (swap.clone(), node.clone());
+    tell(&mut run, Event::SwapIntended { swap: id, node: on, tx, deadline_ms: 25_000, olds, pods });
+    let at = |ms: i64| Timestamp::from_millisecond(ms).unwrap();
+    let limit = 25_000 + i64::try_from(ROLLBACK_MS).unwrap();
+    assert!(!run.swaps[1].overdue(at(limit)) && run.swaps[1].overdue(at(limit + 1)), "silent since it began");
+    let record = Record {
+        seq: run.events + 1,
+        at: at(9_000),
+        prev: String::new(),
+        event: Event::SwapStep { swap, node, component: None, step: Step::Stopping, uptime_ms: 7 },
+    };
+    run.apply(&record);
+    assert!(!run.swaps[1].overdue(at(9_000 + limit)) && run.swaps[1].overdue(at(9_001 + limit)));
+    end(&mut run, 1, false);
+    assert!(!run.swaps[1].overdue(at(i64::from(i32::MAX))), "it has ended");
 }

@@ -1,7 +1,7 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
 use super::{Chain, Decision, Drift, EtcdSnapshot, Outcome, Run, RunState, SwapState};
-use crate::fleet::{Cause, Component, Disturbance, NodeName, RunId, SwapId, clean, fold_names};
+use crate::fleet::{Cause, Component, Disturbance, NodeName, RunId, SwapId, clean, count, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,12 +57,26 @@ pub struct Report {
     /// Committed components that are not what was committed any more.
     #[serde(default)]
     pub drifted: Vec<Drifted>,
+    /// Of a run that has not ended: whether an engine is at work on it, as seen when the report was made. None where that was not
+    /// asked, or cannot be told from here. The journal does not say it: whoever reports asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineSeen>,
     /// API servers that this run took out of the `default/kubernetes` Endpoints and that are not back: node and address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints_out: BTreeMap<NodeName, String>,
     /// How downtimes were measured, by component.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub downtime_how: BTreeMap<Component, String>,
+}
+
+/// Whether an engine is at work on a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineSeen {
+    /// Its process is there.
+    Alive,
+    /// It is not: nothing goes on before `sonoba resume`.
+    Gone,
 }
 
 /// A committed component that is not what was committed any more.
@@ -155,7 +169,7 @@ pub struct PodCounts {
     /// Changed by something else than a swap.
     #[serde(default)]
     pub changed_by_others: usize,
-    /// Not looked at late enough yet: a container may still be within its grace period.
+    /// Not looked at late enough: a container may still be within its grace period.
     #[serde(default)]
     pub unproved: usize,
     /// Of `unproved`: how many on which node.
@@ -179,6 +193,9 @@ pub struct ControlGroup {
     pub changed: usize,
     /// Of a hundred pods, so many changed a minute.
     pub percent_a_minute: f64,
+    /// So many pods on swapped nodes would have changed by themselves while they were watched, at that rate.
+    #[serde(default)]
+    pub expected: f64,
 }
 
 /// How long a component was away: from the old one's last answer to the new one's first. Milliseconds, nearest rank.
@@ -274,6 +291,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
         journal: JournalFacts { events: run.events, chain: chain_word.to_owned(), broken_at },
         exceptions: run.swaps.iter().filter_map(exception).collect(),
         drifted: run.drifts.iter().map(drifted).collect(),
+        engine: None,
         endpoints_out: run.endpoints_out.clone(),
         downtime_how: run.measured_by.clone(),
     }
@@ -283,22 +301,29 @@ fn pods(run: &Run) -> PodCounts {
     let pods = &run.pods;
     let mut unproved_on: BTreeMap<NodeName, usize> = BTreeMap::new();
     for pending in pods.pending.values() {
-        *unproved_on.entry(pending.node.clone()).or_default() += pending.pods;
+        let here = unproved_on.entry(pending.node.clone()).or_default();
+        *here = here.saturating_add(pending.pods);
     }
+    for (node, never) in &pods.never {
+        let here = unproved_on.entry(node.clone()).or_default();
+        *here = here.saturating_add(*never);
+    }
+    unproved_on.retain(|_, pods| *pods > 0);
     PodCounts {
         checked: pods.checked,
         undisturbed: pods.undisturbed,
         disturbed: pods.disturbed.len(),
         unknown: pods.disturbed.iter().filter(|(_, d)| d.cause == Cause::Unknown).count(),
         changed_by_others: pods.changed.len(),
-        unproved: unproved_on.values().sum(),
+        unproved: unproved_on.values().fold(0, |all, pods| all.saturating_add(*pods)),
         unproved_on,
         list: pods.disturbed.clone(),
         changes: pods.changed.clone(),
-        control: pods
-            .churn
-            .expected(100, 60_000)
-            .map(|percent_a_minute| ControlGroup { changed: pods.churn.changed, percent_a_minute }),
+        control: pods.churn.expected(100, 60_000).map(|percent_a_minute| ControlGroup {
+            changed: pods.churn.changed,
+            percent_a_minute,
+            expected: pods.expected_changes().unwrap_or_default(),
+        }),
     }
 }
 
@@ -365,7 +390,66 @@ fn spread(ms: &[u64]) -> Downtime {
     Downtime { p50: rank(50), p99: rank(99), max: rank(100), count: sorted.len() }
 }
 
+impl PodCounts {
+    /// Which pods are not proved, in words; none where all are.
+    pub fn unproved_words(&self) -> Option<String> {
+        let nodes = fold_names(self.unproved_on.keys().map(NodeName::as_str));
+        let (proved, left) = (count(self.undisturbed, "pod", "pods"), self.unproved);
+        (left > 0).then(|| {
+            format!("{proved} proved undisturbed, {left} not proved (they may still have been within their grace period) on {nodes}")
+        })
+    }
+
+    /// What the control group says, in words; none where there was none.
+    pub fn control_words(&self) -> Option<String> {
+        let control = self.control?;
+        let here = self.changed_by_others;
+        let rate = control.percent_a_minute;
+        Some(format!(
+            "{here} changed by others on swapped nodes, {:.1} expected ({rate:.2} % of pods a minute change where no swap is)",
+            control.expected
+        ))
+    }
+}
+
 impl Report {
+    /// Whether the run has not ended and nobody is at work on it.
+    pub fn orphaned(&self) -> bool {
+        self.engine == Some(EngineSeen::Gone)
+    }
+
+    /// Whether the run has ended.
+    pub fn ended(&self) -> bool {
+        !matches!(self.outcome.as_str(), "running" | "paused")
+    }
+
+    /// How the run stands, in words: its outcome, and whether nobody is at work on it.
+    pub fn standing(&self) -> String {
+        match self.orphaned() {
+            true => format!("{}, but no engine is at work on it", self.outcome),
+            false => self.outcome.clone(),
+        }
+    }
+
+    /// What is to be said of each API server that this run took out of the Endpoints and that is not back; nothing while an
+    /// engine is at work, which puts it back.
+    pub fn endpoints_missing(&self) -> Vec<String> {
+        if self.engine == Some(EngineSeen::Alive) {
+            return Vec::new();
+        }
+        let then = match self.ended() {
+            false => format!("`sonoba resume {}` puts it back first", self.run),
+            true => {
+                "put it back: kubectl -n default edit endpoints kubernetes; `sonoba doctor` says whether it is".into()
+            }
+        };
+        let out = self.endpoints_out.iter();
+        out.map(|(node, address)| {
+            format!("API server {node} ({address}) was taken out of the default/kubernetes Endpoints and not put back; {then}")
+        })
+        .collect()
+    }
+
     /// The report for people, as Markdown.
     pub fn to_markdown(&self) -> String {
         let mut out = String::new();
@@ -376,7 +460,10 @@ impl Report {
 
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
         let Report { nodes, swaps, pods, .. } = self;
-        writeln!(out, "# Run {} on {}: {}\n", escape(&self.run), escape(&self.cluster), escape(&self.outcome))?;
+        writeln!(out, "# Run {} on {}: {}\n", escape(&self.run), escape(&self.cluster), escape(&self.standing()))?;
+        for missing in self.endpoints_missing() {
+            writeln!(out, "**{}**\n", escape(&missing))?;
+        }
         if !self.why.is_empty() {
             writeln!(out, "{}\n", escape(&self.why))?;
         }
@@ -389,9 +476,10 @@ impl Report {
         }
         writeln!(out, "| | total | |\n| --- | ---: | --- |")?;
         writeln!(out, "| nodes | {} | {} new, {} old, {} failed |", nodes.total, nodes.new, nodes.old, nodes.failed)?;
+        let drifted = if swaps.drifted > 0 { format!("{} drifted, ", swaps.drifted) } else { String::new() };
         writeln!(
             out,
-            "| swaps | {} | {} committed, {} rolled back, {} failed, {} skipped, {} in flight, {} not started |",
+            "| swaps | {} | {} committed, {} rolled back, {} failed, {drifted}{} skipped, {} in flight, {} not started |",
             swaps.planned,
             swaps.committed,
             swaps.rolled_back,
@@ -402,8 +490,8 @@ impl Report {
         )?;
         writeln!(
             out,
-            "| pods compared | {} | {} undisturbed, {} disturbed |",
-            pods.checked, pods.undisturbed, pods.disturbed
+            "| pods compared | {} | {} proved undisturbed, {} disturbed, {} changed by others, {} not proved |",
+            pods.checked, pods.undisturbed, pods.disturbed, pods.changed_by_others, pods.unproved
         )?;
         let at = self.journal.broken_at.map(|line| format!(" at line {line}")).unwrap_or_default();
         writeln!(out, "| journal | {} events | chain {}{at} |", self.journal.events, escape(&self.journal.chain))?;
@@ -416,11 +504,22 @@ impl Report {
             for (component, d) in &self.downtime_ms {
                 writeln!(out, "| {component} | {} | {} | {} | {} |", d.count, d.p50, d.p99, d.max)?;
             }
+            let measured = self.downtime_how.iter().filter(|(c, _)| self.downtime_ms.contains_key(*c));
+            for (i, (component, how)) in measured.enumerate() {
+                let gap = if i == 0 { "\n" } else { "" };
+                writeln!(out, "{gap}- {component}, measured by {}", escape(how))?;
+            }
         }
-        if !pods.list.is_empty() {
-            writeln!(out, "\n## Disturbed pods\n")?;
-            for (node, pod) in &pods.list {
-                writeln!(out, "- {node}: {} {}", escape(&pod.pod), escape(&pod.kind.to_string()))?;
+        for text in [pods.unproved_words(), pods.control_words()].into_iter().flatten() {
+            writeln!(out, "\n{}.", escape(&text))?;
+        }
+        for (title, pods) in [("Disturbed pods", &pods.list), ("Pods changed by others", &pods.changes)] {
+            if pods.is_empty() {
+                continue;
+            }
+            writeln!(out, "\n## {title}\n")?;
+            for (node, pod) in pods {
+                writeln!(out, "- {node}: {}", escape(&pod.to_string()))?;
             }
         }
         if nodes.new < nodes.total {

@@ -2,7 +2,7 @@
 
 use super::event::{Outcome, PauseReason, Step, Verdict};
 use super::snapshot::SnapshotState;
-use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, RunId, SwapId};
+use crate::fleet::{ClusterName, Component, Disturbance, DisturbanceKind, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -46,9 +46,9 @@ pub struct Run {
     pub gate: Option<GateView>,
     /// Every swap, in the plan's order.
     pub swaps: Vec<SwapView>,
-    /// How often a swap rolled back or failed so far, what was retried or skipped since included; what was commanded back
-    /// is no failure.
-    pub failures: usize,
+    /// The swaps that rolled back or failed so far, in that order, what was retried or skipped since included: the one count
+    /// that screens show and that the budget is held against. What was commanded back, or goes back in an abort, is no failure.
+    pub failed: Vec<FailedSwap>,
     /// Pulls by node and image.
     pub pulls: BTreeMap<(NodeName, Image), PullState>,
     /// The snapshot of etcd.
@@ -79,6 +79,17 @@ pub struct Run {
     pub log: VecDeque<LogLine>,
     pub(super) index: HashMap<SwapId, usize>,
     by_node: HashMap<NodeName, Vec<usize>>,
+}
+
+/// A swap that rolled back or failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedSwap {
+    /// The swap.
+    pub swap: SwapId,
+    /// Its node.
+    pub node: NodeName,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// A gate that the run waits for.
@@ -186,6 +197,22 @@ pub enum SwapState {
     Skipped,
 }
 
+/// How long a node may take to roll back once its deadline has passed, before its swap is called overdue: it stops the new
+/// containers (10 s each by default) and starts the old ones. Milliseconds.
+pub const ROLLBACK_MS: u64 = 30_000;
+
+impl SwapView {
+    /// Whether the swap should have come to an end by now and did not, as far as is known: its deadline has passed, and the time
+    /// that rolling back takes. Nothing can be called safe then. `now` is of the engine's clock.
+    pub fn overdue(&self, now: Timestamp) -> bool {
+        // Of a node that fell silent right after it began, no stop was ever heard.
+        let under_way = matches!(self.state, SwapState::InFlight | SwapState::Ending(_));
+        let Some(from) = self.stopping_at.or(self.begun).filter(|_| under_way) else { return false };
+        let limit = i128::from(self.deadline_ms) + i128::from(ROLLBACK_MS);
+        now.duration_since(from).as_millis() > limit
+    }
+}
+
 impl SwapState {
     /// Whether the node may be in between: an intent stands that has no result.
     pub fn open(self) -> bool {
@@ -221,8 +248,13 @@ pub struct Pods {
     pub changed: Vec<(NodeName, Disturbance)>,
     /// Those that are not proved yet, by swap.
     pub pending: BTreeMap<SwapId, PendingProof>,
+    /// Those that stay unproved, by node: their grace period is longer than the plan waits for, or their node was swapped anew before
+    /// its pods were proved.
+    pub never: BTreeMap<NodeName, usize>,
     /// Pods on nodes that no swap touched, over the same time.
     pub churn: Churn,
+    /// How long pods on swapped nodes were watched, by swap.
+    pub watched: BTreeMap<SwapId, Watched>,
 }
 
 /// Pods of one swap that were not looked at late enough yet.
@@ -234,6 +266,20 @@ pub struct PendingProof {
     pub pods: usize,
     /// When they can be proved.
     pub due: Timestamp,
+}
+
+/// So many pods of one node whose containers were restarted after its kubelet's start are no accident.
+pub const MANY_RESTARTED: usize = 3;
+
+/// Pods of one swap's node, and over which time they were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// How many.
+    pub pods: usize,
+    /// Before the swap.
+    pub from: Timestamp,
+    /// The last comparison that the journal tells of.
+    pub to: Timestamp,
 }
 
 /// The control group: how pods change where no swap is.
@@ -264,6 +310,28 @@ pub struct Drift {
 }
 
 impl Pods {
+    /// The nodes whose kubelet was seen to restart containers because it computes their definition anew, or several pods at once.
+    pub fn redefined_on(&self) -> Vec<NodeName> {
+        let mut restarted: BTreeMap<&NodeName, (usize, bool)> = BTreeMap::new();
+        for (node, pod) in &self.disturbed {
+            let (pods, signed) = restarted.entry(node).or_default();
+            *pods += usize::from(matches!(pod.kind, DisturbanceKind::Restarted(_)));
+            *signed |= matches!(pod.kind, DisturbanceKind::Redefined(_));
+        }
+        let many = restarted.into_iter().filter(|(_, (pods, signed))| *signed || *pods >= MANY_RESTARTED);
+        many.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// How many of the pods on swapped nodes would have changed by themselves while they were watched, going by the control group;
+    /// none when there was none.
+    pub fn expected_changes(&self) -> Option<f64> {
+        let of = |w: &Watched| {
+            let ms = u64::try_from(w.to.duration_since(w.from).as_millis()).unwrap_or(0);
+            self.churn.expected(w.pods, ms)
+        };
+        self.watched.values().map(of).sum()
+    }
+
     /// Adds a swap's counts. They come from a file: they may be anything.
     pub(super) fn count(&mut self, checked: usize, undisturbed: usize) {
         self.checked = self.checked.saturating_add(checked);
@@ -362,7 +430,7 @@ impl Run {
             gate: None,
             asked_again: 0,
             swaps,
-            failures: 0,
+            failed: Vec::new(),
             pulls: BTreeMap::new(),
             snapshot: SnapshotState::None,
             snapshot_tries: 0,
@@ -394,6 +462,16 @@ impl Run {
     /// The planned swap behind a view.
     pub fn planned(&self, view: &SwapView) -> &Swap {
         &self.plan.phases[view.phase].waves[view.wave].swaps[view.slot]
+    }
+
+    /// How many swaps rolled back or failed so far ([`Run::failed`]).
+    pub fn failures(&self) -> usize {
+        self.failed.len()
+    }
+
+    /// Nodes that are NotReady and were Ready when the run began, as the API last said.
+    pub fn lost(&self) -> &[NodeName] {
+        self.ready.as_ref().map_or(&[], |view| &view.lost)
     }
 
     /// How many swaps are in a state that `pick` picks.

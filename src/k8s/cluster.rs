@@ -1,9 +1,12 @@
 //! [`ClusterPort`] over kube.
 
+use super::events::EventWatch;
 use super::lease::RunLock;
 use super::patience::{Patience, for_good, shown};
 use super::watch::NodeWatch;
-use super::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease};
+use super::{
+    ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease,
+};
 use crate::fleet::{Condition, NodeName, PodEvent, PodProof};
 use async_trait::async_trait;
 use http_body_util::Limited;
@@ -16,7 +19,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tower::util::MapResponseLayer;
@@ -34,6 +37,8 @@ pub struct KubeCluster {
     client: Client,
     patience: Patience,
     watch: NodeWatch,
+    /// Begun when it is first asked for: who only looks on does not pay for it.
+    events: OnceLock<EventWatch>,
     /// The last list that was asked for because the watch could not be believed, and when.
     asked: Mutex<Option<(Instant, Vec<NodeView>)>>,
     lock: RunLock,
@@ -80,7 +85,8 @@ impl KubeCluster {
             MapResponseLayer::new(|answer: Response<Box<DynBody>>| answer.map(|body| Limited::new(body, LONGEST)));
         let client: Client = builder.with_layer(&limit).build();
         let watch = NodeWatch::start(client.clone());
-        Ok(KubeCluster { client, patience, watch, asked: Mutex::new(None), lock: RunLock::default() })
+        let events = OnceLock::new();
+        Ok(KubeCluster { client, patience, watch, events, asked: Mutex::new(None), lock: RunLock::default() })
     }
 
     /// The whole of a paged list. A snapshot that goes stale between two pages starts anew, as does any page that fails.
@@ -190,11 +196,16 @@ impl ClusterPort for KubeCluster {
         let of_node = ListParams::default().fields(&format!("spec.nodeName={node}"));
         let pods = self.list(&format!("list the pods of {node}"), &api, of_node).await?;
         let bound = |p: &&Pod| p.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(node.as_str());
-        Ok(pods.iter().filter(bound).filter_map(convert::pod).collect())
+        let pods: Vec<PodProof> = pods.iter().filter(bound).filter_map(convert::pod).collect();
+        if let Some(events) = self.events.get() {
+            events.place(&pods);
+        }
+        Ok(pods)
     }
 
-    async fn pod_events(&self, _: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
-        Ok(Vec::new())
+    async fn pod_events(&self, uids: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
+        let events = self.events.get_or_init(|| EventWatch::start(self.client.clone()));
+        events.of(uids, self.patience.request).await
     }
 
     async fn leader(&self, lease: &str) -> Result<Option<String>, ClusterError> {
@@ -215,5 +226,9 @@ impl ClusterPort for KubeCluster {
 
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError> {
         endpoints::set(&self.client, &self.patience, address, serve).await
+    }
+
+    async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {
+        endpoints::get(&self.client, &self.patience).await
     }
 }

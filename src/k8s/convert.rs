@@ -3,9 +3,13 @@
 
 use super::NodeView;
 use super::patience::shown;
-use crate::fleet::{Condition, ContainerProof, NodeName, PodProof, clean};
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use crate::fleet::{
+    Condition, ContainerExit, ContainerProof, ContainerRole, DEFAULT_GRACE_S, NodeName, PodOwner, PodProof, clean,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use std::collections::HashSet;
 
 /// A node; `None` when its name is not one.
 pub(super) fn node(node: &Node) -> Option<NodeView> {
@@ -31,7 +35,6 @@ pub(super) fn node(node: &Node) -> Option<NodeView> {
 /// A node's conditions, `Ready` first.
 pub(super) fn conditions(node: &Node) -> Vec<Condition> {
     let all = node.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten();
-    let text = |text: &Option<String>| text.as_deref().map(shown).unwrap_or_default();
     let mut all: Vec<Condition> = all
         .map(|c| Condition {
             kind: shown(&c.type_),
@@ -40,9 +43,9 @@ pub(super) fn conditions(node: &Node) -> Vec<Condition> {
                 "False" => Some(false),
                 _ => None,
             },
-            reason: text(&c.reason),
-            message: text(&c.message),
-            since: c.last_transition_time.as_ref().and_then(|t| moment(&t.0)),
+            reason: text(c.reason.as_ref()),
+            message: text(c.message.as_ref()),
+            since: time(c.last_transition_time.as_ref()),
         })
         .collect();
     all.sort_by_key(|c| c.kind != "Ready");
@@ -60,27 +63,88 @@ pub(super) fn pod(pod: &Pod) -> Option<PodProof> {
     };
     let status = pod.status.as_ref();
     let phase = status.and_then(|s| s.phase.as_deref());
-    let ready = status.and_then(|s| s.conditions.as_ref()).and_then(|all| all.iter().find(|c| c.type_ == "Ready"));
+    let condition =
+        |kind: &str| status.and_then(|s| s.conditions.as_ref()).and_then(|all| all.iter().find(|c| c.type_ == kind));
+    let ready = condition("Ready");
+    let target = condition("DisruptionTarget").filter(|c| c.status == "True");
+    let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
     Some(PodProof {
         pod: shown(&place),
         uid: shown(uid),
         ended: matches!(phase, Some("Succeeded" | "Failed")),
         ready: ready.is_some_and(|c| c.status == "True"),
-        ready_since: ready.and_then(|c| c.last_transition_time.as_ref()).and_then(|t| moment(&t.0)),
-        containers: status.and_then(|s| s.container_statuses.as_ref()).into_iter().flatten().map(container).collect(),
-        ..PodProof::default()
+        ready_since: ready.and_then(|c| time(c.last_transition_time.as_ref())),
+        containers: containers(pod),
+        deleting: deletion_asked(meta),
+        grace_s: grace.map_or(DEFAULT_GRACE_S, |s| u32::try_from(s.max(0)).unwrap_or(u32::MAX)),
+        owner: meta.owner_references.iter().flatten().find(|o| o.controller == Some(true)).map(owner),
+        reason: text(status.and_then(|s| s.reason.as_ref())),
+        disruption: text(target.and_then(|c| c.reason.as_ref())),
     })
 }
 
-fn container(status: &ContainerStatus) -> ContainerProof {
-    let running = status.state.as_ref().and_then(|s| s.running.as_ref());
+fn owner(owner: &OwnerReference) -> PodOwner {
+    PodOwner { kind: shown(&owner.kind), name: shown(&owner.name) }
+}
+
+/// When the API was asked to delete it. `deletionTimestamp` is that moment *plus* the grace period.
+///
+/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/>
+fn deletion_asked(meta: &ObjectMeta) -> Option<Timestamp> {
+    let until = time(meta.deletion_timestamp.as_ref())?;
+    let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0).max(0));
+    Some(until.checked_sub(grace).unwrap_or(until))
+}
+
+/// Its containers, its sidecars and its ephemeral containers. Init containers that end before the others begin are left out.
+fn containers(pod: &Pod) -> Vec<ContainerProof> {
+    let init = pod.spec.as_ref().and_then(|s| s.init_containers.as_ref()).into_iter().flatten();
+    let sidecars: HashSet<&str> =
+        init.filter(|c| c.restart_policy.as_deref() == Some("Always")).map(|c| c.name.as_str()).collect();
+    let Some(status) = pod.status.as_ref() else { return Vec::new() };
+    let of = |all: &Option<Vec<ContainerStatus>>, role| -> Vec<ContainerProof> {
+        all.iter().flatten().map(|status| container(status, role)).collect()
+    };
+    let mut all = of(&status.container_statuses, ContainerRole::Main);
+    let started = status.init_container_statuses.iter().flatten().filter(|s| sidecars.contains(s.name.as_str()));
+    all.extend(started.map(|status| container(status, ContainerRole::Sidecar)));
+    all.extend(of(&status.ephemeral_container_statuses, ContainerRole::Ephemeral));
+    all
+}
+
+fn container(status: &ContainerStatus, role: ContainerRole) -> ContainerProof {
+    let state = status.state.as_ref();
+    // What ends and is not started again stands in `state`; once it is, in `lastState`.
+    let ended = state
+        .and_then(|s| s.terminated.as_ref())
+        .or_else(|| status.last_state.as_ref().and_then(|s| s.terminated.as_ref()));
     ContainerProof {
         name: shown(&status.name),
         id: shown(status.container_id.as_deref().unwrap_or_default()),
         restarts: status.restart_count,
-        started_at: running.and_then(|r| r.started_at.as_ref()).and_then(|t| moment(&t.0)),
-        ..ContainerProof::default()
+        started_at: state.and_then(|s| s.running.as_ref()).and_then(|r| time(r.started_at.as_ref())),
+        role,
+        waiting: text(state.and_then(|s| s.waiting.as_ref()).and_then(|w| w.reason.as_ref())),
+        last_exit: ended.map(exit),
     }
+}
+
+fn exit(ended: &ContainerStateTerminated) -> ContainerExit {
+    ContainerExit {
+        code: ended.exit_code,
+        reason: text(ended.reason.as_ref()),
+        started_at: time(ended.started_at.as_ref()),
+        finished_at: time(ended.finished_at.as_ref()),
+    }
+}
+
+fn text(text: Option<&String>) -> String {
+    text.map(|text| shown(text)).unwrap_or_default()
+}
+
+/// A time of the API. The kubelet writes the year 1 or 1970 of a container of which it knows nothing: that is no time.
+pub(super) fn time(time: Option<&Time>) -> Option<Timestamp> {
+    time.and_then(|t| moment(&t.0)).filter(|at| *at > Timestamp::UNIX_EPOCH)
 }
 
 /// The moment in our jiff: k8s-openapi brings an older one with it.
@@ -168,5 +232,114 @@ mod tests {
             json!({"metadata": {"name": "job", "namespace": "b", "uid": "u2"}, "status": {"phase": "Succeeded"}});
         assert!(pod(&from_value(ended).unwrap()).unwrap().ended);
         assert_eq!(pod(&from_value(json!({"metadata": {"name": "x"}})).unwrap()), None);
+    }
+
+    fn status(name: &str, more: serde_json::Value) -> serde_json::Value {
+        let mut status = json!({"name": name, "containerID": format!("containerd://{name}"), "image": "", "imageID": "",
+            "ready": true, "restartCount": 0});
+        status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        status
+    }
+
+    /// Two pods of a DaemonSet as a real API server gave them, trimmed: one was restarted in place.
+    #[test]
+    fn real_pods_keep_owner_grace_and_the_exit_before_the_restart() {
+        let list: k8s_openapi::List<Pod> = serde_json::from_str(include_str!("real_pods.json")).unwrap();
+        let [calm, restarted] = [0, 1].map(|i| pod(&list.items[i]).unwrap());
+        let owner = Some(PodOwner { kind: "DaemonSet".into(), name: "agent".into() });
+        for pod in [&calm, &restarted] {
+            assert_eq!((&pod.owner, pod.grace_s, pod.deleting, pod.ended, pod.ready), (&owner, 30, None, false, true));
+            assert_eq!((pod.reason.as_str(), pod.disruption.as_str()), ("", ""));
+        }
+        assert_eq!((calm.containers[0].restarts, calm.containers[0].last_exit.as_ref()), (0, None));
+        let container = &restarted.containers[0];
+        assert_eq!((container.name.as_str(), container.restarts, container.role), ("a", 1, ContainerRole::Main));
+        let exit = container.last_exit.as_ref().unwrap();
+        assert_eq!((exit.code, exit.reason.as_str()), (137, "Error"));
+        assert_eq!(exit.started_at.unwrap().to_string(), "2026-11-29T21:53:47Z");
+        assert_eq!(exit.finished_at.unwrap().to_string(), "2026-11-29T21:55:04Z");
+        assert_eq!(container.started_at, exit.finished_at);
+    }
+
+    #[test]
+    fn sidecars_and_ephemeral_containers_count_and_plain_init_containers_do_not() {
+        let one = json!({"metadata": {"name": "db-0", "uid": "u1"}, "spec": {"containers": [], "initContainers": [
+                {"name": "side", "restartPolicy": "Always"}, {"name": "setup"}, {"name": "odd", "restartPolicy": "Never"}]},
+            "status": {"phase": "Running",
+                "initContainerStatuses": [status("setup", json!({})), status("side", json!({"restartCount": 3})), status("odd", json!({}))],
+                "containerStatuses": [status("db", json!({}))],
+                "ephemeralContainerStatuses": [status("debug", json!({}))]}});
+        let proof = pod(&from_value(one).unwrap()).unwrap();
+        let seen: Vec<_> = proof.containers.iter().map(|c| (c.name.as_str(), c.restarts, c.role)).collect();
+        let want = [
+            ("db", 0, ContainerRole::Main),
+            ("side", 3, ContainerRole::Sidecar),
+            ("debug", 0, ContainerRole::Ephemeral),
+        ];
+        assert_eq!(seen, want);
+    }
+
+    #[test]
+    fn a_container_that_waits_or_has_ended_says_why() {
+        let ended =
+            |at: &str| json!({"exitCode": 1, "reason": "Error", "startedAt": "2026-11-23T00:00:00Z", "finishedAt": at});
+        let one = json!({"metadata": {"name": "x", "uid": "u"}, "status": {"containerStatuses": [
+            status("loops", json!({"restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": ended("2026-11-23T00:00:05Z")}})),
+            // It has just ended, and once before: the later exit counts.
+            status("ends", json!({"state": {"terminated": ended("2026-11-23T00:09:00Z")},
+                "lastState": {"terminated": ended("2026-11-23T00:00:05Z")}})),
+            // What a kubelet writes of a container that it lost.
+            status("lost", json!({"lastState": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown",
+                "startedAt": "1970-01-01T00:00:00Z", "finishedAt": null}}}))]}});
+        let all = pod(&from_value(one).unwrap()).unwrap().containers;
+        let finished = |i: usize| all[i].last_exit.as_ref().unwrap().finished_at.map(|at| at.to_string());
+        assert_eq!((all[0].waiting.as_str(), all[0].started_at), ("CrashLoopBackOff", None));
+        assert_eq!(finished(0).unwrap(), "2026-11-23T00:00:05Z");
+        assert_eq!(finished(1).unwrap(), "2026-11-23T00:09:00Z");
+        let lost = all[2].last_exit.as_ref().unwrap();
+        assert_eq!((lost.reason.as_str(), lost.started_at, lost.finished_at), ("ContainerStatusUnknown", None, None));
+    }
+
+    #[test]
+    fn a_deletion_is_dated_from_when_it_was_asked_for() {
+        let one = |grace: serde_json::Value| {
+            let meta = json!({"name": "x", "uid": "u", "deletionTimestamp": "2026-11-23T00:05:00Z", "deletionGracePeriodSeconds": grace});
+            pod(&from_value(json!({"metadata": meta})).unwrap()).unwrap().deleting.unwrap().to_string()
+        };
+        assert_eq!(one(json!(300)), "2026-11-23T00:00:00Z");
+        assert_eq!(one(json!(null)), "2026-11-23T00:05:00Z");
+        assert_eq!(one(json!(-9)), "2026-11-23T00:05:00Z");
+        assert_eq!(one(json!(i64::MAX)), "2026-11-23T00:05:00Z", "a time that there is not");
+    }
+
+    #[test]
+    fn who_ends_a_pod_is_read_and_hostile_values_are_cleaned_and_bounded() {
+        let long = "x\u{1b}[2J\u{202e}".repeat(10_000);
+        let exit = json!({"exitCode": i32::MIN, "reason": &long});
+        let one = json!({"metadata": {"name": &long, "namespace": &long, "uid": &long, "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Other", "name": "no", "uid": "1"},
+                {"apiVersion": "v1", "kind": &long, "name": &long, "uid": "2", "controller": true}]},
+            "spec": {"containers": [], "terminationGracePeriodSeconds": i64::MAX},
+            "status": {"reason": &long, "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": &long}],
+                "containerStatuses": [status(&long, json!({"restartCount": i32::MIN,
+                    "state": {"waiting": {"reason": &long}}, "lastState": {"terminated": exit}}))]}});
+        let proof = pod(&from_value(one).unwrap()).unwrap();
+        let text = serde_json::to_string(&proof).unwrap();
+        assert!(!text.contains("\\u001b") && !text.contains('\u{202e}') && text.len() < 5_000, "{} bytes", text.len());
+        assert_eq!(proof.grace_s, u32::MAX);
+        assert_eq!(proof.owner.unwrap().kind.chars().next(), Some('x'), "the controller, not just any owner");
+        let target = |status: &str| {
+            let conditions = json!([{"type": "DisruptionTarget", "status": status, "reason": "EvictionByEvictionAPI"}]);
+            let one = json!({"metadata": {"name": "x", "uid": "u"}, "spec": {"containers": [], "terminationGracePeriodSeconds": -5},
+                "status": {"reason": "Evicted", "conditions": conditions}});
+            pod(&from_value(one).unwrap()).unwrap()
+        };
+        let proof = target("True");
+        assert_eq!(
+            (proof.disruption.as_str(), proof.reason.as_str(), proof.grace_s),
+            ("EvictionByEvictionAPI", "Evicted", 0)
+        );
+        assert_eq!(target("False").disruption, "");
     }
 }

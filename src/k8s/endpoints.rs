@@ -3,13 +3,14 @@
 //! Where the API servers run with `--endpoint-reconciler-type=none` nobody else keeps these: whoever restarts one has to
 //! take it out before and put it back after.
 
-use super::ClusterError;
 use super::patience::{Patience, Trouble};
+use super::{ApiEndpoints, ClusterError};
 use crate::fleet::clean;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use kube::Client;
 use kube::api::{Api, ListParams, PostParams};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 const NAMESPACE: &str = "default";
@@ -29,6 +30,32 @@ pub(super) async fn set(
     let endpoints = set_endpoints(client, patience, ip, serve).await?;
     let slices = set_slices(client, patience, ip, serve).await?;
     Ok(endpoints || slices)
+}
+
+/// The addresses that are ready.
+pub(super) async fn get(client: &Client, patience: &Patience) -> Result<ApiEndpoints, ClusterError> {
+    let api: Api<Endpoints> = Api::namespaced(client.clone(), NAMESPACE);
+    let found = patience.ask("read Endpoints default/kubernetes", || api.get_opt(SERVICE)).await?;
+    let api: Api<EndpointSlice> = Api::namespaced(client.clone(), NAMESPACE);
+    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={SERVICE}"));
+    let slices = patience.ask("list the EndpointSlices of default/kubernetes", || api.list(&of_service)).await?.items;
+    Ok(ApiEndpoints { endpoints: found.map(|e| ready_in_subsets(&e)), slices: ready_in_slices(&slices) })
+}
+
+fn ready_in_subsets(endpoints: &Endpoints) -> BTreeSet<IpAddr> {
+    let addresses = endpoints.subsets.iter().flatten().flat_map(|subset| subset.addresses.iter().flatten());
+    addresses.filter_map(|address| address.ip.parse().ok()).collect()
+}
+
+fn ready_in_slices(slices: &[EndpointSlice]) -> Option<BTreeSet<IpAddr>> {
+    let ready = slices.iter().flat_map(|s| s.endpoints.iter().flatten()).filter(|e| is_ready(e));
+    let addresses = ready.flat_map(|e| &e.addresses).filter_map(|address| address.parse().ok()).collect();
+    (!slices.is_empty()).then_some(addresses)
+}
+
+/// An endpoint that does not say is ready.
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true)
 }
 
 async fn set_endpoints(client: &Client, patience: &Patience, ip: IpAddr, serve: bool) -> Result<bool, ClusterError> {
@@ -114,16 +141,15 @@ fn edit_subsets(subsets: &mut [EndpointSubset], ip: IpAddr, serve: bool) -> Resu
 /// The indices of the slices that were changed.
 fn edit_slices(slices: &mut [EndpointSlice], ip: IpAddr, serve: bool) -> Result<Vec<usize>, ClusterError> {
     let is = |a: &String| a.parse() == Ok(ip);
-    let ready = |e: &Endpoint| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
     let serving =
-        slices.iter().flat_map(|s| s.endpoints.iter().flatten()).any(|e| ready(e) && e.addresses.iter().any(is));
+        slices.iter().flat_map(|s| s.endpoints.iter().flatten()).any(|e| is_ready(e) && e.addresses.iter().any(is));
     if serving == serve || slices.is_empty() {
         return Ok(Vec::new());
     }
     let others = slices
         .iter()
         .flat_map(|s| s.endpoints.iter().flatten())
-        .any(|e| ready(e) && e.addresses.iter().any(|a| !is(a)));
+        .any(|e| is_ready(e) && e.addresses.iter().any(|a| !is(a)));
     if !serve && !others {
         return Err(last(ip));
     }
@@ -193,6 +219,24 @@ mod tests {
         assert_eq!(edit_subsets(&mut all, ip("10.0.0.2"), true), Ok(false));
         assert_eq!(ips(&all), ["10.0.0.1", "10.0.0.2"]);
         assert_eq!(all[0].ports, ports);
+    }
+
+    #[test]
+    fn an_address_serves_when_it_is_ready_in_all_that_exists() {
+        let endpoints: Endpoints = from_value(json!({"metadata": {}, "subsets": [{"addresses": [{"ip": "10.0.0.1"},
+            {"ip": "10.0.0.2"}, {"ip": "no address"}], "notReadyAddresses": [{"ip": "10.0.0.3"}]}]}))
+        .unwrap();
+        let slices: Vec<EndpointSlice> = from_value(json!([{"addressType": "IPv4", "metadata": {}, "endpoints": [
+            {"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
+            {"addresses": ["10.0.0.3"]}]}]))
+        .unwrap();
+        let seen = ApiEndpoints { endpoints: Some(ready_in_subsets(&endpoints)), slices: ready_in_slices(&slices) };
+        let serving = |address: &str| seen.serves(address);
+        assert!(serving("10.0.0.1"));
+        assert!(!serving("10.0.0.2") && !serving("10.0.0.3") && !serving("10.0.0.4") && !serving("m1.example"));
+        assert_eq!(ready_in_slices(&[]), None);
+        let old = ApiEndpoints { slices: None, ..seen };
+        assert!(old.serves("10.0.0.2") && !old.serves("10.0.0.3"), "without slices the Endpoints alone say it");
     }
 
     #[test]

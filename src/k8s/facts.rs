@@ -5,8 +5,8 @@
 use super::cluster::PAGE;
 use super::patience::Patience;
 use super::{ClusterError, ClusterFacts};
-use crate::fleet::{NodeName, clean_short};
-use crate::plan::{ApiFacts, DeprecatedApi, StatefulSet};
+use crate::fleet::{DEFAULT_GRACE_S, NodeName, clean_short};
+use crate::plan::{ApiFacts, DeprecatedApi, LongestGrace, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, Node, PersistentVolume, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{Api, ListParams};
@@ -129,6 +129,15 @@ impl Pods {
         };
         let namespace = clean_short(pod.metadata.namespace.as_deref().unwrap_or(""), 63);
         let name = format!("{namespace}/{}", clean_short(pod.metadata.name.as_deref().unwrap_or(""), 253));
+        let always = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
+        let ended = spec.containers.len() + spec.init_containers.iter().flatten().filter(always).count();
+        let grace =
+            spec.termination_grace_period_seconds.map_or(u64::from(DEFAULT_GRACE_S), |s| s.max(0).unsigned_abs());
+        let grace = grace.saturating_mul(ended as u64);
+        let longest = self.facts.graces.get(&node).map(|longest| longest.seconds);
+        if longest.is_none_or(|longest| longest < grace) {
+            self.facts.graces.insert(node.clone(), LongestGrace { seconds: grace, pod: name.clone() });
+        }
         let probed = spec.containers.iter().any(|c| c.readiness_probe.is_some() || c.startup_probe.is_some());
         let sidecars = spec.init_containers.iter().flatten();
         let containers = || spec.containers.iter().chain(sidecars.clone());

@@ -42,6 +42,10 @@ struct State {
     log: Vec<String>,
     /// Version, collection and line of every change: a watch begins where its list ended.
     history: Vec<(u64, String, String)>,
+    /// Watches from before this version are told that it is too old (410).
+    oldest: u64,
+    /// The collection that the role may not touch.
+    forbidden: Option<String>,
 }
 
 /// The server; it ends when this is dropped.
@@ -105,6 +109,24 @@ impl FakeApi {
         self.state.lock().unwrap().endless = endless;
     }
 
+    /// Every watch ends, as when an API server closes it after its time.
+    pub fn end_watches(&self) {
+        let _ = self.events.send((String::new(), String::new()));
+    }
+
+    /// What was recorded so far is too old to resume a watch from: those under way end with 410 Expired.
+    pub fn expire(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.version += 1;
+        state.oldest = state.version;
+        let _ = self.events.send((EXPIRED.to_owned(), expired()));
+    }
+
+    /// The role may not touch this collection, or (none) every one again.
+    pub fn forbid(&self, collection: Option<&str>) {
+        self.state.lock().unwrap().forbidden = collection.map(str::to_owned);
+    }
+
     pub fn say(&self, words: String) {
         self.state.lock().unwrap().says = Some(words);
     }
@@ -161,14 +183,26 @@ async fn answer(
         return Ok(json_body(403, &refusal));
     }
     let path = head.uri.path();
+    if state.forbidden.as_deref() == Some(path) {
+        return Ok(status(403, "Forbidden"));
+    }
     if state.endless && !watching {
         let page = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": "0"}, "items": []});
         return Ok(json_body(200, &page));
     }
     if watching {
         let since: u64 = query.get("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
+        if since < state.oldest {
+            return Ok(Response::new(Full::new(Bytes::from(expired())).map_err(|never| match never {}).boxed()));
+        }
+        let selector = selector(&query);
         let missed = state.history.iter().filter(|(version, of, _)| *version > since && of == path);
-        return Ok(watch(path, missed.map(|(_, _, line)| line.clone()).collect(), events.subscribe()));
+        let missed = missed.map(|(_, _, line)| line.clone()).filter(|line| selected_line(&selector, line)).collect();
+        return Ok(watch(path, selector, missed, events.subscribe()));
+    }
+    if path.ends_with("/events") {
+        // A collection that there is, with nothing in it.
+        state.objects.entry(path.to_owned()).or_default();
     }
     if let Some(objects) = state.objects.get(path).filter(|_| head.method == Method::GET) {
         return Ok(list(path, objects, &query, state.version));
@@ -200,13 +234,16 @@ async fn answer(
 }
 
 fn list(path: &str, objects: &BTreeMap<String, Value>, query: &BTreeMap<&str, &str>, version: u64) -> Response<Body> {
+    let selector = selector(query);
+    let objects: Vec<&Value> = objects.values().filter(|o| selected(&selector, o)).collect();
     let start: usize = query.get("continue").and_then(|t| t.parse().ok()).unwrap_or(0);
     let limit: usize = query.get("limit").and_then(|t| t.parse().ok()).unwrap_or(usize::MAX);
     let end = start.saturating_add(limit).min(objects.len());
     let token = if end < objects.len() { end.to_string() } else { String::new() };
-    let items: Vec<&Value> = objects.values().skip(start).take(end - start).collect();
+    let items: Vec<&Value> = objects.into_iter().skip(start).take(end - start).collect();
     let (kind, api) = match path.rsplit('/').next() {
         Some("pods") => ("PodList", "v1"),
+        Some("events") => ("EventList", "v1"),
         Some("endpointslices") => ("EndpointSliceList", "discovery.k8s.io/v1"),
         _ => ("NodeList", "v1"),
     };
@@ -214,18 +251,58 @@ fn list(path: &str, objects: &BTreeMap<String, Value>, query: &BTreeMap<&str, &s
     json_body(200, &json!({"kind": kind, "apiVersion": api, "metadata": metadata, "items": items}))
 }
 
-fn watch(path: &str, missed: Vec<String>, events: broadcast::Receiver<(String, String)>) -> Response<Body> {
+/// Stands for every collection.
+const EXPIRED: &str = "*";
+
+fn expired() -> String {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired",
+        "message": "too old resource version", "code": 410});
+    json!({"type": "ERROR", "object": status}).to_string() + "\n"
+}
+
+/// `a=b,c!=d`, of events: their fields are what is looked for here. Fields of other objects are passed over.
+fn selector(query: &BTreeMap<&str, &str>) -> Vec<(String, bool, String)> {
+    let text = query.get("fieldSelector").copied().unwrap_or_default();
+    let text =
+        [("%3D", "="), ("%2C", ","), ("%21", "!")].iter().fold(text.to_owned(), |t, (from, to)| t.replace(from, to));
+    let terms =
+        text.split(',').filter_map(|term| term.split_once('=')).map(|(field, value)| match field.strip_suffix('!') {
+            Some(field) => (field.to_owned(), false, value.to_owned()),
+            None => (field.to_owned(), true, value.to_owned()),
+        });
+    terms.filter(|(field, _, _)| field == "reason" || field.starts_with("involvedObject.")).collect()
+}
+
+fn selected(selector: &[(String, bool, String)], object: &Value) -> bool {
+    selector.iter().all(|(field, equal, value)| {
+        let found =
+            object.pointer(&format!("/{}", field.replace('.', "/"))).and_then(Value::as_str).unwrap_or_default();
+        (found == value) == *equal
+    })
+}
+
+fn selected_line(selector: &[(String, bool, String)], line: &str) -> bool {
+    let line: Value = serde_json::from_str(line).unwrap();
+    selected(selector, &line["object"])
+}
+
+fn watch(
+    path: &str,
+    selector: Vec<(String, bool, String)>,
+    missed: Vec<String>,
+    events: broadcast::Receiver<(String, String)>,
+) -> Response<Body> {
     let path = path.to_owned();
     let missed = futures::stream::iter(missed).map(|line| Ok(Frame::data(Bytes::from(line))));
     let lines = futures::stream::unfold(events, move |mut events| {
-        let path = path.clone();
+        let (path, selector) = (path.clone(), selector.clone());
         async move {
             loop {
                 let (collection, line) = events.recv().await.ok()?;
                 if collection.is_empty() {
                     return None;
                 }
-                if collection == path {
+                if collection == EXPIRED || (collection == path && selected_line(&selector, &line)) {
                     return Some((Ok(Frame::data(Bytes::from(line))), events));
                 }
             }

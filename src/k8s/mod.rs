@@ -1,7 +1,8 @@
 //! The second port: the cluster over its API. [`ClusterPort`] says what the engine may ask; the rest of this room
 //! implements it with kube.
 //!
-//! In reading order: [`port`](self) says what may be asked, `cluster` connects and answers, `watch` keeps the nodes' copy,
+//! In reading order: [`port`](self) says what may be asked, `cluster` connects and answers, `watch` keeps the nodes' copy, `events`
+//! that of what is recorded about pods,
 //! `convert` turns Kubernetes' objects into sonoba's, `facts` gathers what
 //! preflight wants to know, `lease` and `endpoints` hold the only two writes, `patience` rides
 //! over an API server that is being restarted.
@@ -11,6 +12,9 @@ mod cluster;
 mod cluster_tests;
 mod convert;
 mod endpoints;
+mod events;
+#[cfg(test)]
+mod events_tests;
 mod facts;
 #[cfg(test)]
 mod fake;
@@ -20,4 +24,4 @@ mod port;
 mod watch;
 
 pub use cluster::KubeCluster;
-pub use port::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
+pub use port::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};

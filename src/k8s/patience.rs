@@ -119,6 +119,14 @@ fn judge(what: &str, error: &kube::Error) -> Fate {
     }
 }
 
+/// The error, where asking again is in vain. `what` completes "could not …".
+pub(super) fn refusal(what: &str, error: &kube::Error) -> Option<ClusterError> {
+    match judge(what, error) {
+        Fate::Never(Trouble::Other(refused)) => Some(refused),
+        Fate::Never(Trouble::Conflict) | Fate::Again { .. } => None,
+    }
+}
+
 /// Whether the failure lies in the configuration, so that asking again is in vain. Never quotes a credential plugin's
 /// output: it may hold a token.
 pub(super) fn for_good(error: &kube::Error) -> Option<String> {
@@ -147,7 +155,7 @@ pub(super) fn for_good(error: &kube::Error) -> Option<String> {
         if let Some(rustls::Error::InvalidCertificate(why)) = tls {
             return Some(format!(
                 "the API server's certificate is not trusted ({}); mend certificate-authority in the kubeconfig",
-                shown(&format!("{why:?}"))
+                shown(&distrust(why))
             ));
         }
         next = e.source();
@@ -171,5 +179,20 @@ pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((i, _)) => format!("{}…", &text[..i]),
         None => text,
+    }
+}
+
+/// Why a certificate is not trusted, in words.
+fn distrust(why: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Why;
+    match why {
+        Why::Expired | Why::ExpiredContext { .. } => "it has expired".to_owned(),
+        Why::NotValidYet | Why::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        Why::UnknownIssuer => "its issuer is unknown".to_owned(),
+        Why::NotValidForName | Why::NotValidForNameContext { .. } => "it is for another name".to_owned(),
+        Why::Revoked => "it is revoked".to_owned(),
+        Why::BadSignature => "its signature is wrong".to_owned(),
+        // The library's own sentence.
+        other => other.to_string(),
     }
 }

@@ -4,7 +4,8 @@ use crate::fleet::{Condition, NodeName, PodEvent, PodProof, Version};
 use crate::plan::ApiFacts;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// The cluster's API. It may be away for a while (an API server is being restarted): calls try again within their
 /// time limit before they fail.
@@ -23,7 +24,11 @@ pub trait ClusterPort: Send + Sync {
     async fn pods(&self, node: &NodeName) -> Result<Vec<PodProof>, ClusterError>;
 
     /// What the API has recorded about these pods, by their UIDs: what a kubelet does to a pod stands there before it shows in
-    /// the pod itself. Answered from a watched copy, which holds what was recorded within the last hour.
+    /// the pod itself. Answered from a watched copy, which holds what was recorded within the last hour and is begun with the
+    /// first call. What was seen more than once comes twice: at its first time and at its last.
+    ///
+    /// # Errors
+    /// [`ClusterError::Refused`] where the role may not list and watch events: one can go on without them.
     async fn pod_events(&self, uids: &[&str]) -> Result<Vec<PodEvent>, ClusterError>;
 
     /// The holder of a Lease in `kube-system` (`kube-scheduler`, `kube-controller-manager`), with the random suffix that
@@ -43,6 +48,27 @@ pub trait ClusterPort: Send + Sync {
     /// Puts an API server's address into the `default/kubernetes` Endpoints and EndpointSlice, or takes it out. For clusters
     /// whose API servers run with `--endpoint-reconciler-type=none`. Returns whether it was changed.
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError>;
+
+    /// The API servers' addresses in the `default/kubernetes` Endpoints and EndpointSlices, asked afresh.
+    async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError>;
+}
+
+/// The API servers that clients inside the cluster are sent to: the addresses of `default/kubernetes` that are ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApiEndpoints {
+    /// In the Endpoints; none where there are no such Endpoints.
+    pub endpoints: Option<BTreeSet<IpAddr>>,
+    /// In the EndpointSlices; none where there is no slice.
+    pub slices: Option<BTreeSet<IpAddr>>,
+}
+
+impl ApiEndpoints {
+    /// Whether clients are sent to this address: it is in both, as far as they exist.
+    pub fn serves(&self, address: &str) -> bool {
+        let Ok(address) = address.parse::<IpAddr>() else { return false };
+        let has = |addresses: &Option<BTreeSet<IpAddr>>| addresses.as_ref().is_none_or(|all| all.contains(&address));
+        has(&self.endpoints) && has(&self.slices)
+    }
 }
 
 /// A node as Kubernetes states it.

@@ -4,9 +4,24 @@ use super::order::Ids;
 use super::{Gate, Phase, PhaseKind, Wave, WaveKind};
 use crate::fleet::{Leaders, NodeName};
 
+/// Workers before masters in each hop, the canary before all: in a phase of its own where the plan had it so and one of it goes back,
+/// else as the first wave of the workers.
+pub(super) fn canary_phase_first(mut phases: Vec<Phase>, wanted: usize) -> Vec<Phase> {
+    for hop in phases.chunk_by_mut(|a, b| a.hop == b.hop) {
+        let first = hop.iter().position(|p| p.kind.of_workers() || p.kind == PhaseKind::Masters);
+        match (first, hop.iter().position(|p| p.kind == PhaseKind::Canary)) {
+            (Some(first), Some(canary)) => hop[first..=canary].rotate_right(1),
+            _ => {
+                hop.iter_mut().filter(|p| p.kind == PhaseKind::Workers).for_each(|p| canary_first(&mut p.waves, wanted))
+            }
+        }
+    }
+    phases
+}
+
 /// The canaries of the plan are canaries again: their owners know. Where none of them goes back, the first of each wave in
 /// turn are.
-pub(super) fn canary_first(waves: &mut Vec<Wave>, wanted: usize) {
+fn canary_first(waves: &mut Vec<Wave>, wanted: usize) {
     if let Some(at) = waves.iter().position(|w| w.kind == WaveKind::Canary) {
         waves[..=at].rotate_right(1);
         return;
@@ -35,17 +50,12 @@ pub(super) fn leaders_last(leaders: &Leaders, kind: PhaseKind, waves: &mut [Wave
     waves.sort_by_key(|w| w.swaps.iter().filter_map(|s| last.iter().rposition(|n| **n == s.node)).max().map(|i| i + 1));
 }
 
-/// Workers are watched after each wave, before anything else goes back: here they come before the masters, so that a soak
-/// has its use after their last wave too, unless nothing follows.
+/// Workers are watched after each wave, before anything else follows.
 pub(super) fn soak(phases: &mut [Phase], ms: u64) {
-    let last = phases.len().saturating_sub(1);
-    for (p, phase) in phases.iter_mut().enumerate().filter(|(_, phase)| phase.kind == PhaseKind::Workers) {
-        let end = phase.waves.len().saturating_sub(1);
-        for (w, wave) in phase.waves.iter_mut().enumerate() {
-            wave.gates.retain(|g| !matches!(g, Gate::Soak { .. }));
-            if (p, w) != (last, end) && ms > 0 {
-                wave.gates.push(Gate::Soak { ms });
-            }
+    for wave in phases.iter_mut().filter(|p| p.kind.of_workers()).flat_map(|p| &mut p.waves) {
+        wave.gates.retain(|g| !matches!(g, Gate::Soak { .. }));
+        if ms > 0 {
+            wave.gates.push(Gate::Soak { ms });
         }
     }
 }

@@ -3,11 +3,11 @@
 //! The time is that of the rounds: a wave of n swaps of which k may fly at once takes ⌈n/k⌉ of them, or as many as its fullest
 //! rack takes with `max_unavailable` at once; likewise the pulls. Each round lasts as long as one swap of its kind: half of them
 //! are not longer than its p50, nine of ten not longer than its p90. Adding up all rounds at p50 gives the short end of the
-//! range, all at p90 the long one, which is meant to be on the safe side. Soaks are added as they are; gates and pauses are not
-//! known beforehand.
+//! range, all at p90 the long one, which is meant to be on the safe side. Soaks are added as they are, and with them what the proof of
+//! pods takes longer than they do; gates and pauses are not known beforehand.
 
-use super::{Estimate, Facts, Gate, Limits, Pace, Phase, PhaseKind, Spread, Swap};
-use crate::fleet::{Cluster, RackName};
+use super::{Estimate, Facts, Gate, Limits, Pace, Phase, PhaseKind, Spread, Swap, Wave};
+use crate::fleet::{Cluster, DEFAULT_GRACE_S, RackName};
 use std::collections::BTreeMap;
 
 /// One image onto one node, as long as nothing else is known: 200 MB at some 10 MB/s a node, and a slow registry.
@@ -39,6 +39,7 @@ pub(super) fn estimate(cluster: &Cluster, facts: &Facts, phases: &[Phase], limit
     let pulls = rounds(estimate.pulls.images, limits.max_pulls);
     estimate.prefetch_ms = pulls.saturating_mul(pull.p50);
     let mut slow = pulls.saturating_mul(pull.p90);
+    let (mut usual, mut slowest) = (Course::default(), Course::default());
     for phase in phases {
         for wave in &phase.waves {
             let mut in_rack: BTreeMap<&RackName, usize> = BTreeMap::new();
@@ -54,15 +55,42 @@ pub(super) fn estimate(cluster: &Cluster, facts: &Facts, phases: &[Phase], limit
             let rounds = rounds(wave.swaps.len(), wave.max_parallel).max(fullest);
             estimate.work_ms = estimate.work_ms.saturating_add(rounds.saturating_mul(spread.p50));
             slow = slow.saturating_add(rounds.saturating_mul(spread.p90));
-            for gate in &wave.gates {
-                if let Gate::Soak { ms } = gate {
-                    estimate.soak_ms = estimate.soak_ms.saturating_add(*ms);
-                }
-            }
+            // Where nobody asked for the pods, most have the default grace period.
+            let likely = if facts.api.is_none() { limits.proof_ms(Some(DEFAULT_GRACE_S.into())) } else { u64::MAX };
+            usual.pass(wave, rounds.saturating_mul(spread.p50), likely);
+            slowest.pass(wave, rounds.saturating_mul(spread.p90), u64::MAX);
         }
     }
-    estimate.slow_ms = slow.saturating_add(estimate.soak_ms);
+    estimate.soak_ms = usual.waited;
+    estimate.slow_ms = slow.saturating_add(slowest.waited);
     estimate
+}
+
+/// How far a run is, and how long it has waited for soaks and proofs. Milliseconds.
+#[derive(Default)]
+struct Course {
+    now: u64,
+    waited: u64,
+    /// When the pods of the wave before are proved.
+    proved: u64,
+}
+
+impl Course {
+    /// A wave whose swaps take `work`, and whose pods are proved after `most` at the latest.
+    fn pass(&mut self, wave: &Wave, work: u64, most: u64) {
+        let done = self.now.saturating_add(work);
+        let soak: u64 = wave.gates.iter().map(|g| if let Gate::Soak { ms } = g { *ms } else { 0 }).sum();
+        let mut until = done.saturating_add(soak);
+        for gate in &wave.gates {
+            if let Gate::PodsProved { own, ms } = gate {
+                let here = done.saturating_add((*ms).min(most));
+                until = until.max(if *own { here } else { self.proved });
+                self.proved = here;
+            }
+        }
+        self.waited = self.waited.saturating_add(until - done);
+        self.now = until;
+    }
 }
 
 /// What is to be pulled: every image that a node will need and does not have.
@@ -138,6 +166,27 @@ mod tests {
         assert!(
             e.prefetch_ms * 20 == default.prefetch_ms && e.work_ms < default.work_ms && e.slow_ms > default.slow_ms
         );
+    }
+
+    #[test]
+    fn soaks_and_proofs_overlap_and_the_long_end_counts_the_longest_grace() {
+        let wave = |soak: u64, own, ms| Wave {
+            kind: crate::plan::WaveKind::Rack,
+            title: "rack0".into(),
+            max_parallel: 1,
+            swaps: Vec::new(),
+            gates: vec![Gate::Soak { ms: soak }, Gate::PodsProved { own, ms }],
+        };
+        let mut course = Course::default();
+        // The canary is waited for, its soak within it; the next goes on over its own proof, which the last but one waits for.
+        course.pass(&wave(60, true, 320), 10, u64::MAX);
+        assert_eq!((course.now, course.waited), (330, 320));
+        course.pass(&wave(60, false, 320), 10, u64::MAX);
+        assert_eq!((course.now, course.waited, course.proved), (400, 380, 660));
+        course.pass(&wave(60, false, 50), 10, 20);
+        assert_eq!((course.now, course.waited), (660, 630));
+        let plan = planned(&Facts::default());
+        assert!(plan.estimate.slow_ms > plan.estimate.total_ms() + 600_000, "ten minutes of grace may come");
     }
 
     #[test]

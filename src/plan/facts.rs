@@ -90,12 +90,24 @@ pub struct ApiFacts {
     pub device_pods: BTreeMap<String, usize>,
     /// Running pods by node, DaemonSets' left out: what a drain would evict.
     pub evictable: BTreeMap<NodeName, usize>,
+    /// Of each node's running pods, the one that may take longest to end; none where a node has no pods.
+    pub graces: BTreeMap<NodeName, LongestGrace>,
     /// Bytes in local volumes and of ephemeral storage asked for, by node: what a drain would lose or have to copy.
     pub local_bytes: BTreeMap<NodeName, u64>,
     /// StatefulSets of several replicas, and the nodes that these stand on.
     pub stateful_sets: Vec<StatefulSet>,
     /// Why it is thought that a CKE server is at work, if it is.
     pub cke: Option<String>,
+}
+
+/// How long the pods of a node may take to end once they were told to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LongestGrace {
+    /// The longest that a kubelet may take to end all containers of one of its pods: one after the other, each within the grace
+    /// period (`terminationGracePeriodSeconds`). Seconds.
+    pub seconds: u64,
+    /// That pod: `namespace/name`.
+    pub pod: String,
 }
 
 /// An API that will be gone (kube-apiserver's metric `apiserver_requested_deprecated_apis`).

@@ -1,16 +1,52 @@
 //! What upstream is known to break in an in-place upgrade. Told before, so that nobody learns it from a pager.
 
 use super::findings::{Findings, Told};
-use super::{Phase, Severity};
-use crate::fleet::Component;
+use super::{Finding, Phase, Plan, Severity};
+use crate::fleet::{Component, NodeName};
 
 /// Kubelets that compute container hashes anew, and where that was found out. Either side of such a minor takes the other's
 /// containers for changed.
 const NEW_HASHES: [((u32, u32), u32); 6] =
     [((1, 2), 23_104), ((1, 3), 23_104), ((1, 8), 59_906), ((1, 12), 72_296), ((1, 14), 84_443), ((1, 31), 129_385)];
 
+/// The code of the finding that containers will be restarted.
+pub(super) const RESTARTS: &str = "restarts-containers";
+
 /// The first kubelet that keeps pods Ready over its own restart (KEP-4781).
 pub(super) const KEEPS_READY: (u32, u32) = (1, 35);
+
+impl Plan {
+    /// Adds the finding that kubelets of this plan will restart containers, where the run that it takes back saw them do so: on
+    /// `nodes`. It refuses the plan until it is acknowledged.
+    pub fn seen_to_restart_containers(&mut self, nodes: &[NodeName]) {
+        let moved = |node: &NodeName| self.swaps().any(|(_, _, s)| s.node == *node && s.restarts(Component::Kubelet));
+        let nodes: Vec<NodeName> = nodes.iter().filter(|n| moved(n)).cloned().collect();
+        if nodes.is_empty() || self.findings.iter().any(|f| f.code == RESTARTS) {
+            return;
+        }
+        let finding = Finding {
+            code: RESTARTS.into(),
+            severity: Severity::Error,
+            text: "the run saw the new kubelets restart containers; going back restarts them once more".into(),
+            mend: "leave the kubelets as they are where you can (--nodes), or roll these nodes back with their owners' consent".into(),
+            link: "https://github.com/kubernetes/kubernetes/issues/129385".into(),
+            offer: String::new(),
+            acknowledgeable: true,
+            nodes,
+        };
+        self.findings.insert(0, finding);
+    }
+
+    /// Takes errors of these codes as they are, where that is possible: they become warnings.
+    pub fn acknowledge(&mut self, codes: &[String]) {
+        let taken = |f: &&mut Finding| f.acknowledgeable && f.severity == Severity::Error && codes.contains(&f.code);
+        for finding in self.findings.iter_mut().filter(taken) {
+            finding.severity = Severity::Warning;
+            finding.text += " (acknowledged)";
+        }
+        self.findings.sort_by_key(|f| f.severity);
+    }
+}
 
 /// Adds a finding for each known hazard that a planned change meets.
 pub(super) fn hazards(phases: &[Phase], pods_known: bool, findings: &mut Findings) {
@@ -25,7 +61,7 @@ pub(super) fn hazards(phases: &[Phase], pods_known: bool, findings: &mut Finding
                 );
                 let mend =
                     "expect the canary to stop the run; upgrade these nodes one by one with their owners' consent";
-                let told = Told::new(Severity::Error, "restarts-containers", text).mend(mend).acknowledgeable();
+                let told = Told::new(Severity::Error, RESTARTS, text).mend(mend).acknowledgeable();
                 let link = format!("https://github.com/kubernetes/kubernetes/issues/{issue}");
                 findings.tell(told.link(link), Some(&swap.node));
             }

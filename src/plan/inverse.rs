@@ -4,14 +4,15 @@
 //! workers before the API servers, the API servers before etcd. Three things are not simply turned round: the canaries are
 //! first again, whoever leads now is last again, and etcd does not go back over a minor that all its members have taken.
 
-use super::backwards::{canary_first, leaders_last, renumber, soak};
+use super::backwards::{canary_phase_first, leaders_last, renumber, soak};
 use super::findings::{Findings, NOTHING};
+use super::hazards::RESTARTS;
 use super::make::prefetch;
 use super::preflight::{check_control_plane, check_limits, check_skew};
 use super::select::{broken, check_scope, fit};
 use super::skew::{BadStep, bad_step};
-use super::{ArgEdit, Bump, Change, FORMAT, Phase, PhaseKind, Plan, Scope, Severity, Swap, Wave};
-use super::{Facts, Fingerprint, estimate, hazards, snapshot};
+use super::{ArgEdit, Bump, Change, FORMAT, Phase, Plan, Scope, Severity, Swap, Wave};
+use super::{Facts, Fingerprint, estimate, hazards, proving, snapshot};
 use crate::fleet::{Cluster, Component, Image, Node, NodeName, RackName, RunId, SwapId};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,15 +22,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 ///
 /// Never fails: what cannot go back is a finding, as in [`make`](super::make).
 pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope, now: &Cluster, at: Timestamp) -> Plan {
-    // What was taken as it is on the way there is taken so on the way back.
+    // What was taken as it is on the way there is taken so on the way back; but that containers restart once more is a decision of its
+    // own.
     let taken = plan.findings.iter().filter(|f| f.acknowledgeable && f.severity == Severity::Warning);
+    let taken = taken.filter(|f| f.code != RESTARTS);
     let codes: BTreeSet<String> = taken.map(|f| f.code.clone()).collect();
     let mut findings = Findings::acknowledging(&codes.into_iter().collect::<Vec<_>>());
     check_limits(&plan.limits, &mut findings);
     check_scope(now, scope, &mut findings);
     let mut way = Way::new(plan, done, scope, now, &mut findings);
-    let mut phases: Vec<Phase> = plan.phases.iter().rev().filter_map(|p| way.back(p, done, &mut findings)).collect();
+    let back = plan.phases.iter().rev().filter_map(|p| way.back(p, done, &mut findings)).collect();
+    let mut phases = canary_phase_first(back, plan.limits.canary);
+    phases.iter_mut().filter(|p| p.kind.of_workers()).for_each(|p| way.pace(&mut p.waves));
     soak(&mut phases, plan.limits.soak_ms);
+    proving::prove(&mut phases, &plan.limits, &Facts::default());
     renumber(&mut phases);
     snapshot::before_etcd_goes_back(now, &plan.phases, &mut phases);
     check_versions(&phases, &mut findings);
@@ -124,10 +130,7 @@ impl<'a> Way<'a> {
                 waves.push(Wave { swaps, title: wave.title.clone(), gates: wave.gates.clone(), ..*wave });
             }
         }
-        if phase.kind == PhaseKind::Workers {
-            canary_first(&mut waves, self.plan.limits.canary);
-            self.pace(&mut waves);
-        } else {
+        if !phase.kind.of_workers() {
             leaders_last(&self.now.leaders, phase.kind, &mut waves);
         }
         (!waves.is_empty()).then_some(Phase {
@@ -135,6 +138,7 @@ impl<'a> Way<'a> {
             hop: phase.hop.clone(),
             pulls: Vec::new(),
             snapshot: None,
+            etcdctl: None,
             waves,
         })
     }

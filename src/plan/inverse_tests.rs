@@ -1,5 +1,6 @@
 use super::*;
 use crate::fleet::Running;
+use crate::plan::PhaseKind;
 use crate::plan::properties::{breaches, clusters, decided, down, planned, stages};
 use crate::plan::samples::{cluster, stage};
 use crate::plan::{Gate, Settings, WaveKind, make, moved, render};
@@ -63,14 +64,13 @@ fn a_completed_run_goes_back_the_way_it_came() {
     let back = back(&plan, &all(&plan), &now);
     assert_eq!(back.rollback_of, Some(run()));
     use PhaseKind::*;
-    assert_eq!(kinds(&back), [Prefetch, Workers, Masters, Controllers, KubeApiserver, Etcd, Rivers]);
-    let workers = &back.phases[1];
-    let titles: Vec<&str> = workers.waves.iter().map(|w| w.title.as_str()).collect();
+    assert_eq!(kinds(&back), [Prefetch, Canary, Workers, Masters, Controllers, KubeApiserver, Etcd, Rivers]);
+    let workers: Vec<&Wave> = back.phases[1..3].iter().flat_map(|p| &p.waves).collect();
+    let titles: Vec<&str> = workers.iter().map(|w| w.title.as_str()).collect();
     assert_eq!(titles, ["canary", "rack2", "rack1", "rack0"]);
-    let soaks: Vec<bool> =
-        workers.waves.iter().map(|w| w.gates.iter().any(|g| matches!(g, Gate::Soak { .. }))).collect();
-    assert_eq!(soaks, [true; 4], "the masters come after the workers");
-    for phase in &back.phases[2..] {
+    let soaks: Vec<bool> = workers.iter().map(|w| w.gates.iter().any(|g| matches!(g, Gate::Soak { .. }))).collect();
+    assert_eq!(soaks, [true; 4]);
+    for phase in &back.phases[3..] {
         let last = phase.waves.last().unwrap().swaps[0].node.as_str();
         assert_eq!((phase.waves.len(), last), (3, "rack0-m1"), "leads, and was the first: {:?}", phase.kind);
     }
@@ -240,7 +240,7 @@ proptest! {
         // Any prefix, but for workers that rolled back: masters are never passed over.
         let total = plan.swaps().count();
         let swaps = plan.swaps().enumerate().take((total as f64 * share) as usize);
-        let committed = swaps.filter(|(i, (p, _, _))| plan.phases[*p].kind != PhaseKind::Workers || !missed.contains(i));
+        let committed = swaps.filter(|(i, (p, _, _))| !plan.phases[*p].kind.of_workers() || !missed.contains(i));
         let done: BTreeSet<SwapId> = committed.map(|(_, (_, _, s))| s.id.clone()).collect();
         let mut now = after(&cluster, &plan, &done);
         // Neighbours that the run has not touched fall ill in the meantime: they take their racks' room.
@@ -302,11 +302,11 @@ proptest! {
             }
         }
         let waves: Vec<(PhaseKind, &Wave)> = back.phases.iter().flat_map(|p| p.waves.iter().map(|w| (p.kind, w))).collect();
-        for (i, (kind, wave)) in waves.iter().enumerate() {
+        for (kind, wave) in waves {
             let soaks = wave.gates.iter().any(|g| matches!(g, Gate::Soak { .. }));
-            prop_assert_eq!(soaks, *kind == PhaseKind::Workers && i + 1 < waves.len());
+            prop_assert_eq!(soaks, kind.of_workers());
         }
-        if let Some(workers) = back.phases.iter().find(|p| p.kind == PhaseKind::Workers) {
+        if let Some(workers) = back.phases.iter().find(|p| p.kind.of_workers()) {
             prop_assert_eq!(workers.waves[0].kind == WaveKind::Canary, plan.limits.canary > 0);
         }
 
@@ -341,4 +341,59 @@ fn etcd_goes_back_after_a_snapshot_too_unless_the_way_there_had_none() {
     assert_eq!(taken(&back(&plan, &all(&plan), &now)), [(PhaseKind::Etcd, follower)]);
     plan.phases.iter_mut().for_each(|p| p.snapshot = None);
     assert_eq!(taken(&back(&plan, &all(&plan), &now)), []);
+}
+
+#[test]
+fn that_containers_restart_once_more_is_acknowledged_anew() {
+    let mut cluster = cluster(3, 3, 3);
+    let old: crate::fleet::Image = "ghcr.io/cybozu/kubernetes:1.30.4.1".parse().unwrap();
+    let mut plan = forward(&cluster);
+    let (mut swaps, mut nodes) = (0, BTreeSet::new());
+    for swap in plan.phases.iter_mut().flat_map(|p| &mut p.waves).flat_map(|w| &mut w.swaps) {
+        for change in swap.changes.iter_mut().filter(|c| c.component == Component::Kubelet) {
+            change.from = old.clone();
+            (swaps, _) = (swaps + 1, nodes.insert(swap.node.clone()));
+        }
+    }
+    assert!(swaps > 0);
+    for node in cluster.nodes.values_mut() {
+        if let Some(kubelet) = node.components.get_mut(&Component::Kubelet) {
+            kubelet.image = old.clone();
+        }
+    }
+    // As the plan that was carried out has it.
+    plan.findings.push(crate::plan::Finding {
+        code: "restarts-containers".into(),
+        severity: Severity::Warning,
+        text: "it restarts every container (acknowledged)".into(),
+        mend: String::new(),
+        link: String::new(),
+        offer: String::new(),
+        acknowledgeable: true,
+        nodes: Vec::new(),
+    });
+    let now = after(&cluster, &plan, &all(&plan));
+    let mut back = back(&plan, &all(&plan), &now);
+    let told = |plan: &Plan| plan.findings.iter().find(|f| f.code == "restarts-containers").map(|f| f.severity);
+    assert_eq!(told(&back), Some(Severity::Error), "{:?}", back.findings);
+    assert!(back.refused());
+    back.acknowledge(&["restarts-containers".into()]);
+    assert_eq!(told(&back), Some(Severity::Warning));
+}
+
+#[test]
+fn a_run_that_saw_containers_restarted_says_so_before_it_is_taken_back() {
+    let cluster = cluster(3, 3, 3);
+    let plan = forward(&cluster);
+    let now = after(&cluster, &plan, &all(&plan));
+    let mut back = back(&plan, &all(&plan), &now);
+    let node = plan.swaps().find(|(_, _, s)| s.restarts(Component::Kubelet)).unwrap().2.node.clone();
+    assert!(!back.refused());
+    back.seen_to_restart_containers(&["elsewhere".parse().unwrap()]);
+    assert!(!back.refused(), "of a node that does not go back there is nothing to say");
+    back.seen_to_restart_containers(std::slice::from_ref(&node));
+    let found = back.findings.iter().find(|f| f.code == "restarts-containers").unwrap();
+    assert!(back.refused() && found.nodes == [node], "{found:?}");
+    back.acknowledge(&["restarts-containers".into()]);
+    assert!(!back.refused());
 }

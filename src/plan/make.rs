@@ -1,5 +1,6 @@
 //! From cluster, stage and settings to a plan.
 
+use super::backwards::renumber;
 use super::findings::Findings;
 use super::order::{Ids, control_plane};
 use super::preflight::{check_control_plane, check_facts, check_limits, check_pins, check_skew, check_steps};
@@ -7,7 +8,7 @@ use super::select::select;
 use super::way::{Hop, hops};
 use super::{
     Bump, FORMAT, Facts, Fingerprint, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate,
-    hazards, snapshot, waves,
+    hazards, proving, snapshot, waves,
 };
 use crate::fleet::{Cluster, Component, Image, Label, Node, NodeName, Running};
 use jiff::Timestamp;
@@ -32,12 +33,15 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
     let targets: BTreeMap<Component, &Image> = bumps.iter().map(|b| (b.component, &b.to)).collect();
     let hops = hops(cluster, &targets, &stage.way, stage.release.as_deref(), &mut findings);
     let mut phases = phases(cluster, stage, settings, &hops, &mut findings);
+    renumber(&mut phases);
+    proving::prove(&mut phases, &stage.limits, facts);
     mark_no_return(cluster, &mut phases);
     snapshot::before_etcd(cluster, &settings.etcd, &mut phases, &mut findings);
     check_control_plane(cluster, &phases, &mut findings);
     check_skew(cluster, &phases, &mut findings);
     hazards::hazards(&phases, facts.api.is_some(), &mut findings);
     check_facts(cluster, facts, settings, &phases, &mut findings);
+    proving::check_graces(&phases, &stage.limits, facts, &mut findings);
     let own = &settings.catalogue;
     let notes = catalogue::check(cluster, facts, own, &stage.accept, &mut phases, &mut findings);
     if let Some(prefetch) = prefetch(&phases) {
@@ -92,8 +96,9 @@ fn phases(cluster: &Cluster, stage: &Stage, settings: &Settings, hops: &[Hop], f
         let moves = |node: &Node, component, running: &Running| hop.moves(node, component, running);
         let chosen = select(&state, &targets, &stage.scope, &moves, findings);
         check_steps(&chosen, findings);
-        let mut phases = control_plane(&state, &chosen, settings, &mut ids);
-        phases.extend(waves::workers(&state, &chosen, stage, settings, findings, &mut ids));
+        let masters = control_plane(&state, &chosen, settings, &mut ids);
+        let workers = waves::workers(&state, &chosen, stage, settings, findings, &mut ids);
+        let mut phases = waves::in_order(masters, workers);
         let named = (hops.len() > 1).then(|| hop.name.clone()).flatten();
         phases.iter_mut().for_each(|phase| phase.hop.clone_from(&named));
         if i + 1 < hops.len() {
@@ -207,6 +212,7 @@ pub(super) fn prefetch(phases: &[Phase]) -> Option<Phase> {
         hop: None,
         pulls,
         snapshot: None,
+        etcdctl: None,
         waves: Vec::new(),
     })
 }

@@ -10,7 +10,9 @@ mod backwards;
 pub mod catalogue;
 mod changed_args;
 mod compare;
+mod doors;
 mod estimate;
+mod etcdctl;
 mod facts;
 mod findings;
 mod fingerprint;
@@ -22,6 +24,7 @@ mod moved;
 mod order;
 mod own_gate;
 mod preflight;
+mod proving;
 mod ramp;
 mod render;
 mod select;
@@ -43,8 +46,11 @@ mod samples;
 pub use args::{ArgEdit, arg_diff};
 pub use changed_args::ArgsWalk;
 pub use compare::{Bandwidth, Comparison, Strategy, compare};
+pub use doors::{Door, client_doors};
+pub use etcdctl::{Etcdctl, etcdctl};
 pub use facts::{
-    ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Pace, Spread, StatefulSet,
+    ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, LongestGrace, NodeFacts, Pace, Spread,
+    StatefulSet,
 };
 pub use fingerprint::Fingerprint;
 pub use flags::{FlagName, GateName, config_file};
@@ -61,6 +67,6 @@ pub use snapshot::{EtcdSettings, InnerPath, Program, Snapshot};
 pub use spoken::{image_for, known_label, pick, pins, select};
 pub use stage::{Release, Scope, Stage};
 pub use types::{
-    Budget, Bump, Change, Check, ComponentSettings, Estimate, FORMAT, Finding, Gate, Limits, Phase, PhaseKind, Plan,
-    Pull, Scheme, Severity, Swap, Volume, Wave, WaveKind,
+    Budget, Bump, Change, Check, ComponentSettings, Estimate, FIRST_SYNC_MS, FORMAT, Finding, Gate, Limits, Phase,
+    PhaseKind, Plan, Pull, Scheme, Severity, Swap, Volume, Wave, WaveKind,
 };

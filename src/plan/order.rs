@@ -109,7 +109,7 @@ pub(super) fn control_plane(
             }));
         }
         if !waves.is_empty() {
-            phases.push(Phase { kind: step.kind, hop: None, pulls: Vec::new(), snapshot: None, waves });
+            phases.push(Phase { kind: step.kind, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves });
         }
     }
     phases

@@ -1,15 +1,11 @@
 //! How components are checked and how long they may take, with the defaults of a cluster that CKE made.
 
 use super::catalogue::Entry;
-use super::types::half_an_hour;
+use super::types::{first_sync, half_an_hour, ten_minutes};
 use super::{After, Budget, Check, ComponentSettings, EtcdSettings, Gate, GateRule, Limits, Scheme, WaveKind};
 use crate::fleet::{Component, ContainerName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// How long the old container may take to stop before it is killed, unless the profile says otherwise. Seconds; Docker's own
-/// default.
-const STOP_TIMEOUT_S: u32 = 10;
 
 /// Settings of every component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +65,7 @@ impl Default for Settings {
 }
 
 impl Default for Limits {
-    /// 3 canaries, 50 at once, 5 a rack, 60 s of soak, 20 pulls at once, half an hour for a gate.
+    /// 3 canaries, 50 at once, 5 a rack, 60 s of soak, 20 pulls at once, half an hour for a gate, ten minutes for grace periods.
     fn default() -> Limits {
         Limits {
             canary: 3,
@@ -79,6 +75,8 @@ impl Default for Limits {
             soak_ms: 60_000,
             max_pulls: 20,
             gate_timeout_ms: half_an_hour(),
+            proof_limit_ms: ten_minutes(),
+            first_sync_ms: first_sync(),
         }
     }
 }
@@ -107,12 +105,37 @@ fn default_of(component: Component) -> ComponentSettings {
         Component::Kubelet => (local(Http, 10248, "/healthz"), None, 25_000),
         Component::KubeProxy => (local(Http, 10256, "/healthz"), None, 60_000),
     };
+    let (stop_timeout_s, drain_timeout_s) = stop_timeout(component);
+    // Seen on a real cluster: kube-proxies follow within about 1 s.
+    let leave_ms = if component == Component::KubeApiserver { 2_000 } else { 0 };
     ComponentSettings {
         container: container_of(component),
         health,
         version,
         deadline_ms,
-        stop_timeout_s: STOP_TIMEOUT_S,
+        stop_timeout_s,
+        drain_timeout_s,
+        leave_ms,
+        client: None,
+    }
+}
+
+/// How long a component may take to stop, once its clients were led away and where they could not be: by what it does at
+/// SIGTERM, as seen on a real cluster (etcd 3.6, Kubernetes 1.35 and 1.36). Seconds.
+fn stop_timeout(component: Component) -> (u32, Option<u32>) {
+    match component {
+        // It closes its client port at once and then waits for streams that API servers never end. Requests in flight end
+        // within upstream's limit of 7 s (5 s and twice the election timeout), which they get where the leader did not move.
+        Component::Etcd => (1, Some(10)),
+        // It refuses new connections at once and waits up to 60 s for watches, which never end by themselves: each second
+        // more is a second more without it. Common requests end within one.
+        Component::KubeApiserver => (1, Some(5)),
+        // It closes its port at once; the connections through it are watches, which never end by themselves.
+        Component::Rivers | Component::EtcdRivers => (1, None),
+        // These end within a second or two. The scheduler gives its lease back on the way.
+        Component::KubeControllerManager | Component::KubeScheduler | Component::Kubelet | Component::KubeProxy => {
+            (5, None)
+        }
     }
 }
 
@@ -139,7 +162,7 @@ mod tests {
     #[test]
     fn checks_read_back_as_they_are_written() {
         for settings in Settings::default().components.into_values() {
-            for check in [Some(settings.health), settings.version].into_iter().flatten() {
+            for check in [Some(settings.health), settings.version, settings.client].into_iter().flatten() {
                 assert_eq!(check.to_string().parse(), Ok(check));
             }
         }
@@ -148,6 +171,21 @@ mod tests {
     #[test]
     fn a_failed_kubelet_is_back_within_the_grace_period() {
         let kubelet = default_of(Component::Kubelet);
-        assert!(kubelet.deadline_ms + 1_000 * u64::from(kubelet.stop_timeout_s) < Settings::NODE_MONITOR_GRACE_MS);
+        for led_away in [true, false] {
+            let stop_ms = 1_000 * u64::from(kubelet.stop_timeout(led_away));
+            assert!(kubelet.deadline_ms + stop_ms < Settings::NODE_MONITOR_GRACE_MS);
+        }
+    }
+
+    #[test]
+    fn only_those_whose_clients_can_be_led_away_have_two_timeouts() {
+        for component in Component::ALL {
+            let own = default_of(component);
+            let two = own.stop_timeout(true) != own.stop_timeout(false);
+            assert_eq!(two, matches!(component, Component::Etcd | Component::KubeApiserver), "{component}");
+            assert!(own.stop_timeout(true) <= own.stop_timeout(false));
+            // The rest of the deadline is for the new one to start and be looked at.
+            assert!(u64::from(own.stop_timeout(false)) * 1_000 * 4 < own.deadline_ms, "{component}");
+        }
     }
 }

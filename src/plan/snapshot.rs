@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use super::flags::words;
-use super::{Check, Phase, PhaseKind, Scheme, Severity};
+use super::{Check, Etcdctl, Phase, PhaseKind, Scheme, Severity, etcdctl};
 use crate::fleet::{Cluster, Component, ContainerName, Node, NodeName, RunId, quoted};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ const VOLUME: &str = "/var/lib/etcd";
 pub struct EtcdSettings {
     /// Whether a snapshot is taken before etcd's first member moves.
     pub snapshot: bool,
+    /// Whether a leader hands over to a follower before it is stopped.
+    pub move_leader: bool,
     /// The folder inside the container that it is saved in; default: the data folder, so that it stands on etcd's volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_dir: Option<InnerPath>,
@@ -38,6 +40,7 @@ impl Default for EtcdSettings {
         let program = |name: &str| Program(vec![name.to_owned()]);
         EtcdSettings {
             snapshot: true,
+            move_leader: true,
             snapshot_dir: None,
             etcdctl: program("etcdctl"),
             etcdutl: program("etcdutl"),
@@ -82,18 +85,26 @@ impl Snapshot {
         format!("{}/sonoba-{run}{again}.db", self.dir.0.trim_end_matches('/'))
     }
 
-    /// Saves it.
-    pub fn save(&self, path: &str) -> Vec<String> {
-        let Check { scheme, host, port, .. } = &self.endpoint;
-        let scheme = if *scheme == Scheme::Https { "https" } else { "http" };
-        let mut argv = self.etcdctl.0.clone();
-        argv.push(format!("--endpoints={scheme}://{host}:{port}"));
-        if scheme == "https" {
-            let files = [("cacert", &self.cacert), ("cert", &self.cert), ("key", &self.key)];
-            argv.extend(files.iter().filter_map(|(flag, file)| Some(format!("--{flag}={}", file.as_ref()?.0))));
+    /// The member's own etcdctl.
+    pub fn etcdctl(&self) -> Etcdctl {
+        Etcdctl {
+            container: self.container.clone(),
+            program: self.etcdctl.clone(),
+            endpoint: self.endpoint.clone(),
+            cacert: self.cacert.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
         }
-        argv.extend(["snapshot".into(), "save".into(), path.to_owned()]);
-        argv
+    }
+
+    /// Asks whether etcd takes the connection at all, within `limit_s` seconds.
+    pub fn reach(&self, limit_s: u32) -> Vec<String> {
+        self.etcdctl().argv(limit_s, &["endpoint", "status", "--write-out=json"])
+    }
+
+    /// Saves it, within `limit_s` seconds.
+    pub fn save(&self, path: &str, limit_s: u32) -> Vec<String> {
+        self.etcdctl().argv(limit_s, &["snapshot", "save", path])
     }
 
     /// What tells its hash, its revision and its size: `snapshot status` is etcdutl's since 3.5, and no longer etcdctl's since
@@ -114,6 +125,7 @@ impl Snapshot {
     fn settings(&self) -> EtcdSettings {
         EtcdSettings {
             snapshot: true,
+            move_leader: true,
             snapshot_dir: Some(self.dir.clone()),
             etcdctl: self.etcdctl.clone(),
             etcdutl: self.etcdutl.clone(),
@@ -126,6 +138,9 @@ impl Snapshot {
 
 /// Puts the snapshot before the first phase that moves etcd.
 pub(super) fn before_etcd(cluster: &Cluster, settings: &EtcdSettings, phases: &mut [Phase], findings: &mut Findings) {
+    for phase in phases.iter_mut().filter(|p| p.kind == PhaseKind::Etcd) {
+        phase.etcdctl = Some(settings.clone());
+    }
     let Some(phase) = phases.iter_mut().find(|p| p.kind == PhaseKind::Etcd) else { return };
     if !settings.snapshot {
         let text = "etcd moves, and no snapshot of it is taken before: the profile switches it off";
@@ -147,6 +162,10 @@ pub(super) fn before_etcd(cluster: &Cluster, settings: &EtcdSettings, phases: &m
 
 /// The same for the way back: as the way there had it.
 pub(super) fn before_etcd_goes_back(cluster: &Cluster, there: &[Phase], back: &mut [Phase]) {
+    let ctl = there.iter().find_map(|p| p.etcdctl.clone());
+    for phase in back.iter_mut().filter(|p| p.kind == PhaseKind::Etcd) {
+        phase.etcdctl.clone_from(&ctl);
+    }
     let settings = there.iter().find_map(|p| p.snapshot.as_ref()).map(Snapshot::settings);
     if let (Some(settings), Some(phase)) = (settings, back.iter_mut().find(|p| p.kind == PhaseKind::Etcd)) {
         phase.snapshot = snapshot(cluster, &settings);
@@ -158,33 +177,20 @@ fn snapshot(cluster: &Cluster, settings: &EtcdSettings) -> Option<Snapshot> {
     let runs = |n: &&Node| n.reachable != Some(false) && n.components.get(&Component::Etcd).is_some_and(|r| r.running);
     let leads = |n: &&Node| cluster.leaders.etcd.as_ref() == Some(&n.name);
     let node = cluster.masters().filter(runs).min_by_key(leads)?;
-    let etcd = node.components.get(&Component::Etcd)?;
-    let flag = |name: &str| words(&etcd.args).into_iter().rfind(|w| w.is(name)).and_then(|w| w.value);
-    let file = |given: &Option<InnerPath>, name| given.clone().or_else(|| flag(name)?.to_owned().try_into().ok());
+    let Etcdctl { container, program, endpoint, cacert, cert, key } = etcdctl(node, settings)?;
+    let args = &node.components.get(&Component::Etcd)?.args;
+    let folder = || words(args).into_iter().rfind(|w| w.is("data-dir"))?.value?.to_owned().try_into().ok();
     Some(Snapshot {
         node: node.name.clone(),
-        container: etcd.container.clone(),
-        dir: file(&settings.snapshot_dir, "data-dir").unwrap_or_else(|| InnerPath(VOLUME.into())),
-        etcdctl: settings.etcdctl.clone(),
+        container,
+        dir: settings.snapshot_dir.clone().or_else(folder).unwrap_or_else(|| InnerPath(VOLUME.into())),
+        etcdctl: program,
         etcdutl: settings.etcdutl.clone(),
-        endpoint: endpoint(flag("advertise-client-urls"), flag("listen-client-urls")),
-        cacert: file(&settings.cacert, "trusted-ca-file"),
-        cert: file(&settings.cert, "cert-file"),
-        key: file(&settings.key, "key-file"),
+        endpoint,
+        cacert,
+        cert,
+        key,
     })
-}
-
-/// Where clients are told to go: its certificate is for that name. What etcd listens on may be every address.
-fn endpoint(advertised: Option<&str>, listened: Option<&str>) -> Check {
-    let mut urls = [advertised, listened].into_iter().flatten().flat_map(|list| list.split(','));
-    let good = |check: &Check| check.scheme != Scheme::Tcp && check.path == "/";
-    let found = urls.find_map(|url| url.trim().parse::<Check>().ok().filter(good));
-    let mut check =
-        found.unwrap_or(Check { scheme: Scheme::Http, host: "127.0.0.1".into(), port: 2379, path: "/".into() });
-    if matches!(check.host.as_str(), "0.0.0.0" | "[::]") {
-        check.host = "127.0.0.1".into();
-    }
-    check
 }
 
 /// An absolute path inside a container: printable ASCII, without `..`.
@@ -282,8 +288,8 @@ mod tests {
             let [(PhaseKind::Etcd, snapshot)] = taken(&plan)[..] else { panic!("{:?}", taken(&plan)) };
             assert_ne!(snapshot.node, leader);
             let saved = "etcdctl --endpoints=https://10.0.0.1:2379 --cacert=/pki/ca.crt --cert=/pki/server.crt \
-                         --key=/pki/server.key snapshot save /data/etcd/sonoba-20261123-070503-abcd.db";
-            assert_eq!(snapshot.save(&snapshot.path(&run, 1)).join(" "), saved);
+                         --key=/pki/server.key --dial-timeout=5s --command-timeout=60s snapshot save /data/etcd/sonoba-20261123-070503-abcd.db";
+            assert_eq!(snapshot.save(&snapshot.path(&run, 1), 60).join(" "), saved);
             let read: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
             assert_eq!(read, plan);
             assert!(
@@ -301,13 +307,13 @@ mod tests {
         let given = plan(&with_args("etcd --listen-client-urls=http://0.0.0.0:2379 --cert-file=/a b"), settings);
         let run: RunId = "20261123-070503-abcd".parse().unwrap();
         let snapshot = taken(&given)[0].1;
-        let saved =
-            "/opt/etcdctl --endpoints=http://127.0.0.1:2379 snapshot save /backup/sonoba-20261123-070503-abcd.db";
-        assert_eq!(snapshot.save(&snapshot.path(&run, 1)).join(" "), saved);
+        let saved = "/opt/etcdctl --endpoints=http://127.0.0.1:2379 --dial-timeout=5s --command-timeout=60s snapshot save \
+             /backup/sonoba-20261123-070503-abcd.db";
+        assert_eq!(snapshot.save(&snapshot.path(&run, 1), 60).join(" "), saved);
         assert!(given.findings.iter().all(|f| f.code != "snapshot-certificate"));
         assert_eq!(snapshot.cert.as_ref().unwrap().as_str(), "/pki/client.crt");
         let plain = plan(&with_args("etcd --advertise-client-urls=unix:///x --data-dir=../x"), EtcdSettings::default());
-        assert_eq!(taken(&plain)[0].1.save("/x")[1], "--endpoints=http://127.0.0.1:2379");
+        assert_eq!(taken(&plain)[0].1.save("/x", 60)[1], "--endpoints=http://127.0.0.1:2379");
         assert_eq!(taken(&plain)[0].1.path(&run, 2), "/var/lib/etcd/sonoba-20261123-070503-abcd.2.db");
     }
 

@@ -1,6 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use super::{ArgEdit, Comparison, Fingerprint, OwnGate, Ramp, Snapshot};
+use super::{ArgEdit, Comparison, EtcdSettings, Fingerprint, OwnGate, Ramp, Snapshot};
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RackName, RunId, SwapId, count};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,34 @@ pub struct Limits {
     /// The run pauses by itself when one of the cluster's own gates has not held for so long. Milliseconds.
     #[serde(default = "half_an_hour")]
     pub gate_timeout_ms: u64,
+    /// Grace periods of pods are waited for up to this long before the pods of a restarted kubelet count as proved; those of pods
+    /// with longer ones are never proved, and the report says so. Milliseconds.
+    #[serde(default = "ten_minutes")]
+    pub proof_limit_ms: u64,
+    /// How long after a new kubelet is healthy the API shows all that it decided about its pods' containers at its start, grace
+    /// periods not counted: see [`FIRST_SYNC_MS`]. Milliseconds.
+    #[serde(default = "first_sync")]
+    pub first_sync_ms: u64,
+}
+
+/// The default of [`Limits::first_sync_ms`]. A kubelet decides about all its pods within a second or two of its start (seen on 1.31);
+/// what it decided shows in the API after its next look at the runtime (every second), and its status updates go out at the pace of
+/// its API client: 110 pods at the 5 requests a second of kubelets before 1.27 take 22 s, at 50 a second since then about 2 s, and what
+/// was missed is sent again every 10 s. 20 s hold all but a full node of an old kubelet in the middle of replacing every pod, which
+/// shows long before it is through.
+///
+/// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/> (`kubeAPIQPS`),
+/// `syncPeriod` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/status/status_manager.go>,
+/// `plegRelistPeriod` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go>
+pub const FIRST_SYNC_MS: u64 = 20_000;
+
+pub(super) fn first_sync() -> u64 {
+    FIRST_SYNC_MS
+}
+
+/// Long enough for databases that flush to disk before they end.
+pub(super) fn ten_minutes() -> u64 {
+    600_000
 }
 
 impl Limits {
@@ -137,14 +165,38 @@ pub struct ComponentSettings {
     pub version: Option<Check>,
     /// The dead-man's switch: without a verdict this long after the first stop, the node rolls itself back. Milliseconds.
     pub deadline_ms: u64,
-    /// How long the old container may take to stop before it is killed. Seconds.
+    /// How long the old container may take to stop before it is killed, once its clients were led away. Seconds.
     pub stop_timeout_s: u32,
+    /// The same where they could not be led away: then it may drain them itself for so long. Seconds; none: `stop_timeout_s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_timeout_s: Option<u32>,
+    /// For an API server: how long the service proxies have to follow, from when its address left the Endpoints to its stop.
+    /// Milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub leave_ms: u64,
+    /// Where its clients knock, which its downtime is measured by; none: as its arguments say it (see [`client_doors`]).
+    ///
+    /// [`client_doors`]: super::client_doors
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Check>,
+}
+
+impl ComponentSettings {
+    /// How long the old container may take to stop: with its clients led away, or without. Seconds.
+    pub fn stop_timeout(&self, led_away: bool) -> u32 {
+        if led_away { self.stop_timeout_s } else { self.drain_timeout_s.unwrap_or(self.stop_timeout_s) }
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Something on the node that can be asked from the node itself, through the SSH connection.
 ///
-/// Written `http://HOST:PORT/PATH`, `https://…` (the certificate is not checked: the way there is the SSH connection) or
-/// `tcp://HOST:PORT` (something accepts a connection). `{address}` in HOST stands for the node's address.
+/// Written `http://HOST:PORT/PATH`, `https://…` (the certificate is not checked: the way there is the SSH connection),
+/// `tls://HOST:PORT` (something completes a TLS handshake, or asks for a client's certificate) or `tcp://HOST:PORT` (something
+/// accepts a connection). `{address}` in HOST stands for the node's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Check {
@@ -154,7 +206,7 @@ pub struct Check {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Path and query; empty for `tcp`.
+    /// Path and query; empty for `tcp` and `tls`.
     pub path: String,
 }
 
@@ -167,6 +219,8 @@ pub enum Scheme {
     Https,
     /// A connection is accepted.
     Tcp,
+    /// A TLS handshake gets an answer: it is completed, or ended with an alert (a client's certificate is asked for).
+    Tls,
 }
 
 impl Check {
@@ -196,7 +250,8 @@ impl std::str::FromStr for Check {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
             "tcp" => Scheme::Tcp,
-            _ => return Err(err("the scheme must be http, https or tcp")),
+            "tls" => Scheme::Tls,
+            _ => return Err(err("the scheme must be http, https, tls or tcp")),
         };
         let (place, path) = rest.find('/').map_or((rest, ""), |i| rest.split_at(i));
         let (host, port) = place.rsplit_once(':').ok_or_else(|| err("no port"))?;
@@ -209,8 +264,8 @@ impl std::str::FromStr for Check {
             return Err(err("the path has a character that must be escaped"));
         }
         let path = match scheme {
-            Scheme::Tcp if !path.is_empty() => return Err(err("tcp takes no path")),
-            Scheme::Tcp => String::new(),
+            Scheme::Tcp | Scheme::Tls if !path.is_empty() => return Err(err("tcp and tls take no path")),
+            Scheme::Tcp | Scheme::Tls => String::new(),
             _ if path.is_empty() => "/".to_owned(),
             _ => path.to_owned(),
         };
@@ -230,6 +285,7 @@ impl std::fmt::Display for Check {
             Scheme::Http => "http",
             Scheme::Https => "https",
             Scheme::Tcp => "tcp",
+            Scheme::Tls => "tls",
         };
         write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.path)
     }
@@ -347,6 +403,9 @@ pub struct Phase {
     /// The snapshot of etcd that is taken before the first swap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// How etcdctl is called inside a member's container, where this phase moves etcd: a leader hands over with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcdctl: Option<EtcdSettings>,
     /// The swaps; waves run one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Wave>,
@@ -376,6 +435,8 @@ pub enum PhaseKind {
     KubeApiserver,
     /// kube-controller-manager and kube-scheduler, lease holders last.
     Controllers,
+    /// The workers' canary, where kubelets or kube-proxies of masters move too: the first to be restarted is no master.
+    Canary,
     /// kubelet and kube-proxy of the masters.
     Masters,
     /// The workers: rivers, kube-proxy and kubelet in one visit.
@@ -383,6 +444,11 @@ pub enum PhaseKind {
 }
 
 impl PhaseKind {
+    /// Whether workers move in it; in all others masters do, but for the prefetch.
+    pub fn of_workers(self) -> bool {
+        matches!(self, PhaseKind::Canary | PhaseKind::Workers)
+    }
+
     /// How people read it.
     pub fn title(self) -> &'static str {
         match self {
@@ -391,6 +457,7 @@ impl PhaseKind {
             PhaseKind::Etcd => "etcd",
             PhaseKind::KubeApiserver => "kube-apiserver",
             PhaseKind::Controllers => "controllers, scheduler",
+            PhaseKind::Canary => "canary workers",
             PhaseKind::Masters => "kubelets on masters",
             PhaseKind::Workers => "workers",
         }
@@ -453,6 +520,15 @@ pub enum Gate {
         /// Milliseconds.
         ms: u64,
     },
+    /// The pods of restarted kubelets were compared late enough: what a new kubelet does to a container shows only after the
+    /// container's grace period.
+    PodsProved {
+        /// Whether this wave's own pods are waited for too; else only those of the waves before it, so that one wave at most is
+        /// ahead of its proof.
+        own: bool,
+        /// The longest that this takes after a wave's last swap, as far as the plan knows. Milliseconds.
+        ms: u64,
+    },
     /// What the operator asks holds.
     Own(Box<OwnGate>),
 }
@@ -475,6 +551,11 @@ pub struct Swap {
 }
 
 impl Swap {
+    /// Whether this component is restarted.
+    pub fn restarts(&self, component: Component) -> bool {
+        self.changes.iter().any(|c| c.component == component)
+    }
+
     /// Whether later swaps rest upon this one: the control plane proper. A kubelet must not become newer than an API server
     /// that stayed behind, so such a swap is tried again and never passed over.
     pub fn bears_others(&self) -> bool {

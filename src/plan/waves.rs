@@ -4,8 +4,8 @@
 //! Nodes that are pinned first make up the front of the canary, and a wave of their own where they are more; those that are
 //! pinned last move in a wave of their own after everybody else.
 //!
-//! One rule for what follows a wave: its nodes must be Ready, the operator's own gates must hold, and every wave but the last is watched for the whole soak time
-//! before the next begins. The soak guards what comes next, so nothing is gained by it at the end.
+//! One rule for what follows a wave, the last one too: its nodes must be Ready, the operator's own gates must hold, it is watched for
+//! the whole soak time, and its pods are proved as `proving` says.
 
 use super::findings::Findings;
 use super::order::{Ids, visit};
@@ -72,15 +72,35 @@ pub(super) fn workers(
             waves.push(Wave { kind, title, max_parallel, swaps, gates: Vec::new() });
         }
     }
-    let last = waves.len().checked_sub(1)?;
-    for (i, wave) in waves.iter_mut().enumerate() {
+    if waves.is_empty() {
+        return None;
+    }
+    for wave in &mut waves {
         wave.gates.push(Gate::NodesReady);
         wave.gates.extend(settings.own_gates(wave.kind));
-        if i < last && limits.soak_ms > 0 {
+        if limits.soak_ms > 0 {
             wave.gates.push(Gate::Soak { ms: limits.soak_ms });
         }
     }
-    Some(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, waves })
+    Some(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves })
+}
+
+/// The phases of masters and workers of one hop, in order. Where kubelets or kube-proxies of masters move, the workers' canary comes
+/// before them, in a phase of its own: the first node on which something goes wrong must not be a master. The version-skew policy
+/// allows it, since every API server is new by then.
+pub(super) fn in_order(mut phases: Vec<Phase>, workers: Option<Phase>) -> Vec<Phase> {
+    let masters = phases.iter().position(|p| p.kind == PhaseKind::Masters);
+    let Some(mut workers) = workers else { return phases };
+    let canary = workers.waves.first().is_some_and(|w| w.kind == WaveKind::Canary);
+    if let Some(masters) = masters.filter(|_| canary) {
+        let waves = vec![workers.waves.remove(0)];
+        phases.insert(
+            masters,
+            Phase { kind: PhaseKind::Canary, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves },
+        );
+    }
+    phases.extend(Some(workers).filter(|w| !w.waves.is_empty()));
+    phases
 }
 
 /// Takes those that are pinned out of the racks, in the order of the pins.
@@ -259,14 +279,14 @@ mod tests {
     fn waves(stage: &Stage) -> Vec<String> {
         let plan: Plan = make(&cluster(3, 12, 3), stage, &Settings::default(), Timestamp::UNIX_EPOCH);
         assert!(!plan.refused(), "{:?}", plan.findings);
-        let phase = plan.phases.iter().find(|p| p.kind == PhaseKind::Workers).unwrap();
-        let canaries = phase.waves.iter().filter(|w| w.kind == WaveKind::Canary).count();
-        assert_eq!((canaries, phase.waves[0].kind), (1, WaveKind::Canary));
+        let of_workers: Vec<_> = plan.phases.iter().filter(|p| p.kind.of_workers()).flat_map(|p| &p.waves).collect();
+        let canaries = of_workers.iter().filter(|w| w.kind == WaveKind::Canary).count();
+        assert_eq!((canaries, of_workers[0].kind), (1, WaveKind::Canary));
         let wave = |w: &crate::plan::Wave| {
             let nodes: Vec<&str> = w.swaps.iter().map(|s| s.node.as_str()).collect();
             format!("{}: {}", w.title, nodes.join(" "))
         };
-        phase.waves.iter().map(wave).collect()
+        of_workers.into_iter().map(wave).collect()
     }
 
     fn names(names: &[&str]) -> Vec<crate::fleet::NodeName> {
@@ -290,6 +310,23 @@ mod tests {
         stage.limits.ramp = Some("2,8".parse().unwrap());
         let sizes: Vec<usize> = waves(&stage).iter().map(|w| w.matches("rack").count()).collect();
         assert_eq!(sizes, [2, 8, 2]);
+    }
+
+    #[test]
+    fn the_workers_canary_comes_before_the_kubelets_of_masters() {
+        let mut stage = stage();
+        let kinds = |stage: &Stage| -> Vec<PhaseKind> {
+            let plan = make(&cluster(3, 12, 3), stage, &Settings::default(), Timestamp::UNIX_EPOCH);
+            plan.phases.iter().map(|p| p.kind).collect()
+        };
+        use PhaseKind::{Canary, Masters, Workers};
+        assert_eq!(kinds(&stage)[5..], [Canary, Masters, Workers]);
+        // Nothing of the workers comes before a master's when there is no worker.
+        stage.scope.nodes = names(&["rack0-m1", "rack1-m2", "rack2-m3"]);
+        assert_eq!(kinds(&stage).last(), Some(&Masters));
+        // Where no master's kubelet moves, the canary is the workers' first wave.
+        stage.scope.nodes = names(&["rack0-cs1", "rack1-cs1", "rack2-cs1", "rack0-cs2"]);
+        assert_eq!(kinds(&stage)[1..], [Workers]);
     }
 
     #[test]
@@ -341,7 +378,7 @@ mod tests {
         }
         let settings = Settings { hardware_labels: vec!["a".into()], ..Settings::default() };
         let plan = make(&cluster, &stage, &settings, Timestamp::UNIX_EPOCH);
-        let phase = plan.phases.iter().find(|p| p.kind == PhaseKind::Workers).unwrap();
+        let phase = plan.phases.iter().find(|p| p.kind == PhaseKind::Canary).unwrap();
         let canaries: Vec<&str> = phase.waves[0].swaps.iter().map(|s| s.node.as_str()).collect();
         // The only one of its role and of the rare hardware, then what is most common, then the third rack.
         assert_eq!(canaries, ["rack0-cs4", "rack1-cs1", "rack2-cs1"]);

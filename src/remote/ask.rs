@@ -31,6 +31,13 @@ pub(super) async fn ask(link: &Connection, check: &Check, address: &str) -> Resu
         let stream = link.tcp(host, check.port).await?;
         let failed = |why: &dyn std::fmt::Display| NodeError::Failed(link.says(format!("{check}: {why}")));
         match check.scheme {
+            // A handshake is answered by a server that serves; where it accepts alone, nobody may.
+            Scheme::Tls => {
+                let name = ServerName::try_from(host.to_owned()).map_err(|e| failed(&e))?;
+                let tls = TLS.as_ref().map_err(|e| failed(&e))?;
+                shake_hands(stream, name, tls).await.map_err(|e| failed(&e))?;
+                Ok(Answer { status: 200, body: Vec::new() })
+            }
             // The server opens the channel only once the connection was accepted.
             Scheme::Tcp => Ok(Answer { status: 200, body: Vec::new() }),
             Scheme::Http => get(stream, check, host).await.map_err(|e| failed(&e)),
@@ -45,6 +52,16 @@ pub(super) async fn ask(link: &Connection, check: &Check, address: &str) -> Resu
     timeout(limits::ASK, talk)
         .await
         .unwrap_or_else(|_| Err(NodeError::TimedOut(link.says(format!("{check}: no answer in {:?}", limits::ASK)))))
+}
+
+/// A TLS handshake that the server completes, or ends with an alert: then it serves, and wants a client's certificate.
+async fn shake_hands<S>(stream: S, name: ServerName<'static>, tls: &Arc<ClientConfig>) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Err(error) = TlsConnector::from(tls.clone()).connect(name, stream).await else { return Ok(()) };
+    let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    if matches!(alert, Some(Error::AlertReceived(_))) { Ok(()) } else { Err(error) }
 }
 
 async fn get<S>(stream: S, check: &Check, host: &str) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>>
@@ -183,5 +200,48 @@ impl ServerCertVerifier for Seen {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.any.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+    use tokio_rustls::TlsAcceptor;
+
+    /// A server that takes nobody without a certificate of its own authority, as CKE's etcd.
+    fn strict(version: &'static SupportedProtocolVersion) -> TlsAcceptor {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build().unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    async fn answered(serve: impl AsyncFnOnce(tokio::io::DuplexStream)) -> bool {
+        let (near, far) = tokio::io::duplex(16 << 10);
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let (said, ()) = tokio::join!(shake_hands(near, name, TLS.as_ref().unwrap()), serve(far));
+        said.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_wants_a_certificate_serves_and_one_that_hangs_up_does_not() {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let server = strict(version);
+            let refuses = async |stream| assert!(server.accept(stream).await.is_err(), "it takes anybody");
+            assert!(answered(refuses).await, "{version:?}");
+        }
+        // A port that accepts and ends, as a proxy with nothing behind it.
+        assert!(!answered(async |stream| drop(stream)).await);
     }
 }

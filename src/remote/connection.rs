@@ -115,8 +115,9 @@ impl Connection {
         let mut handle = connected.map_err(|broken| match broken {
             Broken::HostKey(why) => NodeError::Refused(target.says(why)),
             Broken::Ssh(russh::Error::NoCommonAlgo { kind, .. }) => NodeError::Refused(target.says(format!(
-                "no common {kind:?} algorithm; where it is the host key's, the host no longer has a key of the kind \
-                     that known_hosts has for it"
+                "no common algorithm for {}; where it is the host key, the host no longer has a key of the kind \
+                     that known_hosts has for it",
+                algorithm(&kind)
             ))),
             Broken::Ssh(error) => NodeError::Unreachable(target.says(format!("cannot connect: {error}"))),
         })?;
@@ -144,7 +145,7 @@ impl Connection {
         match timeout(limits::CHANNEL, opening).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                Err(NodeError::Failed(self.says(format!("{what}: {why:?}"))))
+                Err(NodeError::Failed(self.says(format!("{what}: {}", refusal(why)))))
             }
             Ok(Err(error)) => Err(NodeError::Unreachable(self.says(format!("{what}: {error}")))),
             Err(_) => Err(NodeError::TimedOut(self.says(format!("{what}: no answer in {:?}", limits::CHANNEL)))),
@@ -219,4 +220,27 @@ impl Connection {
 fn take(kept: &mut Vec<u8>, data: &[u8]) {
     let room = limits::OUTPUT.saturating_sub(kept.len());
     kept.extend_from_slice(&data[..data.len().min(room)]);
+}
+
+/// What two sides of SSH could not agree on, in words.
+fn algorithm(kind: &russh::AlgorithmKind) -> &'static str {
+    match kind {
+        russh::AlgorithmKind::Kex => "the key exchange",
+        russh::AlgorithmKind::Key => "the host key",
+        russh::AlgorithmKind::Cipher => "the cipher",
+        russh::AlgorithmKind::Compression => "the compression",
+        russh::AlgorithmKind::Mac => "the message authentication code",
+    }
+}
+
+/// Why a node's sshd opens no channel (RFC 4254, 5.1), in words.
+fn refusal(why: russh::ChannelOpenFailure) -> String {
+    use russh::ChannelOpenFailure as Why;
+    match why {
+        Why::AdministrativelyProhibited => "its sshd forbids it".to_owned(),
+        Why::ConnectFailed => "nothing answers there".to_owned(),
+        Why::UnknownChannelType => "its sshd does not know this kind of channel".to_owned(),
+        Why::ResourceShortage => "its sshd has no room for one more channel".to_owned(),
+        Why::Other { code, reason } => format!("its sshd refuses it with code {code}: {}", clean_short(&reason, 200)),
+    }
 }

@@ -9,7 +9,8 @@ use bollard::exec::StartExecResults;
 use bollard::models::ExecConfig;
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
 
 impl Engine {
     /// Makes `argv` ready to run in a container.
@@ -32,6 +33,35 @@ impl Engine {
         match timeout(limits::PROGRAM, self.run(id, &what)).await {
             Ok(ran) => ran,
             Err(_) => Err(NodeError::TimedOut(self.says(format!("{what} took longer than {:?}", limits::PROGRAM)))),
+        }
+    }
+
+    /// A program that was not through within `limit`: the node is asked until it ended, or can be waited for no longer.
+    pub async fn end_of_exec(
+        &self,
+        id: &str,
+        container: &ContainerName,
+        argv: &[String],
+        limit: Duration,
+    ) -> Result<Ran, NodeError> {
+        let what = words(container, argv);
+        let until = Instant::now() + limits::PROGRAM_ENDS;
+        loop {
+            let asked = timeout(limits::DOCKER, self.bollard.inspect_exec(id)).await;
+            let known = match asked {
+                Ok(Ok(known)) => known,
+                Ok(Err(error)) => return Err(self.fault(&what, error)),
+                Err(_) => return Err(NodeError::TimedOut(self.says(format!("{what}: docker does not answer")))),
+            };
+            if let (Some(false), Some(code)) = (known.running, known.exit_code) {
+                // What it wrote is lost: nobody listened any more.
+                return Ok(Ran { code, out: String::new(), err: format!("no end within {limit:?}") });
+            }
+            if Instant::now() > until {
+                let why = format!("{what} took longer than {limit:?}, and still runs there");
+                return Err(NodeError::Failed(self.says(why)));
+            }
+            sleep(limits::PROGRAM_ENDS / 20).await;
         }
     }
 

@@ -248,6 +248,23 @@ impl NodePort for SshNode {
         Engine::over(&self.connection().await?.0).await?.start_exec(&id, container, argv).await
     }
 
+    async fn exec_within(&self, container: &ContainerName, argv: &[String], limit: Duration) -> Result<Ran, NodeError> {
+        let id = self.with(async |link| Engine::over(&link).await?.create_exec(container, argv).await).await?;
+        let engine = Engine::over(&self.connection().await?.0).await?;
+        match timeout(limit, engine.start_exec(&id, container, argv)).await {
+            Ok(ran) => ran,
+            Err(_) => engine.end_of_exec(&id, container, argv, limit).await,
+        }
+    }
+
+    async fn knock(&self, check: &Check) -> Result<Answer, NodeError> {
+        let away = || NodeError::Unreachable(self.target.says("no connection stands"));
+        // Whoever dials holds it; a knock is not worth waiting for that.
+        let held = self.held.try_lock().ok().and_then(|held| held.clone()).filter(|link| !link.closed());
+        let link = held.ok_or_else(away)?;
+        ask::ask(&link, check, &self.target.host).await
+    }
+
     async fn facts(&self, inquiry: &Inquiry) -> Result<NodeFacts, NodeError> {
         self.with(async |link| facts::facts(&link, &self.target.host, inquiry).await).await
     }

@@ -8,6 +8,8 @@ pub(super) const EXEC: Duration = Duration::from_secs(20);
 pub(super) const BEGIN: Duration = Duration::from_secs(30);
 /// A program inside a container: saving a snapshot of etcd's largest (8 GiB) on a slow disk.
 pub(super) const PROGRAM: Duration = Duration::from_secs(600);
+/// How long a program that is late is waited for, so that it can be said whether it is left behind.
+pub(super) const PROGRAM_ENDS: Duration = Duration::from_secs(10);
 /// Bytes of each of such a program's outputs that are kept.
 pub(super) const PROGRAM_OUTPUT: usize = 16 << 10;
 /// Opening a channel over a connection that stands.

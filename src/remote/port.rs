@@ -6,6 +6,7 @@ use crate::journal::Verdict;
 use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One node. Every call has a time limit of its own and may be repeated: none does harm when done twice.
 #[async_trait]
@@ -48,6 +49,19 @@ pub trait NodePort: Send + Sync {
     /// Runs a program inside a running container; no shell reads it. It is started once at most; after an error that is
     /// transient it may still run.
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError>;
+
+    /// The same for a program that ends by itself within `limit`. Past it nobody waits for the program any more, and the error
+    /// says whether it still runs in the container: from outside it cannot be ended.
+    async fn exec_within(&self, container: &ContainerName, argv: &[String], limit: Duration) -> Result<Ran, NodeError> {
+        let late = || NodeError::TimedOut(format!("a program in {container} took longer than {limit:?}"));
+        tokio::time::timeout(limit, self.exec(container, argv)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Knocks once where a component's clients do, over a new connection to it. It goes through the SSH connection that stands:
+    /// none is dialled, and nothing is repeated, so that a knock measures the component and not the way there.
+    async fn knock(&self, check: &Check) -> Result<Answer, NodeError> {
+        self.ask(check).await
+    }
 
     /// What preflight wants to know beside what runs. What the node cannot tell is left out.
     async fn facts(&self, inquiry: &Inquiry) -> Result<NodeFacts, NodeError>;

@@ -172,7 +172,7 @@ limited() {
 asked() {
     keep
     if [ -n "$timeout" ]; then
-        answer=$(timeout -k 5 30 docker "$@" 2>"$err")
+        answer=$(timeout -k "${ask_kill:-5}" "${ask_limit:-30}" docker "$@" 2>"$err")
     else
         answer=$(docker "$@" 2>"$err")
     fi
@@ -218,6 +218,11 @@ policy_of() {
     *) policy=no ;;
     esac
 }
+
+# How often the names are looked at while the verdict is waited for, and how long another hand may take to finish what it
+# began with a name. Milliseconds.
+LOOK_MS=3000
+GRACE_MS=10000
 
 FORMAT='{{.Id}} {{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}} {{.HostConfig.AutoRemove}}'
 
@@ -339,6 +344,30 @@ request() {
     return 1
 }
 
+# Whether the name $1 is still that of its new container and the old one is there: 0 yes, 1 no, 2 docker does not say.
+is_ours() {
+    id_of "$1" || return 2
+    [ "$found" = "$new" ] || return 1
+    exists "$old"
+}
+
+# Another hand is found while the verdict is waited for, not only at the deadline. Fails with $one, whose name is not ours any
+# more. Without timeout a daemon that hangs would hold up the deadline, so nothing is asked then.
+still_ours() {
+    [ -n "$timeout" ] || return 0
+    ask_limit=3 ask_kill=1
+    for one in $names; do
+        read -r old new policy <"$T/c.$one"
+        id_of "$one" || break # docker is slow or away: the deadline decides
+        # An old one that is gone speaks for the new one, not against it.
+        [ "$found" = "$new" ] || {
+            ask_limit='' ask_kill=''
+            return 1
+        }
+    done
+    ask_limit='' ask_kill=''
+}
+
 stop_old() {
     request POST "/containers/$old/stop?t=$stop"
     case $? in 0) return 0 ;; 2) return 1 ;; esac
@@ -375,7 +404,7 @@ load() {
     timeout -k 1 9 true >/dev/null 2>&1 && timeout=yes
     nap=1
     sleep 0.01 2>/dev/null && nap=0.1
-    deadline=0 stop=10 names='' backwards='' settled=' ' foreign='' broken='' wire=
+    deadline=0 stop=10 names='' backwards='' settled=' ' foreign='' broken='' taken='' graced='' wire=
     [ -s "$T/args" ] || return 0
     {
         read -r deadline
@@ -415,6 +444,11 @@ run() {
         read -r old new policy <"$T/c.$one"
         read_verdict
         [ -z "$verdict" ] || break
+        is_ours "$one"
+        case $? in
+        1) keep && fail "$one is not what this swap put there any more" ;;
+        2) fail "docker does not say what $one is" ;;
+        esac
         step stopping "$one" || fail "$one could not be logged"
         if [ -z "$until" ]; then
             until=$((now + deadline))
@@ -430,6 +464,8 @@ run() {
     # Rolled back already: the old ones keep their policies.
     [ -n "$verdict" ] || { step waiting && calm; }
     close_wire
+    uptime_ms
+    looked=$now
 
     while
         read_verdict
@@ -442,6 +478,16 @@ run() {
             decide rollback
             [ "$verdict" != rollback ] || because 'the deadline passed without a verdict'
             break
+        fi
+        if [ "$((now - looked))" -ge "$LOOK_MS" ]; then
+            still_ours || {
+                keep
+                decide rollback
+                [ "$verdict" != rollback ] || because "$one is not what this swap put there any more"
+                break
+            }
+            uptime_ms
+            looked=$now
         fi
         sleep "$nap"
     done
@@ -484,19 +530,23 @@ finish() {
     if [ "$verdict" = commit ]; then
         limited 20 sync "$T" # the verdict must outlast what is removed now
         for one in $names; do
-            until remove_old "$one"; do patience "$one"; done
+            until keep_new "$one"; do patience "$one"; done
         done
+        tell_taken
+        [ -z "$broken" ] || end broken
         end committed
     fi
     for one in $backwards; do
         step restoring "$one"
         until restore "$one"; do patience "$one"; done
     done
+    tell_taken
     [ -z "$broken" ] || end broken
     end rolled-back
 }
 
-# Docker may be restarting.
+# Docker may be restarting, or the machine may be short of something: that is waited for as long as it takes. For another hand
+# it is not: each try that finds one either ends the container's part (give_way) or counts against its grace.
 patience() {
     said=
     [ -s "$T/err" ] && read -r said <"$T/err"
@@ -513,8 +563,49 @@ end() {
     exit 0
 }
 
-remove_old() {
+# Carries a commit out for container $1.
+keep_new() {
     recall "$1" || return 1
+    if [ -s "$T/c.$1" ] && ! removed "$1"; then
+        id_of "$1" || return 1
+        case $found in
+        "$new") ;;
+        "$old")
+            take "$1"
+            restore "$1"
+            return
+            ;;
+        '')
+            exists "$new"
+            case $? in
+            # Its name alone was taken away.
+            0) limited 60 docker rename "$new" "$1" || return 1 ;;
+            1)
+                take "$1"
+                restore "$1"
+                return
+                ;;
+            2) return 1 ;;
+            esac
+            ;;
+        *)
+            give_way "$1" "$found"
+            return
+            ;;
+        esac
+    fi
+    remove_old "$1"
+}
+
+# Whether the old container of $1 was removed by a commit.
+removed() {
+    while read -r _ what whose; do
+        [ "$what $whose" != "removed $1" ] || return 0
+    done <"$T/steps"
+    return 1
+}
+
+remove_old() {
     if [ -s "$T/c.$1" ]; then
         exists "$old"
         case $? in 1) return 0 ;; 2) return 1 ;; esac
@@ -531,10 +622,21 @@ remove_old() {
 # Brings container $1 back to its old self from wherever it is. Can be repeated at any point.
 restore() {
     recall "$1" || return 1
+    id_of "$1" || return 1
+    holder=$found
+    case $holder in
+    '' | "$old" | "$new") ;;
+    *)
+        give_way "$1" "$holder"
+        return
+        ;;
+    esac
     [ -n "$old" ] || return 0
     exists "$old"
     case $? in
     1)
+        # Whoever removed it may be about to make another.
+        if [ -z "$holder" ] && grace "$1"; then return 1; fi
         # What is left is all there is: it is not taken away too, and nobody is told that this were the old state.
         lost "the old container of $1 is gone, so the node cannot go back"
         return 0
@@ -568,9 +670,118 @@ restore() {
     [ "$policy" = "$wanted" ] || limited 60 docker update "--restart=$wanted" "$old"
 }
 
+# ---- another hand ----------------------------------------------------------------------------------------------
+
+# Something else (CKE, a person) may make a container anew under the swap. Of two that want one name, the one that came last and
+# from outside stays: it would come again. So what has the name is left alone, ours is cleared away, and the old one is kept,
+# stopped, beside it. Where the foreign one does not run, the old one does: nothing at all would be worse.
+
+take() {
+    case "$taken " in *" $1 "*) ;; *) taken="$taken $1" ;; esac
+}
+
+# Whether another still has time to finish what it does to $1. Each container has it once.
+grace() {
+    uptime_ms
+    case $graced in
+    "$1 "*) ;;
+    *) graced="$1 $((now + GRACE_MS))" ;;
+    esac
+    [ "$now" -lt "${graced#* }" ]
+}
+
+# Leaves the name $1 to container $2, which another made.
+give_way() {
+    take "$1"
+    here_old='' here_new=''
+    if [ -n "$old" ]; then
+        exists "$old"
+        case $? in 0) here_old=yes ;; 2) return 1 ;; esac
+    fi
+    if [ -n "$new" ]; then
+        exists "$new"
+        case $? in 0) here_new=yes ;; 2) return 1 ;; esac
+    fi
+    runs "$2"
+    case $? in
+    0)
+        [ -z "$here_new" ] || clear_new || return 1
+        [ -z "$here_old" ] || quiet_old || return 1
+        return 0
+        ;;
+    2) return 1 ;;
+    esac
+    if grace "$1"; then
+        # Perhaps it cannot run because ours does.
+        [ -z "$here_new" ] || limited "$((stop + 20))" docker stop -t "$stop" "$new"
+        return 1
+    fi
+    if [ -n "$here_old" ]; then
+        [ -z "$here_new" ] || clear_new || return 1
+        run_beside "$1" old "$old"
+    elif [ -n "$here_new" ]; then
+        run_beside "$1" new "$new"
+    else
+        lost "the old container of $1 is gone, so the node cannot go back"
+    fi
+}
+
+clear_new() {
+    limited "$((stop + 20))" docker stop -t "$stop" "$new" && limited 60 docker rm --force "$new"
+}
+
+quiet_old() {
+    limited 60 docker update --restart=no "$old" && limited "$((stop + 20))" docker stop -t "$stop" "$old"
+}
+
+# Starts container $3, the $2 one, beside the name $1 that another has and that does not run.
+run_beside() {
+    limited 60 docker start "$3" || return 1
+    [ "$policy" = no ] || limited 60 docker update "--restart=$policy" "$3" || return 1
+    [ "$2" != old ] || step restored "$1"
+    add_why "the $2 $1 runs beside it"
+}
+
+# Whether container $1 (an id) runs: 0 yes, 1 no, 2 docker does not say.
+runs() {
+    exists "$1" || return
+    asked inspect --type container --format '{{.State.Running}} {{.Config.Image}}' "$1" || return 2
+    [ "${answer%% *}" = true ]
+}
+
+# Ends the transaction as foreign where another had its hand in it, with what has the names as seen now.
+tell_taken() {
+    [ -n "$taken" ] || return 0
+    for one in $taken; do
+        if ! id_of "$one"; then
+            seen='docker does not say what runs now'
+        elif [ -z "$found" ]; then
+            seen='nothing has its name now'
+        else
+            runs "$found"
+            case $? in
+            0) seen="${answer#* } runs now, container $(short "$found")" ;;
+            1) seen="container $(short "$found") has its name now and does not run" ;;
+            *) seen='docker does not say what runs now' ;;
+            esac
+        fi
+        add_why "something else made $one anew during the swap: $seen"
+    done
+    end foreign
+}
+
+short() {
+    printf '%.12s' "$1"
+}
+
 # Remembers what a person must look at, after the reason that may stand already.
 lost() {
-    broken=yes why=
+    broken=yes
+    add_why "$1"
+}
+
+add_why() {
+    why=
     [ -s "$T/why" ] && read -r why <"$T/why"
     case $why in *"$1"*) return ;; esac
     printf '%s\n' "$1" >>"$T/log"
@@ -616,7 +827,7 @@ state() {
     fi
     read_verdict
     case $verdict in commit | rollback) printf 'verdict %s\n' "$verdict" ;; esac
-    case $ended in committed | rolled-back | broken) printf 'end %s\n' "$ended" ;; esac
+    case $ended in committed | rolled-back | broken | foreign) printf 'end %s\n' "$ended" ;; esac
     if [ -s "$T/why" ]; then
         read -r why <"$T/why"
         printf 'why %s\n' "$why"

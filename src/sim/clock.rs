@@ -33,9 +33,16 @@ impl Clock {
         Duration::try_from_secs_f64(ms.max(0) as f64 / 1000.0 / self.speed).unwrap_or(Duration::MAX)
     }
 
-    /// The date of a simulated moment.
+    /// The date of a simulated moment, as the client's own clock has it: what happened since the simulation began is dated by
+    /// the real time, so that a client can compare it with what it did itself, at any speed.
     pub fn at(&self, ms: i64) -> Timestamp {
-        self.epoch.checked_add(SignedDuration::from_millis(ms)).unwrap_or(self.epoch)
+        let real = if ms > 0 { (ms as f64 / self.speed) as i64 } else { ms };
+        self.epoch.checked_add(SignedDuration::from_millis(real)).unwrap_or(self.epoch)
+    }
+
+    /// How much faster than the real one it runs.
+    pub fn speed(&self) -> f64 {
+        self.speed
     }
 
     /// Sleeps until a simulated moment.

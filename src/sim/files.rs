@@ -3,6 +3,7 @@
 use super::StartError;
 use super::model::NodeSpec;
 use super::scenario::{Scenario, SimRelease};
+use crate::plan::FIRST_SYNC_MS;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{PrivateKey, PublicKey};
 use serde::Serialize;
@@ -56,6 +57,7 @@ struct Rollout {
     max_parallel: usize,
     max_unavailable: usize,
     soak: String,
+    first_sync: String,
 }
 
 #[derive(Serialize)]
@@ -138,8 +140,13 @@ fn kubeconfig(told: &Told<'_>) -> String {
 fn profile<'a>(told: &Told<'a>) -> Profile<'a> {
     let scenario = told.scenario;
     let rollout = &scenario.rollout;
-    let soak_ms = (rollout.soak_s * 1000.0 / scenario.speed).round() as u64;
-    let soak = if soak_ms.is_multiple_of(1000) { format!("{}s", soak_ms / 1000) } else { format!("{soak_ms}ms") };
+    let scaled = |ms: f64| {
+        let ms = (ms / scenario.speed).round() as u64;
+        if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+    };
+    let soak = scaled(rollout.soak_s * 1000.0);
+    // Simulated kubelets tell the API at once what they do; a moment for the engine to see it.
+    let first_sync = scaled(FIRST_SYNC_MS as f64 / 10.0);
     let node = told
         .specs
         .iter()
@@ -167,6 +174,7 @@ fn profile<'a>(told: &Told<'a>) -> Profile<'a> {
             max_parallel: rollout.max_parallel,
             max_unavailable: rollout.max_unavailable,
             soak,
+            first_sync,
         },
         budget: Budget {
             failed_swaps: rollout.failed_swaps,

@@ -8,26 +8,44 @@ use http_body_util::Full;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Which component listens on a port of the node.
-pub(crate) fn component(port: u16) -> Option<Component> {
+/// What listens on a port of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// A component's endpoint for health, version and metrics; for kube-apiserver the one for clients too.
+    Health(Component),
+    /// etcd's port for clients, which closes before the other does.
+    EtcdClients,
+    /// A reverse proxy on the node, to this service of any master.
+    Proxy(Component),
+}
+
+/// What listens on a port of the node, when it listens.
+pub(crate) fn service(port: u16) -> Option<Service> {
     Some(match port {
-        2381 => Component::Etcd,
-        6443 => Component::KubeApiserver,
-        10257 => Component::KubeControllerManager,
-        10259 => Component::KubeScheduler,
-        10248 => Component::Kubelet,
-        10256 => Component::KubeProxy,
-        16443 => Component::Rivers,
-        12379 => Component::EtcdRivers,
+        2379 => Service::EtcdClients,
+        2381 => Service::Health(Component::Etcd),
+        6443 => Service::Health(Component::KubeApiserver),
+        10257 => Service::Health(Component::KubeControllerManager),
+        10259 => Service::Health(Component::KubeScheduler),
+        10248 => Service::Health(Component::Kubelet),
+        10256 => Service::Health(Component::KubeProxy),
+        16443 => Service::Proxy(Component::Rivers),
+        12379 => Service::Proxy(Component::EtcdRivers),
         _ => return None,
     })
 }
 
 /// Whether it listens now.
-pub(crate) fn listens(shared: &Shared, node: usize, component: Component) -> bool {
-    ask(shared, node, component) != Health::Refused
+pub(crate) fn listens(shared: &Shared, node: usize, service: Service) -> bool {
+    match service {
+        Service::Health(component) | Service::Proxy(component) => ask(shared, node, component) != Health::Refused,
+        Service::EtcdClients => {
+            let now = shared.clock.now();
+            shared.world().takes_clients(node, Component::Etcd, now)
+        }
+    }
 }
 
 fn ask(shared: &Shared, node: usize, component: Component) -> Health {
@@ -35,26 +53,46 @@ fn ask(shared: &Shared, node: usize, component: Component) -> Health {
     shared.world().health(node, component, now)
 }
 
-/// Answers on a connection to the component.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, node: usize, component: Component, mut stream: S)
+/// The master that a proxy on this node connects a client with, and the service there: the next one that listens.
+fn upstream(shared: &Shared, node: usize, proxy: Component) -> Option<(usize, Service)> {
+    let service = match proxy {
+        Component::EtcdRivers => Service::EtcdClients,
+        _ => Service::Health(Component::KubeApiserver),
+    };
+    let masters = shared.world().scenario().masters;
+    let mut all = (0..masters).map(|step| (node + step) % masters);
+    all.find(|master| listens(shared, *master, service)).map(|master| (master, service))
+}
+
+/// Answers on a connection to the service.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, node: usize, service: Service, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match component {
-        Component::Rivers | Component::EtcdRivers => {
-            // What lies behind the proxy is not simulated: it accepts, and listens until the client is done.
-            let mut sink = [0; 1024];
-            while matches!(stream.read(&mut sink).await, Ok(1..)) {}
-        }
-        Component::Etcd | Component::Kubelet | Component::KubeProxy => http(shared, node, component, stream).await,
-        Component::KubeApiserver | Component::KubeControllerManager | Component::KubeScheduler => {
-            let runs_out = shared.world().certificate_runs_out(node, shared.clock.now());
-            let tls = if runs_out { shared.tls_old.clone() } else { shared.tls.clone() };
-            if let Ok(stream) = tls.accept(stream).await {
-                http(shared, node, component, stream).await;
-            }
-        }
+    let (node, service) = match service {
+        Service::Proxy(proxy) => match upstream(&shared, node, proxy) {
+            Some(upstream) => upstream,
+            // As the proxy does: it has taken the connection, and ends it.
+            None => return,
+        },
+        own => (node, own),
+    };
+    let (component, tls) = match service {
+        Service::EtcdClients => (Component::Etcd, true),
+        Service::Health(component) | Service::Proxy(component) => (component, speaks_tls(component)),
+    };
+    if !tls {
+        return http(shared, node, component, stream).await;
     }
+    let runs_out = shared.world().certificate_runs_out(node, shared.clock.now());
+    let acceptor = if runs_out { shared.tls_old.clone() } else { shared.tls.clone() };
+    if let Ok(stream) = acceptor.accept(stream).await {
+        http(shared, node, component, stream).await;
+    }
+}
+
+fn speaks_tls(component: Component) -> bool {
+    matches!(component, Component::KubeApiserver | Component::KubeControllerManager | Component::KubeScheduler)
 }
 
 async fn http<S>(shared: Arc<Shared>, node: usize, component: Component, stream: S)

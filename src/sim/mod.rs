@@ -12,11 +12,14 @@ mod exec;
 mod files;
 mod health;
 pub mod kube;
+mod manners;
 pub mod model;
 pub mod scenario;
 mod shared;
 mod ssh;
+mod workload;
 
+pub use manners::{Churn, PodManners};
 pub use scenario::{Extra, Fault, FaultKind, Rollout, Scenario, ScenarioError, SimRelease, Span, Timings};
 
 use clock::Clock;

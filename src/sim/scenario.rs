@@ -1,6 +1,7 @@
 //! What is simulated: how large a cluster, how fast, and what goes wrong. A scenario is a TOML file; every field has
 //! a default, an unknown one is an error.
 
+use super::manners::{Churn, PodManners};
 use crate::fleet::{ClusterName, Component, Image};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +39,10 @@ pub struct Scenario {
     pub timings: Timings,
     /// How the profile limits the roll-out.
     pub rollout: Rollout,
+    /// What the pods are like.
+    pub pods: PodManners,
+    /// How pods come and go by themselves.
+    pub churn: Churn,
     /// What goes wrong.
     #[serde(rename = "fault")]
     pub faults: Vec<Fault>,
@@ -91,6 +96,9 @@ pub struct Timings {
     pub layers: usize,
     /// A container's way from the signal to its end. Milliseconds.
     pub stop_ms: Span,
+    /// From the signal to the end, by component, where that takes longer: etcd drains its clients' streams, kube-apiserver its
+    /// watches. The stop timeout cuts it short. Milliseconds.
+    pub drain_ms: BTreeMap<Component, Span>,
     /// From `start` until the process runs. Milliseconds.
     pub start_ms: Span,
     /// From the process's start until it answers healthy, by component. Milliseconds.
@@ -170,6 +178,13 @@ pub struct Fault {
     /// `disturbs-pods`: how many. Default: 3.
     #[serde(default = "three")]
     pub pods: usize,
+    /// `redefines-containers`: how long a container takes to end once it is told to, in simulated seconds. Default: its whole
+    /// grace period.
+    #[serde(default)]
+    pub ends_s: Option<f64>,
+    /// `crashes`: how long the container runs each time, in simulated seconds. Default: 5.
+    #[serde(default = "five")]
+    pub after_s: f64,
 }
 
 /// The kinds of faults.
@@ -188,6 +203,13 @@ pub enum FaultKind {
     Unreachable,
     /// The start of the new container restarts pods of its node.
     DisturbsPods,
+    /// The new kubelet computes the containers' hashes anew: it restarts every container of its node, and so does the old one
+    /// when it comes back. Kubelets do so between 1.30 and 1.31 without any fault (kubernetes#124220).
+    RedefinesContainers,
+    /// The new container ends with an error some seconds after each start.
+    Crashes,
+    /// etcd does not take the client certificate that etcdctl shows.
+    RefusesClients,
     /// The new container answers healthy and unhealthy in turn.
     Flaps,
     /// Kubernetes sees the node NotReady.
@@ -212,6 +234,10 @@ fn everywhere() -> String {
 
 fn ten() -> f64 {
     10.0
+}
+
+fn five() -> f64 {
+    5.0
 }
 
 fn three() -> usize {
@@ -252,12 +278,14 @@ pub enum ScenarioError {
     },
 }
 
-const NAMED: [(&str, &str); 5] = [
+const NAMED: [(&str, &str); 7] = [
     ("calm", include_str!("../../demo/calm.toml")),
     ("bad-kubelet", include_str!("../../demo/bad-kubelet.toml")),
     ("bad-canary", include_str!("../../demo/bad-canary.toml")),
     ("rough", include_str!("../../demo/rough.toml")),
     ("three-minors", include_str!("../../demo/three-minors.toml")),
+    ("churn", include_str!("../../demo/churn.toml")),
+    ("restarting-kubelet", include_str!("../../demo/restarting-kubelet.toml")),
 ];
 
 fn names() -> String {
@@ -309,7 +337,7 @@ impl Scenario {
         need(!self.releases.is_empty(), "at least one [[release]] is needed")?;
         let t = &self.timings;
         let spans = [t.pull_mib_s, t.layer_mib, t.stop_ms, t.start_ms];
-        for span in spans.iter().chain(t.healthy_ms.values()) {
+        for span in spans.iter().chain(t.healthy_ms.values()).chain(t.drain_ms.values()) {
             let good = (0.0..=1e9).contains(&span.median) && (0.0..=2.0).contains(&span.spread);
             need(good, "in timings, a median must be 0 to 1e9 and a spread 0 to 2")?;
         }
@@ -318,6 +346,9 @@ impl Scenario {
         let seconds = |s: f64| (0.0..=1e8).contains(&s);
         need(seconds(t.grace_s) && seconds(t.patience_s), "timings.grace_s and patience_s must be 0 to 1e8")?;
         need(seconds(self.rollout.soak_s), "rollout.soak_s must be 0 to 1e8")?;
+        need(self.pods.grace_s <= 86_400, "pods.grace_s must be at most 86400")?;
+        let churn = [self.churn.percent_per_minute, self.churn.crash_loops_percent];
+        need(churn.iter().all(|p| (0.0..=100.0).contains(p)), "in churn, a percentage must be 0 to 100")?;
         let r = &self.rollout;
         need(r.canary > 0 && r.max_parallel > 0 && r.max_unavailable > 0, "rollout's limits must be at least 1")?;
         for api in &self.deprecated_apis {
@@ -326,6 +357,8 @@ impl Scenario {
         for fault in &self.faults {
             need(seconds(fault.from_s) && fault.for_s.is_none_or(seconds), "a fault's times must be 0 to 1e8")?;
             need(fault.factor >= 1.0, "a fault's factor must be at least 1")?;
+            let ends = fault.ends_s.is_none_or(seconds) && seconds(fault.after_s) && fault.after_s > 0.0;
+            need(ends, "a fault's ends_s must be 0 to 1e8, its after_s more than 0 and at most 1e8")?;
         }
         Ok(())
     }
@@ -355,6 +388,8 @@ impl Default for Scenario {
             deprecated_apis: Vec::new(),
             timings: Timings::default(),
             rollout: Rollout::default(),
+            pods: PodManners::default(),
+            churn: Churn::default(),
             faults: Vec::new(),
         }
     }
@@ -368,15 +403,22 @@ impl Default for Timings {
             layer_mib: span(45.0, 0.6),
             layers: 5,
             stop_ms: span(300.0, 0.4),
+            // As measured on etcd 3.6.5 and kube-apiserver 1.35.3 with watches open.
+            drain_ms: [(Component::Etcd, span(8_600.0, 0.01)), (Component::KubeApiserver, span(60_400.0, 0.0))].into(),
             start_ms: span(250.0, 0.3),
             healthy_ms: Component::ALL.into_iter().map(|c| (c, default_healthy(c))).collect(),
             grace_s: 50.0,
-            patience_s: 6.0,
+            patience_s: 15.0,
         }
     }
 }
 
 impl Timings {
+    /// How long a component takes from the signal to its end, if it is given the time.
+    pub fn stop(&self, component: Option<Component>) -> Span {
+        component.and_then(|c| self.drain_ms.get(&c)).copied().unwrap_or(self.stop_ms)
+    }
+
     /// How long a component takes to answer healthy; the default's where the scenario does not say.
     pub fn healthy(&self, component: Component) -> Span {
         let fallback = || default_healthy(component);
@@ -388,8 +430,8 @@ impl Timings {
 fn default_healthy(component: Component) -> Span {
     let median = match component {
         Component::Rivers | Component::EtcdRivers => 80.0,
-        Component::Etcd => 900.0,
-        Component::KubeApiserver => 4_000.0,
+        Component::Etcd => 450.0,
+        Component::KubeApiserver => 4_800.0,
         Component::KubeControllerManager => 1_500.0,
         Component::KubeScheduler => 1_000.0,
         Component::Kubelet => 2_500.0,

@@ -168,11 +168,11 @@ impl Handler for Connection {
         }
         let own = shared.world().machines()[self.door.node].spec.address;
         let here = host == "localhost" || address.is_some_and(|a| a == own || is_lo(a));
-        let component = here.then(|| health::component(port)).flatten();
-        match component.filter(|c| health::listens(&shared, self.door.node, *c)) {
-            Some(component) => {
+        let service = here.then(|| health::service(port)).flatten();
+        match service.filter(|s| health::listens(&shared, self.door.node, *s)) {
+            Some(service) => {
                 reply.accept().await;
-                tokio::spawn(health::serve(shared, self.door.node, component, channel.into_stream()));
+                tokio::spawn(health::serve(shared, self.door.node, service, channel.into_stream()));
             }
             None => reply.reject(ChannelOpenFailure::ConnectFailed).await,
         }

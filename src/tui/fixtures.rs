@@ -132,6 +132,7 @@ pub fn plan() -> Plan {
         kind: PhaseKind::Prefetch,
         hop: None,
         snapshot: None,
+        etcdctl: None,
         pulls: cluster
             .nodes
             .values()
@@ -162,7 +163,7 @@ pub fn plan() -> Plan {
         }
         let title = "masters".into();
         let wave = Wave { kind: WaveKind::ControlPlane, title, max_parallel: 1, swaps, gates: vec![gate] };
-        phases.push(Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, waves: vec![wave] });
+        phases.push(Phase { kind, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves: vec![wave] });
     }
     let three = [Component::Rivers, Component::KubeProxy, Component::Kubelet];
     let gates = vec![Gate::NodesReady, Gate::Soak { ms: 60_000 }];
@@ -180,7 +181,7 @@ pub fn plan() -> Plan {
         let title = rack.to_string();
         waves.push(Wave { kind: WaveKind::Rack, title, max_parallel: 5, swaps, gates: gates.clone() });
     }
-    phases.push(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, waves });
+    phases.push(Phase { kind: PhaseKind::Workers, hop: None, pulls: Vec::new(), snapshot: None, etcdctl: None, waves });
     Plan {
         format: FORMAT,
         created: start(),
@@ -327,6 +328,17 @@ impl Story {
             pods_undisturbed: 30 - disturbed,
             ms: 3_100,
         });
+    }
+
+    /// The same; its pods can be proved after so many milliseconds.
+    pub fn commit_unproved(&mut self, swap: &Swap, ms: u64) {
+        self.commit_with(swap, 0);
+        let committed = self.records.pop();
+        let (swap, node) = (swap.id.clone(), swap.node.clone());
+        self.tell(Event::ProofPending { swap, node, pods: 30, ms });
+        if let Some(committed) = committed {
+            self.tell(committed.event);
+        }
     }
 
     pub fn roll_back(&mut self, swap: &Swap, why: &str) {

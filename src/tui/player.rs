@@ -2,7 +2,7 @@
 //! outside.
 
 use crate::journal::{Event, Record};
-use crate::plan::{PhaseKind, Plan};
+use crate::plan::Plan;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -194,7 +194,7 @@ fn mark(plan: &Plan, event: &Event) -> Option<MarkKind> {
     match event {
         Event::PhaseBegun { .. } => Some(MarkKind::Wave),
         Event::WaveBegun { phase, .. } => {
-            let workers = plan.phases.get(*phase).is_some_and(|p| p.kind == PhaseKind::Workers);
+            let workers = plan.phases.get(*phase).is_some_and(|p| p.kind.of_workers());
             workers.then_some(MarkKind::Wave)
         }
         Event::Paused { .. } => Some(MarkKind::Pause),

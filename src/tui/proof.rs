@@ -62,7 +62,7 @@ mod tests {
         let run = folded(&[pending.clone(), committed.clone()]);
         assert_eq!((run.pods.checked, run.pods.undisturbed), (30, 0));
         assert_eq!(unproved_words(&run, false).as_deref(), Some("30 not proved until 22:00:45"));
-        let proved = Event::PodsProved { swap: id, node, undisturbed: 29 };
+        let proved = Event::PodsProved { swap: id, node, undisturbed: 29, unproved: 0 };
         let run = folded(&[pending, committed, proved]);
         assert_eq!((run.pods.checked, run.pods.undisturbed), (30, 29));
         assert_eq!(unproved_words(&run, false), None);

@@ -7,6 +7,7 @@ use super::text::{self, count};
 use super::theme::Theme;
 use crate::fleet::{Cluster, Node, NodeName, fold_names};
 use crate::journal::{Run, RunState};
+use jiff::Timestamp;
 use ratatui::text::{Line, Span};
 
 /// How much somebody must care, from not at all.
@@ -25,7 +26,8 @@ enum Degree {
 /// The answer on one line of so many columns.
 pub fn line(app: &App, view: &RunView, width: u16) -> Line<'static> {
     let (t, tally) = (&app.theme, Tally::of(app, &view.run));
-    let (degree, words) = said(view, &tally, false);
+    let now = Some(app.run_now());
+    let (degree, words) = said(view, &tally, now, false);
     let (sign, style) = match degree {
         Degree::Safe if proof::unproved(&view.run).is_some() => ("✓ SAFE SO FAR", t.good),
         Degree::Safe => ("✓ SAFE", t.good),
@@ -36,7 +38,7 @@ pub fn line(app: &App, view: &RunView, width: u16) -> Line<'static> {
         Degree::Harm => ("✗ NOT SAFE", t.alarm),
     };
     let room = usize::from(width).saturating_sub(text::width(sign) + GAP.len());
-    let words = if text::width(&words) <= room { words } else { said(view, &tally, true).1 };
+    let words = if text::width(&words) <= room { words } else { said(view, &tally, now, true).1 };
     Line::from(vec![Span::styled(sign, style), Span::styled(format!("{GAP}{words}"), t.text)])
 }
 
@@ -65,9 +67,9 @@ pub fn cluster_line(t: &Theme, cluster: &Cluster) -> Line<'static> {
 }
 
 /// In words, or in few.
-fn said(view: &RunView, tally: &Tally, brief: bool) -> (Degree, String) {
+fn said(view: &RunView, tally: &Tally, now: Option<Timestamp>, brief: bool) -> (Degree, String) {
     let run = &view.run;
-    let harms = harms(view, tally);
+    let harms = harms(view, tally, now);
     let names = |swaps: &[usize]| {
         let nodes: Vec<&str> = pick(run, swaps).into_iter().map(|s| s.node.as_str()).collect();
         if brief && nodes.len() > 1 { count(nodes.len(), "node", "nodes") } else { fold_names(nodes) }
@@ -109,7 +111,7 @@ fn unproven(view: &RunView) -> Option<&'static str> {
 }
 
 /// What a person must see to, the worst first.
-fn harms(view: &RunView, tally: &Tally) -> Vec<String> {
+fn harms(view: &RunView, tally: &Tally, now: Option<Timestamp>) -> Vec<String> {
     let run = &view.run;
     let mut harms = Vec::new();
     let disturbed = run.pods.disturbed.len();
@@ -120,6 +122,11 @@ fn harms(view: &RunView, tally: &Tally) -> Vec<String> {
     let lost = run.ready.as_ref().map_or(&[][..], |ready| &ready.lost);
     if !lost.is_empty() {
         harms.push(format!("{} NotReady", fold_names(lost.iter().map(|n| n.as_str()))));
+    }
+    let overdue = pick(run, &tally.flying).into_iter().filter(|s| now.is_some_and(|now| s.overdue(now)));
+    let overdue: Vec<&str> = overdue.map(|s| s.node.as_str()).collect();
+    if !overdue.is_empty() {
+        harms.push(format!("{} should have rolled back by now", fold_names(overdue)));
     }
     for (swaps, word) in [(&tally.failed, "failed"), (&tally.drifted, "drifted")] {
         if !swaps.is_empty() {
@@ -173,7 +180,7 @@ mod tests {
         let mut app = fixtures::running((120, 36), Options::default(), Story::new());
         let mut view = app.run.take().unwrap();
         view.run.ready = None;
-        let told = |view: &RunView| said(view, &Tally::count(&view.run), false);
+        let told = |view: &RunView| said(view, &Tally::count(&view.run), None, false);
         assert_eq!(told(&view), (Degree::Safe, "no pod disturbed; nothing has restarted yet".into()));
         view.run.ready = seen(Vec::new(), true);
         view.run.state = RunState::Paused(PauseReason::Budget);
@@ -189,8 +196,15 @@ mod tests {
         let name = view.run.swaps[0].node.clone();
         let words = format!("no pod disturbed, no node lost; {name} back on the old version; nothing is moving");
         assert_eq!(told(&view), (Degree::Look, words));
-        let brief = |view: &RunView| said(view, &Tally::count(&view.run), true);
+        let brief = |view: &RunView| said(view, &Tally::count(&view.run), None, true);
         assert_eq!(brief(&view).1, format!("no pod or node harmed; {name} went back; nothing moves"));
+        let late = fixtures::start() + jiff::SignedDuration::from_hours(1);
+        let swap = &mut view.run.swaps[0];
+        (swap.state, swap.stopping_at) = (SwapState::InFlight, Some(fixtures::start()));
+        let (degree, words) = said(&view, &Tally::count(&view.run), Some(late), false);
+        assert_eq!(degree, Degree::Harm, "a verdict that is overdue is never safe");
+        assert!(words.starts_with(&format!("{name} should have rolled back by now; ")), "{words}");
+        view.run.swaps[0].state = SwapState::RolledBack;
         view.run.swaps[0].state = SwapState::Skipped;
         assert_eq!(told(&view).0, Degree::Look, "left as it is by decision, and not forgotten");
         view.run.swaps[0].state = SwapState::RolledBack;

@@ -475,17 +475,16 @@ fn proving() -> Story {
     for i in 0..3 {
         let swap = story.swap(6, 0, i);
         let (id, node) = (swap.id.clone(), swap.node.clone());
-        story.tell(Event::ProofPending { swap: id.clone(), node: node.clone(), pods: 30, ms: 320_000 });
         let pods = vec![Disturbance {
             pod: "web/frontend-55c4f646c-nbh4q".into(),
             kind: DisturbanceKind::Gone,
             cause: Cause::Others,
             because: "rollout: ReplicaSet frontend-55c4f646c deleted it at 22:00:41".into(),
         }];
+        story.commit_unproved(&swap, 320_000);
         if i == 1 {
             story.tell(Event::PodsChanged { swap: id, node, pods });
         }
-        story.commit_with(&swap, usize::from(i == 1));
         story.wait(900);
     }
     let why = "pods of canary can be proved at 22:06:10, once their grace periods are over".into();
@@ -663,7 +662,8 @@ fn aborted(size: (u16, u16)) -> App {
     let mut app = midway(size);
     let record = |event| crate::journal::Record { seq: 0, at: at(200_000), prev: String::new(), event };
     let command = Event::Command { verb: Verb::Abort, by: "satoru".into() };
-    let why = "37 of 75 swaps are committed; the others' nodes run the old version".into();
+    let why =
+        "as seen at 22:03:18: the new version runs on rack[0-1]-cs[1-7]; the old version runs on rack2-cs[2-7]".into();
     let ended = Event::RunEnded { outcome: Outcome::Aborted, why };
     let mut events = vec![command];
     let flying: Vec<_> = app.run.as_ref().unwrap().run.in_flight().map(|s| (s.id.clone(), s.node.clone())).collect();

@@ -71,6 +71,14 @@ impl Lab {
         command
     }
 
+    /// Runs a command that does not say which cluster it is about.
+    pub fn without_profile(&self, args: &[&str]) -> Output {
+        let mut command = command(self.dir.path());
+        let output = command.args(["--state-dir", &self.state]).args(args).stdin(Stdio::null()).output().unwrap();
+        eprintln!("$ sonoba {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
     /// Runs a command that must fail with this code; what it said on standard error.
     pub fn fails(&self, code: i32, args: &[&str]) -> String {
         let output = self.sonoba(args);
@@ -97,12 +105,18 @@ impl Lab {
 
     /// The latest run's report.
     pub fn report(&self) -> Value {
-        serde_json::from_str(&self.done(&["report", "--format", "json"])).unwrap()
+        let output = self.sonoba(&["report", "--format", "json"]);
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {output:?}{}", self.engine_log()));
+        // A journal that was changed is shown, and is a failure.
+        let code = i32::from(report["journal"]["chain"] == "broken");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        report
     }
 
     /// Asks for the report until it says so.
     pub fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_secs(240);
         loop {
             let report = self.report();
             if holds(&report) {

@@ -75,7 +75,7 @@ impl Terminal {
     /// Waits until the screen is so.
     #[track_caller]
     pub fn until_it(&self, what: &str, holds: impl Fn(&str) -> bool) {
-        let patience = Instant::now() + Duration::from_secs(120);
+        let patience = Instant::now() + Duration::from_secs(240);
         while !holds(&self.text()) {
             assert!(Instant::now() < patience, "{what:?} never came:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(20));

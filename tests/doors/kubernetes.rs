@@ -3,7 +3,7 @@
 use crate::client::{Sim, WORKER, sim, until};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::{Endpoints, Node, Pod};
+use k8s_openapi::api::core::v1::{Endpoints, Event, Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::PartialObjectMeta;
@@ -147,6 +147,8 @@ async fn a_disturbed_pod_has_new_containers_and_the_same_uid() {
             for_s: None,
             factor: 1.0,
             pods: 2,
+            ends_s: None,
+            after_s: 5.0,
         }];
     })
     .await;
@@ -178,6 +180,74 @@ async fn a_disturbed_pod_has_new_containers_and_the_same_uid() {
         same_uids && before.iter().zip(&after).filter(|(b, a)| b.1 != a.1).count() == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn events_are_listed_in_pages_selected_by_their_fields_and_watched() {
+    let sim = sim(|s| {
+        s.faults = vec![Fault {
+            node: "workers".into(),
+            component: Some(Component::Kubelet),
+            kind: FaultKind::RedefinesContainers,
+            times: None,
+            from_s: 0.0,
+            for_s: None,
+            factor: 1.0,
+            pods: 3,
+            ends_s: Some(0.5),
+            after_s: 5.0,
+        }];
+    })
+    .await;
+    let client = sim.kube().await;
+    let events = Api::<Event>::all(client.clone());
+    assert_eq!(events.list(&ListParams::default()).await.unwrap().items.len(), 0);
+    let mut seen = watcher(events.clone(), watcher::Config::default().fields("reason=Killing,involvedObject.kind=Pod"))
+        .applied_objects()
+        .boxed();
+    sim.handle.with_world(|world, now| {
+        let image = world.scenario().releases[1].kubernetes.to_string();
+        let (machine, mut env) = world.on(WORKER, now);
+        machine.add_image(&image);
+        let old = machine.find("kubelet").unwrap();
+        machine.stop(old, 0, now, &env);
+        machine.rename(old, "kubelet.old").unwrap();
+        machine.create("kubelet", serde_json::json!({"Image": image}), now).unwrap();
+        let new = machine.find("kubelet").unwrap();
+        machine.start(new, now, &mut env).unwrap();
+    });
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), seen.try_next()).await.unwrap();
+    let told = told.unwrap().unwrap();
+    assert!(told.message.unwrap().ends_with("definition changed, will be restarted"));
+    assert_eq!(told.source.unwrap().host.as_deref(), Some("rack0-cs1"));
+    let count = async |fields: &str| events.list(&ListParams::default().fields(fields)).await.unwrap().items.len();
+    until("all are started anew", async || count("reason=Started").await >= 30).await;
+    let all = events.list(&ListParams::default()).await.unwrap().items;
+    let killing = count("reason=Killing").await;
+    assert!(killing >= 30 && killing < all.len());
+    assert_eq!(count("reason!=Killing").await, all.len() - killing);
+    assert_eq!(count("type=Normal,source=kubelet,reportingComponent=kubelet").await, all.len());
+    assert_eq!(count("type!=Normal").await, 0);
+    let uid = told.involved_object.uid.unwrap();
+    let of_pod = events.list(&ListParams::default().fields(&format!("involvedObject.uid={uid}"))).await.unwrap().items;
+    assert!(of_pod.len() >= 4 && of_pod.iter().all(|e| e.involved_object.uid.as_ref() == Some(&uid)));
+    let name = told.involved_object.name.unwrap();
+    assert_eq!(count(&format!("involvedObject.name={name},reason!=Killing,reason!=Pulled")).await % 2, 0);
+    let bad = events.list(&ListParams::default().fields("spec.nodeName=x")).await.unwrap_err();
+    assert_eq!(code(bad), (400, "BadRequest".into()));
+
+    let (mut paged, mut token) = (0, None);
+    loop {
+        let mut page = ListParams::default().limit(17);
+        page.continue_token = token;
+        let page = events.list(&page).await.unwrap();
+        paged += page.items.len();
+        token = page.metadata.continue_.filter(|t| !t.is_empty());
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(paged, all.len());
 }
 
 #[tokio::test]

@@ -103,6 +103,8 @@ async fn an_etcd_member_that_lags_or_has_no_space_says_so() {
         for_s: None,
         factor: 1.0,
         pods: 0,
+        ends_s: None,
+        after_s: 5.0,
     };
     let sim = sim(|s| s.faults = vec![all(FaultKind::Lags), all(FaultKind::NoSpace)]).await;
     let master = sim.ssh(1).await;
@@ -272,6 +274,8 @@ async fn a_kubelet_that_never_gets_well_is_taken_back_by_the_node_alone() {
         for_s: None,
         factor: 1.0,
         pods: 0,
+        ends_s: None,
+        after_s: 5.0,
     };
     let sim = sim(|s| {
         s.faults = vec![fault];
@@ -304,6 +308,8 @@ async fn faults_of_the_network_and_of_the_registry_strike_where_they_are_told() 
         for_s,
         factor: 2.0,
         pods: 0,
+        ends_s: None,
+        after_s: 5.0,
     };
     let sim = sim(|s| {
         s.faults = vec![

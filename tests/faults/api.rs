@@ -4,8 +4,8 @@ use crate::chaos::Op;
 use crate::stage::{Scene, Stage};
 use async_trait::async_trait;
 use sonoba::fleet::{Condition, NodeName, PodEvent, PodProof};
-use sonoba::k8s::{ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
-use std::collections::BTreeMap;
+use sonoba::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The limit of the real client, within which it tries again.
@@ -108,6 +108,14 @@ impl ClusterPort for Api {
                 true => scene.endpoints.insert(address.to_owned()),
                 false => scene.endpoints.remove(address),
             })
+        })
+        .await
+    }
+
+    async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {
+        self.call(Op::Endpoint, |scene, _| {
+            let serving: BTreeSet<_> = scene.endpoints.iter().filter_map(|address| address.parse().ok()).collect();
+            Ok(ApiEndpoints { endpoints: Some(serving.clone()), slices: Some(serving) })
         })
         .await
     }

@@ -12,6 +12,8 @@ pub enum Fact {
     Intended(SwapId, String),
     Verdict(SwapId, Verdict),
     Ended(SwapId, Result),
+    Drifted(SwapId),
+    DriftEnded(SwapId),
     Paused,
     Resumed,
     Aborting,
@@ -33,6 +35,8 @@ pub enum Result {
     RolledBack,
     Untouched,
     NeedsAPerson,
+    /// It was committed, and is not what was committed any more.
+    Drifted,
 }
 
 impl Fact {
@@ -52,6 +56,8 @@ impl Fact {
             "gate",
             "snapshot-t",
             "run-ended",
+            "component-d",
+            "drift-e",
         ];
         let Some((_, event)) = head.split_once("\"event\":\"") else { return Fact::Other };
         if !binding.iter().any(|word| event.starts_with(word)) {
@@ -66,6 +72,8 @@ impl Fact {
             Event::SwapRolledBack { swap, .. } => Fact::Ended(swap, Result::RolledBack),
             Event::SwapFailed { swap, untouched: true, .. } => Fact::Ended(swap, Result::Untouched),
             Event::SwapFailed { swap, .. } => Fact::Ended(swap, Result::NeedsAPerson),
+            Event::ComponentDrifted { swap, .. } => Fact::Drifted(swap),
+            Event::DriftEnded { swap, .. } => Fact::DriftEnded(swap),
             Event::Paused { .. } => Fact::Paused,
             Event::Resumed => Fact::Resumed,
             Event::Command { verb, .. } => match verb {
@@ -123,6 +131,9 @@ impl Said {
             Fact::Ended(swap, result) => edit(swap, &|s| {
                 (s.open, s.result, s.undo) = (false, Some(*result), false);
             }),
+            // Of several components of one swap the last word counts: the report knows better.
+            Fact::Drifted(swap) => edit(swap, &|s| s.result = Some(Result::Drifted)),
+            Fact::DriftEnded(swap) => edit(swap, &|s| s.result = Some(Result::Committed)),
             Fact::Paused => self.paused = true,
             Fact::Resumed => self.paused = false,
             Fact::Aborting => self.aborting = true,

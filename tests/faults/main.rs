@@ -7,7 +7,9 @@
 mod api;
 mod books;
 mod chaos;
+mod hands;
 mod lab;
+mod laws;
 mod node;
 mod paper;
 mod stage;
@@ -23,7 +25,8 @@ use std::time::Instant;
 const RUNS: u64 = 2_000;
 
 /// Seeds that found something once.
-const FOUND: [u64; 10] = [
+const FOUND: [u64; 11] = [
+    7,    // an API server was put back into the Endpoints while its swap could still be rolled back
     71,   // a container that `prepare` created, and whose answer was lost, stayed behind
     87,   // a disk that was full when `resume` was commanded left an engine that nothing could end
     219,  // an API that was away for longer than a minute left an API server out of the Endpoints for good

@@ -189,7 +189,8 @@ impl NodePort for Port {
             }
             let fresh = !scene.world.machines()[self.at].tx_state(tx, now).found;
             let earlier = scene.begun.iter().filter(|b| b.swap.id == swap.id && b.tx != *tx);
-            if fresh && earlier.clone().any(|b| b.end == Some(sonoba::remote::TxEnd::Committed)) {
+            let touched = scene.places[self.at].touched;
+            if fresh && !touched && earlier.clone().any(|b| b.end == Some(sonoba::remote::TxEnd::Committed)) {
                 scene.fail(now, format!("{tx} begins, and its swap is committed"));
             }
             self.script(scene, now, &request)?;

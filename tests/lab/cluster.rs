@@ -72,20 +72,25 @@ impl Cluster {
 
     /// The addresses that the service `default/kubernetes` leads to: by its Endpoints, and by its EndpointSlice.
     pub fn api_addresses(&self) -> (Vec<String>, Vec<String>) {
-        let object = |kind| self.store.get(kind, "default", "kubernetes").map(|o| (*o).clone()).unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let sorted = |mut list: Vec<String>| {
-            list.sort();
-            list
-        };
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let endpoints = list(&object(Kind::Endpoints)["subsets"][0]["addresses"]);
-        let slice = list(&object(Kind::EndpointSlice)["endpoints"]);
-        (
-            sorted(endpoints.iter().map(|a| text(&a["ip"])).collect()),
-            sorted(slice.iter().map(|e| text(&e["addresses"][0])).collect()),
-        )
+        api_addresses(&self.store)
     }
+}
+
+/// The same, of a store.
+pub fn api_addresses(store: &Store) -> (Vec<String>, Vec<String>) {
+    let object = |kind| store.get(kind, "default", "kubernetes").map(|o| (*o).clone()).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let sorted = |mut list: Vec<String>| {
+        list.sort();
+        list
+    };
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let endpoints = list(&object(Kind::Endpoints)["subsets"][0]["addresses"]);
+    let slice = list(&object(Kind::EndpointSlice)["endpoints"]);
+    (
+        sorted(endpoints.iter().map(|a| text(&a["ip"])).collect()),
+        sorted(slice.iter().map(|e| text(&e["addresses"][0])).collect()),
+    )
 }
 
 impl Drop for Cluster {

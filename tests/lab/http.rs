@@ -23,6 +23,11 @@ pub async fn check(check: &Check, address: &str, limit: Duration) -> Result<(u16
         let stream = TcpStream::connect((host.as_str(), check.port)).await?;
         match check.scheme {
             Scheme::Tcp => Ok((200, Bytes::new())),
+            Scheme::Tls => {
+                let name = ServerName::IpAddress(IpAddr::from(host.parse::<std::net::IpAddr>()?));
+                TlsConnector::from(Arc::new(tls()?)).connect(name, stream).await?;
+                Ok((200, Bytes::new()))
+            }
             Scheme::Http => send(stream, "GET", &host, &check.path, Bytes::new()).await,
             Scheme::Https => {
                 let name = ServerName::IpAddress(IpAddr::from(host.parse::<std::net::IpAddr>()?));
@@ -43,6 +48,19 @@ pub async fn etcd(place: &str, path: &str, body: serde_json::Value, limit: Durat
         Ok(serde_json::from_slice(&answer)?)
     };
     tokio::time::timeout(limit, ask).await.wrap_err_with(|| format!("etcd at {place}"))?
+}
+
+/// Posts JSON to an API server of the lab, over a new TLS connection: it passes it on to etcd.
+pub async fn api(address: &str, path: &str, body: serde_json::Value, limit: Duration) -> Result<serde_json::Value> {
+    let ask = async {
+        let stream = TcpStream::connect((address, 6443)).await.wrap_err("connecting")?;
+        let name = ServerName::IpAddress(IpAddr::from(address.parse::<std::net::IpAddr>()?));
+        let stream = TlsConnector::from(Arc::new(tls()?)).connect(name, stream).await.wrap_err("TLS")?;
+        let (status, answer) = send(stream, "POST", address, path, body.to_string().into()).await?;
+        color_eyre::eyre::ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&answer));
+        Ok(serde_json::from_slice(&answer)?)
+    };
+    tokio::time::timeout(limit, ask).await.wrap_err("no answer")?
 }
 
 async fn send(

@@ -8,11 +8,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod api;
 mod cluster;
 mod components;
 mod daemons;
 mod dead_engine;
 mod downtime;
+mod handover;
 mod harness;
 mod http;
 mod images;
@@ -23,6 +25,7 @@ mod node;
 mod outage;
 mod parts;
 mod ports;
+mod prober;
 mod process;
 mod profile;
 mod program;

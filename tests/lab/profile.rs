@@ -19,11 +19,13 @@ pub struct Wishes {
     pub soak_s: u32,
     /// How long the kubelet's swap may be without a verdict. Seconds.
     pub kubelet_deadline_s: u32,
+    /// Whether etcd's leader hands over before it is stopped.
+    pub move_leader: bool,
 }
 
 impl Default for Wishes {
     fn default() -> Wishes {
-        Wishes { soak_s: 1, kubelet_deadline_s: 25 }
+        Wishes { soak_s: 1, kubelet_deadline_s: 25, move_leader: true }
     }
 }
 
@@ -64,6 +66,7 @@ pub fn write(lab: &Lab, wishes: Wishes) -> Result<PathBuf> {
             _ => {}
         }
     }
+    writeln!(text, "[etcd]\nmove_leader = {}", wishes.move_leader)?;
     let file = lab.dir.join("profile.toml");
     fs::write(&file, text)?;
     Ok(file)

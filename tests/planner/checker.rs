@@ -7,7 +7,7 @@
 use crate::random::Case;
 use crate::waves;
 use sonoba::fleet::{Component, Node, NodeName};
-use sonoba::plan::{PhaseKind, Plan, Severity, WaveKind};
+use sonoba::plan::{Gate, PhaseKind, Plan, Severity, Wave, WaveKind};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// `(major, minor)` out of a tag, read by hand.
@@ -118,6 +118,7 @@ fn sick(node: &Node) -> bool {
 /// The first rule that the plan breaks, in words.
 pub fn check(case: &Case, plan: &Plan) -> Result<(), String> {
     order(case, plan)?;
+    proofs(case, plan)?;
     workers(case, plan)?;
     waves::check(case, plan)?;
     if plan.refused() {
@@ -202,7 +203,7 @@ fn order(case: &Case, plan: &Plan) -> Result<(), String> {
             return Err(format!("{} twice", swap.id));
         }
         let master = cluster.nodes[&swap.node].master;
-        if master != (wave.kind == WaveKind::ControlPlane) || master == (phase.kind == PhaseKind::Workers) {
+        if master != (wave.kind == WaveKind::ControlPlane) || master == phase.kind.of_workers() {
             return Err(format!("{} on {} stands in the wrong phase", swap.id, swap.node));
         }
         if master && (wave.swaps.len(), wave.max_parallel) != (1, 1) {
@@ -231,9 +232,34 @@ fn order(case: &Case, plan: &Plan) -> Result<(), String> {
             return Err(format!("{:?}: a leader is not last in {order:?}", phase.kind));
         }
     }
-    let moved = plan.phases.iter().any(|p| !matches!(p.kind, PhaseKind::Prefetch | PhaseKind::Workers));
+    let moved = plan.phases.iter().any(|p| !(p.kind == PhaseKind::Prefetch || p.kind.of_workers()));
     if !plan.refused() && moved && cluster.masters().any(sick) {
         return Err("a master restarts while another is down".into());
+    }
+    Ok(())
+}
+
+/// What restarts a kubelet may restart containers: the first is a worker, is proved before anything follows, and after it at most one
+/// wave is ahead of its proof. Each hop ends with all of them proved.
+fn proofs(case: &Case, plan: &Plan) -> Result<(), String> {
+    for hop in plan.phases.chunk_by(|a, b| a.hop == b.hop) {
+        let waves: Vec<&Wave> = hop.iter().flat_map(|p| &p.waves).collect();
+        let kubelets = |w: &&&Wave| w.swaps.iter().flat_map(|s| &s.changes).any(|c| c.component == Component::Kubelet);
+        let waves: Vec<&Wave> = waves.iter().filter(kubelets).copied().collect();
+        let master = |w: &Wave| case.cluster.nodes[&w.swaps[0].node].master;
+        if waves.first().is_some_and(|w| master(w)) && waves.iter().any(|w| w.kind == WaveKind::Canary) {
+            return Err(format!("the first kubelet is a master's, {}", waves[0].title));
+        }
+        for (i, wave) in waves.iter().enumerate() {
+            let own: Vec<bool> = wave
+                .gates
+                .iter()
+                .filter_map(|g| if let Gate::PodsProved { own, .. } = g { Some(*own) } else { None })
+                .collect();
+            if own != [i == 0 || i + 1 == waves.len()] {
+                return Err(format!("wave {} of {} waits for proofs as {own:?}", i + 1, waves.len()));
+            }
+        }
     }
     Ok(())
 }
@@ -241,7 +267,7 @@ fn order(case: &Case, plan: &Plan) -> Result<(), String> {
 /// Never more of a rack than may be; the sick are left alone.
 fn workers(case: &Case, plan: &Plan) -> Result<(), String> {
     let (cluster, limits) = (&case.cluster, &case.stage.limits);
-    for phase in plan.phases.iter().filter(|p| p.kind == PhaseKind::Workers) {
+    for phase in plan.phases.iter().filter(|p| p.kind.of_workers()) {
         for wave in &phase.waves {
             if wave.max_parallel == 0 || wave.max_parallel > limits.max_parallel {
                 return Err(format!("wave {} runs {} at once", wave.title, wave.max_parallel));

@@ -5,9 +5,22 @@ use sonoba::fleet::{Node, NodeName};
 use sonoba::plan::{Phase, PhaseKind, Plan, Stage, WaveKind};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The workers of each hop: its canary stands in a phase of its own where masters' kubelets follow it.
+fn hops(plan: &Plan) -> Vec<Phase> {
+    let mut hops: Vec<Phase> = Vec::new();
+    for phase in plan.phases.iter().filter(|p| p.kind.of_workers()) {
+        match hops.last_mut().filter(|last| last.hop == phase.hop && last.kind == PhaseKind::Canary) {
+            Some(canary) => canary.waves.extend(phase.waves.iter().cloned()),
+            None => hops.push(phase.clone()),
+        }
+    }
+    hops
+}
+
 /// The first rule that a hop's waves break, in words.
 pub fn check(case: &Case, plan: &Plan) -> Result<(), String> {
-    for phase in plan.phases.iter().filter(|p| p.kind == PhaseKind::Workers) {
+    for phase in hops(plan) {
+        let phase = &phase;
         let waves: Vec<Vec<&Node>> =
             phase.waves.iter().map(|w| w.swaps.iter().map(|s| &case.cluster.nodes[&s.node]).collect()).collect();
         let mut seen: BTreeSet<&NodeName> = BTreeSet::new();

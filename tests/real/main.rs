@@ -9,3 +9,4 @@ mod files;
 mod kills;
 mod locks;
 mod watchers;
+mod word;

@@ -1,10 +1,12 @@
 //! The swap script under every shell that a node may have, against a docker of files (`script/docker`): whatever
 //! happens, a node ends all old or all new.
 
+mod hands;
 mod node;
 mod rivals;
 mod trouble;
 
+use hands::*;
 use node::{FAR, NAMES, Node, begin, ok};
 use rivals::*;
 use sonoba::journal::{Step, Verdict};
@@ -324,6 +326,30 @@ macro_rules! under {
         #[test] fn a_folder_of_somebody_elses_is_refused() { super::a_folder_of_somebody_elses_is_refused(SHELL) }
         #[test] fn a_home_is_needed() { super::a_home_is_needed(SHELL) }
         #[test] fn only_a_whole_script_runs() { super::only_a_whole_script_runs(SHELL) }
+        #[test] fn a_container_made_anew_in_the_middle_ends_it() {
+            super::a_container_made_anew_in_the_middle_ends_it(SHELL)
+        }
+        #[test] fn a_container_made_anew_while_it_waits_is_noticed() {
+            super::a_container_made_anew_while_it_waits_is_noticed(SHELL)
+        }
+        #[test] fn a_commit_finds_another_hand() {
+            super::a_commit_finds_another_hand(SHELL)
+        }
+        #[test] fn a_renamed_container_is_brought_home() {
+            super::a_renamed_container_is_brought_home(SHELL)
+        }
+        #[test] fn a_foreign_container_that_does_not_run_keeps_nobody_from_serving() {
+            super::a_foreign_container_that_does_not_run_keeps_nobody_from_serving(SHELL)
+        }
+        #[test] fn a_hand_that_comes_again_and_again_is_given_up() {
+            super::a_hand_that_comes_again_and_again_is_given_up(SHELL)
+        }
+        #[test] fn a_component_that_was_removed_altogether_ends_it() {
+            super::a_component_that_was_removed_altogether_ends_it(SHELL)
+        }
+        #[test] fn an_old_one_that_is_gone_does_not_hold_up_a_commit() {
+            super::an_old_one_that_is_gone_does_not_hold_up_a_commit(SHELL)
+        }
         #[test] fn refuses_what_is_no_name() { super::refuses_what_is_no_name(SHELL) }
     })* };
 }

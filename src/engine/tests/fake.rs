@@ -25,6 +25,7 @@ pub struct Box1 {
     pub image: Image,
     pub running: bool,
     pub started: Option<Instant>,
+    pub restarts: u32,
 }
 
 #[derive(Clone, Default)]
@@ -37,6 +38,7 @@ pub struct Tx {
     changes: Vec<Change>,
     deadline: Duration,
     first_stop: Option<Instant>,
+    stop_timeout: Duration,
 }
 
 /// What goes wrong on a node.
@@ -44,6 +46,9 @@ pub struct Tx {
 pub struct Faults {
     pub never_healthy: BTreeSet<Component>,
     pub disturbs_a_pod: bool,
+    /// Each kubelet that starts here restarts every container, as a real one does that computes their hashes anew: it says so at
+    /// once, and replaces them after their grace period.
+    pub restarts_containers: bool,
     pub unpullable: bool,
     /// From a begin on, the node does not answer for so long.
     pub cut_at_begin: Option<Duration>,
@@ -57,12 +62,23 @@ pub struct Faults {
     pub etcd_lag: u64,
     /// Somebody removes the old containers while the node waits for its verdict.
     pub old_vanishes: bool,
+    /// Something else makes the containers anew, from the old image, while the node waits for its verdict.
+    pub foreign_hand: bool,
+    /// The runner lives and answers, and never comes to an end.
+    pub never_ends: bool,
     pub cut_until: Option<Instant>,
     /// What saving a snapshot of etcd ends with, and how long it takes.
     pub snapshot_fails: Option<&'static str>,
     pub snapshot_takes: Duration,
     /// Bytes left on etcd's volume; 0 where the image has no `df`.
     pub etcd_room: u64,
+    /// etcd does not take etcdctl's certificate.
+    pub etcd_refuses: bool,
+    /// Its leadership cannot be moved: what etcdctl ends with, and says.
+    pub leader_stays: Option<(i64, &'static str)>,
+    /// A told-to-stop etcd drains so long, unless it is killed before: its health port answers meanwhile, its client port does
+    /// not.
+    pub etcd_drains: Duration,
 }
 
 /// What a gate of the operator's does.
@@ -85,11 +101,14 @@ pub struct FakeNode {
     pub programs: Vec<String>,
     pub snapshots: BTreeSet<String>,
     pub begun: Vec<TxId>,
+    /// The stop timeouts that it was told, and when. Seconds.
+    pub stops: Vec<(u32, Instant)>,
     pub commits: usize,
 }
 
-#[derive(Default)]
 pub struct State {
+    /// When the world began: what the engines' clocks count from.
+    pub zero: Instant,
     pub nodes: BTreeMap<NodeName, FakeNode>,
     pub etcd_leader: Option<NodeName>,
     pub lease: Option<String>,
@@ -98,6 +117,9 @@ pub struct State {
     pub endpoints: Vec<(String, bool)>,
     /// Pods cannot be listed.
     pub pods_hidden: bool,
+    /// What the API has recorded about pods; and whether we may read it.
+    pub events: Vec<PodEvent>,
+    pub events_refused: bool,
     /// What the operator's gates answer; those that are not here hold. And how often each was asked.
     pub gates: BTreeMap<String, GateFault>,
     pub asked: BTreeMap<String, usize>,
@@ -106,6 +128,29 @@ pub struct State {
     pub most_in_rack: BTreeMap<RackName, usize>,
     pub most: usize,
     ids: usize,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            zero: Instant::now(),
+            nodes: BTreeMap::new(),
+            etcd_leader: None,
+            lease: None,
+            api_away: false,
+            not_ready: BTreeSet::new(),
+            endpoints: Vec::new(),
+            pods_hidden: false,
+            events: Vec::new(),
+            events_refused: false,
+            gates: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            most_masters: 0,
+            most_in_rack: BTreeMap::new(),
+            most: 0,
+            ids: 0,
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -159,7 +204,7 @@ fn running(name: &str, node: &FakeNode) -> Option<Running> {
         image_id: image_id(&b.image),
         running: b.running,
         started: None,
-        restarts: 0,
+        restarts: b.restarts,
         args,
     })
 }
@@ -207,7 +252,7 @@ pub fn world() -> World {
                 Component::Etcd => ETCD_OLD,
                 _ => OLD,
             };
-            let b = Box1 { id: state.id(), image: image.parse().unwrap(), running: true, started: None };
+            let b = Box1 { id: state.id(), image: image.parse().unwrap(), running: true, started: None, restarts: 0 };
             boxes.insert(component.as_str().to_owned(), b);
         }
         let pods = (0..4).map(|i| pod(&format!("{name}-{i}"))).collect();
@@ -237,6 +282,7 @@ pub fn world() -> World {
             programs: Vec::new(),
             snapshots: BTreeSet::new(),
             begun: Vec::new(),
+            stops: Vec::new(),
             commits: 0,
         };
         state.nodes.insert(name, fake);
@@ -282,7 +328,29 @@ struct Port {
     name: NodeName,
 }
 
+/// Hexadecimal, as etcd states it.
+fn member_id(node: &NodeName) -> String {
+    crate::journal::sha256_hex(node.as_str().as_bytes())[..16].to_owned()
+}
+
 impl Port {
+    fn move_leader(&self, to: &str, argv: &[String]) -> Result<Ran, NodeError> {
+        let mut state = self.world.lock();
+        let leads = state.etcd_leader.as_ref() == Some(&self.name);
+        let target = state.nodes.keys().find(|n| member_id(n) == to).cloned();
+        let node = state.nodes.get_mut(&self.name).unwrap();
+        node.programs.push(argv.join(" "));
+        let ran = |code, err: &str| Ok(Ran { code, out: String::new(), err: err.to_owned() });
+        match (node.faults.leader_stays, target) {
+            (Some((code, err)), _) => ran(code, err),
+            (None, Some(target)) if leads => {
+                state.etcd_leader = Some(target);
+                ran(0, "")
+            }
+            _ => ran(1, "Error: no leader endpoint found at [http://127.0.0.1:2379]"),
+        }
+    }
+
     async fn with<T>(
         &self,
         act: impl FnOnce(&mut FakeNode, &mut usize) -> Result<T, NodeError>,
@@ -297,6 +365,38 @@ impl Port {
         };
         state.ids = ids;
         result
+    }
+}
+
+/// What a kubelet does after its start that takes the old one's containers for changed.
+async fn restart_containers(world: World, name: NodeName) {
+    sleep(Duration::from_millis(500)).await;
+    let graces: Vec<(String, u32)> = {
+        let mut state = world.lock();
+        let at = jiff::Timestamp::UNIX_EPOCH + state.zero.elapsed();
+        let pods: Vec<(String, u32)> =
+            state.nodes[&name].pods.iter().filter(|p| !p.ended).map(|p| (p.uid.clone(), p.grace_s)).collect();
+        state.events.extend(pods.iter().map(|(uid, _)| PodEvent {
+            uid: uid.clone(),
+            reason: "Killing".into(),
+            message: "Container c definition changed, will be restarted".into(),
+            source: "kubelet".into(),
+            at,
+            count: 1,
+        }));
+        pods
+    };
+    for (uid, grace) in graces {
+        let (world, name) = (world.clone(), name.clone());
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(grace.into())).await;
+            world.edit(name.as_str(), |n| {
+                for container in n.pods.iter_mut().filter(|p| p.uid == uid).flat_map(|p| &mut p.containers) {
+                    container.restarts += 1;
+                    container.id += "'";
+                }
+            });
+        });
     }
 }
 
@@ -330,7 +430,11 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
     for change in changes.iter().filter(|_| from) {
         let (now, prev, next) = (change.container.to_string(), change.container.prev(), change.container.next());
         let mut dies = false;
+        let mut stops = Duration::from_millis(200);
         edit(&mut |node, t| {
+            if change.component == Component::Etcd {
+                stops = stops.max(node.faults.etcd_drains.min(t.stop_timeout));
+            }
             let mut old = node.boxes.remove(&now).unwrap();
             old.running = false;
             node.boxes.insert(prev.clone(), old);
@@ -342,7 +446,7 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
         if dies {
             return;
         }
-        ms(200).await;
+        sleep(stops).await;
         edit(&mut |node, t| {
             step(t, Step::Stopped, &now);
             let mut new = node.boxes.remove(&next).unwrap();
@@ -351,7 +455,10 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
             node.boxes.insert(now.clone(), new);
             step(t, Step::Started, &now);
             if node.faults.disturbs_a_pod {
-                node.pods[0].containers[0].restarts += 1;
+                node.pods[0].ready = false;
+            }
+            if node.faults.restarts_containers && now == "kubelet" {
+                tokio::spawn(restart_containers(world.clone(), name.clone()));
             }
         });
         ms(50).await;
@@ -364,8 +471,8 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
     let mut verdict = None;
     while verdict.is_none() {
         ms(50).await;
-        edit(&mut |_, t| {
-            let late = t.first_stop.is_some_and(|at| at.elapsed() >= t.deadline);
+        edit(&mut |node, t| {
+            let late = node.faults.foreign_hand || t.first_stop.is_some_and(|at| at.elapsed() >= t.deadline);
             if t.verdict.is_none() && (late || !from) {
                 t.verdict = Some(Verdict::Rollback);
                 t.why = if from { "no verdict before the deadline".into() } else { "the runner was gone".into() };
@@ -373,8 +480,25 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
             verdict = t.verdict;
         });
     }
-    ms(200).await;
+    let mut stuck = true;
+    while stuck {
+        ms(200).await;
+        edit(&mut |node, _| stuck = node.faults.never_ends);
+    }
+    let mut ids = world.lock().ids;
     edit(&mut |node, t| {
+        if node.faults.foreign_hand {
+            for change in &changes {
+                node.boxes.remove(&change.container.prev());
+                ids += 1;
+                let (id, image) = (format!("foreign{ids}"), change.from.clone());
+                let made = Box1 { id, image, running: true, started: None, restarts: 0 };
+                node.boxes.insert(change.container.to_string(), made);
+            }
+            t.why = "something else made kubelet anew during the swap".into();
+            t.end = Some(TxEnd::Foreign);
+            return;
+        }
         if node.faults.old_vanishes && verdict == Some(Verdict::Rollback) {
             changes.iter().for_each(|c| drop(node.boxes.remove(&c.container.prev())));
             t.why = "the old container of kubelet is gone, so the node cannot go back".into();
@@ -392,6 +516,9 @@ async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
                 old.started = Some(Instant::now());
                 node.boxes.insert(now.clone(), old);
                 step(t, Step::Restored, &now);
+                if node.faults.restarts_containers && now == "kubelet" {
+                    tokio::spawn(restart_containers(world.clone(), name.clone()));
+                }
             } else {
                 node.boxes.remove(&next);
             }
@@ -437,7 +564,13 @@ impl NodePort for Port {
         self.with(|node, ids| {
             for change in changes {
                 *ids += 1;
-                let next = Box1 { id: format!("id{ids}"), image: change.to.clone(), running: false, started: None };
+                let next = Box1 {
+                    id: format!("id{ids}"),
+                    image: change.to.clone(),
+                    running: false,
+                    started: None,
+                    restarts: 0,
+                };
                 node.boxes.insert(change.container.next(), next);
             }
             Ok(())
@@ -453,14 +586,17 @@ impl NodePort for Port {
         .await
     }
 
-    async fn begin(&self, tx: &TxId, swap: &Swap, _: u32) -> Result<(), NodeError> {
+    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32) -> Result<(), NodeError> {
         let (fresh, unanswered) = self
             .with(|node, _| {
                 let fresh = !node.txs.contains_key(tx);
                 if fresh {
                     node.begun.push(tx.clone());
                     let deadline = Duration::from_millis(swap.deadline_ms);
-                    let new = Tx { alive: true, changes: swap.changes.clone(), deadline, ..Tx::default() };
+                    let stop_timeout = Duration::from_secs(stop_timeout_s.into());
+                    node.stops.push((stop_timeout_s, Instant::now()));
+                    let new =
+                        Tx { alive: true, changes: swap.changes.clone(), deadline, stop_timeout, ..Tx::default() };
                     node.txs.insert(tx.clone(), new);
                     node.faults.cut_until = node.faults.cut_at_begin.map(|cut| Instant::now() + cut);
                 }
@@ -532,7 +668,12 @@ impl NodePort for Port {
 
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
         let takes = self.with(|node, _| Ok(node.faults.snapshot_takes)).await?;
-        sleep(takes).await;
+        if argv.contains(&"save".into()) {
+            sleep(takes).await;
+        }
+        if let Some(to) = argv.iter().position(|a| a == "move-leader").and_then(|at| argv.get(at + 1)) {
+            return self.move_leader(to, argv);
+        }
         let ran = |code, out: &str, err: &str| Ok(Ran { code, out: out.to_owned(), err: err.to_owned() });
         self.with(|node, _| {
             node.programs.push(argv.join(" "));
@@ -542,6 +683,8 @@ impl NodePort for Port {
             }
             let path = argv.get(argv.len().saturating_sub(1)).cloned().unwrap_or_default();
             match argv[0].as_str() {
+                "etcdctl" if node.faults.etcd_refuses => ran(1, "", "Error: context deadline exceeded"),
+                "etcdctl" if argv.contains(&"endpoint".into()) => ran(0, "[]", ""),
                 "df" if node.faults.etcd_room > 0 => {
                     ran(0, &format!("head\n/dev/a 9 9 {} 9% {path}\n", node.faults.etcd_room / 1024), "")
                 }
@@ -564,11 +707,12 @@ impl NodePort for Port {
 
     async fn ask(&self, check: &Check) -> Result<Answer, NodeError> {
         let leads = self.world.lock().etcd_leader.as_ref() == Some(&self.name);
+        let id = member_id(&self.name);
         // Kubernetes never stops writing.
         let committed = uptime() / 100;
         self.with(|node, _| {
             let component = match check.port {
-                2381 => Component::Etcd,
+                2379 | 2381 => Component::Etcd,
                 6443 => Component::KubeApiserver,
                 10257 => Component::KubeControllerManager,
                 10259 => Component::KubeScheduler,
@@ -578,7 +722,9 @@ impl NodePort for Port {
                 _ => Component::EtcdRivers,
             };
             let refused = || NodeError::Failed("connection refused".into());
-            let b = node.boxes.get(component.as_str()).filter(|b| b.running).ok_or_else(refused)?;
+            let draining = component == Component::Etcd && check.port == 2381 && node.faults.etcd_drains > Duration::ZERO;
+            let prev = node.boxes.get("etcd.sonoba-prev").filter(|_| draining && !node.boxes.contains_key("etcd"));
+            let b = node.boxes.get(component.as_str()).filter(|b| b.running).or(prev).ok_or_else(refused)?;
             if b.started.is_some_and(|at| at.elapsed() < Duration::from_millis(700)) {
                 return Err(refused());
             }
@@ -591,7 +737,7 @@ impl NodePort for Port {
             let body = match check.path.as_str() {
                 "/version" => format!("{{\"gitVersion\":\"v{upstream}\"}}"),
                 "/metrics" => format!(
-                    "etcd_mvcc_db_total_size_in_bytes 1000000\netcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n\
+                    "etcd_server_id{{server_id=\"{id}\"}} 1\netcd_mvcc_db_total_size_in_bytes 1000000\netcd_server_has_leader 1\netcd_server_is_leader {}\netcd_server_version{{server_version=\"{upstream}\"}} 1\n\
                      etcd_server_proposals_committed_total {}\netcd_server_proposals_applied_total {}\n",
                     u8::from(leads),
                     committed,
@@ -654,8 +800,12 @@ impl ClusterPort for World {
         Ok(state.nodes[node].pods.clone())
     }
 
-    async fn pod_events(&self, _: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
-        Ok(Vec::new())
+    async fn pod_events(&self, uids: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
+        let state = World::lock(self);
+        if state.events_refused {
+            return Err(ClusterError::Refused("events is forbidden: User \"sonoba\" cannot list resource".into()));
+        }
+        Ok(state.events.iter().filter(|e| uids.contains(&e.uid.as_str())).cloned().collect())
     }
 
     async fn leader(&self, _: &str) -> Result<Option<String>, ClusterError> {
@@ -686,6 +836,22 @@ impl ClusterPort for World {
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError> {
         World::lock(self).endpoints.push((address.to_owned(), serve));
         Ok(true)
+    }
+
+    /// Every master's address, but those that were taken out last.
+    async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {
+        let state = World::lock(self);
+        let mut serving: BTreeSet<String> =
+            state.nodes.values().filter(|n| n.node.master).map(|n| n.node.address.clone()).collect();
+        for (address, serve) in &state.endpoints {
+            if *serve {
+                serving.insert(address.clone())
+            } else {
+                serving.remove(address)
+            };
+        }
+        let serving: BTreeSet<_> = serving.iter().filter_map(|address| address.parse().ok()).collect();
+        Ok(ApiEndpoints { endpoints: Some(serving.clone()), slices: Some(serving) })
     }
 }
 

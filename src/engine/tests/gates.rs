@@ -2,7 +2,8 @@
 
 use super::fake::GateFault;
 use super::*;
-use crate::plan::{Gate, OwnGate, PhaseKind, Question, WaveKind};
+use crate::fleet::ContainerExit;
+use crate::plan::{Gate, OwnGate, Question, WaveKind};
 
 fn own(timeout_s: u64, interval_s: u64) -> OwnGate {
     OwnGate {
@@ -16,7 +17,7 @@ fn own(timeout_s: u64, interval_s: u64) -> OwnGate {
 
 /// Puts a gate after every wave of workers.
 fn after_workers(plan: &mut Plan, gate: &OwnGate) {
-    for wave in plan.phases.iter_mut().filter(|p| p.kind == PhaseKind::Workers).flat_map(|p| &mut p.waves) {
+    for wave in plan.phases.iter_mut().filter(|p| p.kind.of_workers()).flat_map(|p| &mut p.waves) {
         wave.gates.insert(1, Gate::Own(Box::new(gate.clone())));
     }
 }
@@ -36,8 +37,8 @@ async fn a_gate_of_the_operators_own_is_asked_after_its_waves_and_before_the_run
     after_workers(&mut plan, &own(600, 3_600));
     let lab = Lab::new(world, &plan);
     assert_eq!(ended(lab.engine()).await, Outcome::Completed);
-    // A canary and three racks: once when the wave is through, once more when it has soaked; nothing soaks at the end.
-    assert_eq!(lab.world.lock().asked["ceph"], 2 * 3 + 1);
+    // A canary and three racks: once when the wave is through, once more when it has soaked and its pods may be proved.
+    assert_eq!(lab.world.lock().asked["ceph"], 2 * 4);
     assert!(!records(&lab).iter().any(|r| matches!(&r.event, Event::GateWaiting { gate, .. } if gate == "ceph")));
 }
 
@@ -47,7 +48,6 @@ async fn a_gate_that_does_not_hold_in_its_time_pauses_and_has_it_anew_after_a_re
     let mut plan = plan(&world, &NODES);
     after_workers(&mut plan, &own(60, 10));
     let canaries = plan.phases.iter().flat_map(|p| &p.waves).find(|w| w.kind == WaveKind::Canary).unwrap().swaps.len();
-    let masters = plan.swaps().filter(|(_, _, s)| s.node.as_str().starts_with('m')).count();
     world.lock().gates.insert("ceph".into(), GateFault::Closed("exit 1: HEALTH_WARN"));
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -57,13 +57,18 @@ async fn a_gate_that_does_not_hold_in_its_time_pauses_and_has_it_anew_after_a_re
     for pauses in 1..=2 {
         let run = lab.until("a pause", |r| r.pauses.len() == pauses).await;
         assert_eq!((run.state, run.why.as_str()), (RunState::Paused(PauseReason::Gate), why));
-        assert_eq!(committed(&run), masters + canaries, "nothing went on");
+        assert_eq!(committed(&run), canaries, "nothing went on");
         lab.command(Verb::Resume).await;
         let gate =
             lab.until("the gate again", |r| r.state == RunState::Running && r.gate.is_some()).await.gate.unwrap();
         assert_eq!(gate.limit_ms, Some(60_000));
     }
+    let meanwhile =
+        |e: &Event| matches!(e, Event::ProofPending { .. } | Event::PodsProved { .. } | Event::ChurnSeen { .. });
     let waited: Vec<i64> = records(&lab)
+        .into_iter()
+        .filter(|r| !meanwhile(&r.event))
+        .collect::<Vec<_>>()
         .windows(2)
         .filter(|two| matches!(two[1].event, Event::Paused { .. }))
         .map(|two| two[1].at.duration_since(two[0].at).as_secs())
@@ -177,7 +182,8 @@ async fn a_pod_that_is_disturbed_during_the_soak_stops_the_run_whoever_carries_i
         let run = lab.until("a pause", |r| matches!(r.state, RunState::Paused(_))).await;
         assert_eq!(run.state, RunState::Paused(PauseReason::Budget));
         assert!(run.why.contains("disturbed") && run.why.contains(canary.as_str()), "{}", run.why);
-        assert_eq!((run.pods.disturbed.len(), run.pods.checked), (1, run.pods.undisturbed + 1));
+        let pods = report(&run, Chain::Ok).pods;
+        assert_eq!((pods.disturbed, pods.checked), (1, pods.undisturbed + pods.unproved + 1));
         // It is new, and stays so: the pod was disturbed afterwards.
         assert_eq!(run.swaps_of(&canary).next().unwrap().state, SwapState::Committed);
         lab.command(Verb::Resume).await;
@@ -190,7 +196,7 @@ async fn a_pod_that_is_disturbed_during_the_soak_stops_the_run_whoever_carries_i
 #[tokio::test(start_paused = true)]
 async fn pods_that_come_and_go_during_a_soak_are_not_our_doing() {
     let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
+    let plan = plan(&world, &[Component::KubeProxy]);
     world.lock().nodes.values_mut().for_each(|n| n.pods[1].ready = false);
     let lab = Lab::new(world, &plan);
     let engine = lab.engine();
@@ -198,12 +204,16 @@ async fn pods_that_come_and_go_during_a_soak_are_not_our_doing() {
     lab.world.edit(canary.as_str(), |n| {
         // A controller replaced one, a job came to its end, and one that was not Ready restarts again and again.
         n.pods[0].uid = "another".into();
-        n.pods[1].containers[0].restarts += 1;
+        let crash = ContainerExit { code: 1, reason: "Error".into(), started_at: None, finished_at: None };
+        let container = &mut n.pods[1].containers[0];
+        (container.restarts, container.last_exit) = (container.restarts + 1, Some(crash));
+        container.waiting = "CrashLoopBackOff".into();
         n.pods[2].ended = true;
     });
     assert_eq!(ended(engine).await, Outcome::Completed);
     let run = lab.fold();
-    assert_eq!((run.pods.disturbed.len(), run.pods.checked), (0, run.pods.undisturbed));
+    assert_eq!((run.pods.disturbed.len(), run.pods.changed.len()), (0, 3));
+    assert_eq!(run.pods.checked, run.pods.undisturbed + 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,9 +224,9 @@ async fn pods_that_cannot_be_compared_after_the_soak_are_waited_for() {
     let engine = lab.engine();
     let canary = soaking(&lab).await;
     lab.world.lock().pods_hidden = true;
-    let gate =
-        lab.until("the wait", |r| r.gate.as_ref().is_some_and(|g| g.name.starts_with("pods"))).await.gate.unwrap();
-    assert!(gate.why.contains("w") && gate.limit_ms == Some(1_800_000), "{gate:?}");
+    let gate = lab.until("the wait", |r| r.gate.as_ref().is_some_and(|g| g.limit_ms.is_some())).await.gate.unwrap();
+    assert!(gate.name == "pods proved" && gate.why.contains("cannot be compared"), "{gate:?}");
+    assert!(gate.limit_ms.is_some_and(|ms| ms > 1_800_000), "{gate:?}");
     lab.world.edit(canary.as_str(), |n| n.pods[3].ready = false);
     lab.world.lock().pods_hidden = false;
     let run = lab.until("a pause", |r| matches!(r.state, RunState::Paused(_))).await;

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// How etcdctl is called.
+const CTL: &str = "etcdctl --endpoints=http://127.0.0.1:2379";
 const WHY: &str = "Error: context deadline exceeded";
 
 /// A plan that moves etcd alone, and the node that its snapshot is taken on.
@@ -42,7 +44,8 @@ async fn one_is_taken_and_checked_before_the_first_member_moves() {
         programs,
         [
             "df -P -k /var/lib/etcd".to_owned(),
-            format!("etcdctl --endpoints=http://127.0.0.1:2379 snapshot save {path}"),
+            format!("{CTL} --dial-timeout=5s --command-timeout=10s endpoint status --write-out=json"),
+            format!("{CTL} --dial-timeout=5s --command-timeout=60s snapshot save {path}"),
             format!("etcdutl snapshot status {path} --write-out=json"),
             format!("etcdctl snapshot status {path} --write-out=json"),
         ]
@@ -129,4 +132,27 @@ async fn a_node_that_is_away_for_a_moment_is_waited_for() {
     lab.world.edit(node.as_str(), |n| n.faults.cut_until = Some(Instant::now() + Duration::from_secs(8)));
     assert_eq!(ended(engine).await, Outcome::Completed);
     assert!(lab.fold().pauses.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_etcd_that_takes_no_certificate_keeps_nobody_waiting() {
+    let (_, lab, node) = etcd_alone();
+    lab.world.edit(node.as_str(), |n| n.faults.etcd_refuses = true);
+    let begun = Instant::now();
+    let _engine = lab.engine();
+    let run = lab.until("a pause", |r| matches!(r.state, RunState::Paused(_))).await;
+    assert!(run.why.contains("did not get through to etcd at 127.0.0.1:2379 within 10 s"), "{}", run.why);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(saved(&lab), 0, "nothing was begun that could be left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_abort_leaves_behind_is_said() {
+    let (_, lab, node) = etcd_alone();
+    lab.world.edit(node.as_str(), |n| n.faults.snapshot_takes = Duration::from_secs(500));
+    let engine = lab.engine();
+    lab.until("a begun save", |r| r.snapshot == SnapshotState::Taking).await;
+    lab.command(Verb::Abort).await;
+    assert_eq!(ended(engine).await, Outcome::Aborted);
+    assert!(lab.fold().log.iter().any(|l| l.text.contains("etcdctl may still be saving")));
 }

@@ -46,7 +46,7 @@ fn deadline(cluster: &Cluster, settings: &Settings, phases: &[Phase], findings: 
         return;
     }
     let kubelet = settings.of(Component::Kubelet);
-    let needed = kubelet.deadline_ms + 1_000 * u64::from(kubelet.stop_timeout_s) + REPORTS_MS;
+    let needed = kubelet.deadline_ms + 1_000 * u64::from(kubelet.stop_timeout(false)) + REPORTS_MS;
     for node in cluster.masters() {
         let Some(manager) = node.components.get(&Component::KubeControllerManager) else { continue };
         let grace = grace_ms(manager);

@@ -30,7 +30,7 @@ pub(super) fn check_facts(
     }
     images::check(cluster, facts, phases, findings);
     machines::check(cluster, facts, phases, findings);
-    members::check(facts, phases, findings);
+    members::check(cluster, facts, settings, phases, findings);
     drift::check(cluster, phases, findings);
     containers::check(cluster, facts, settings, phases, findings);
     pods::check(cluster, facts, phases, findings);

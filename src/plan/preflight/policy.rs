@@ -87,7 +87,7 @@ pub(in crate::plan) fn check_steps(chosen: &[Chosen<'_>], findings: &mut Finding
 /// The control plane moves only as a whole: with a member down, the next restart would cost the quorum.
 pub(in crate::plan) fn check_control_plane(cluster: &Cluster, phases: &[Phase], findings: &mut Findings) {
     let moves = |kind| phases.iter().any(|p: &Phase| p.kind == kind);
-    if !phases.iter().any(|p| p.kind != PhaseKind::Workers) {
+    if phases.iter().all(|p| p.kind.of_workers()) {
         return;
     }
     for component in [Component::Etcd, Component::KubeApiserver] {

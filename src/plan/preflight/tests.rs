@@ -134,6 +134,48 @@ fn a_certificate_that_runs_out() {
 }
 
 #[test]
+fn an_etcd_without_a_port_for_its_health() {
+    let tls = "etcd --listen-client-urls=https://0.0.0.0:2379 --cert-file=/a.crt";
+    let plain = "etcd --listen-client-urls=http://10.0.0.1:2379";
+    let good = "etcd --listen-client-urls=https://0.0.0.0:2379 --listen-metrics-urls http://127.0.0.1:2381";
+    let found = |args: &str, answers: Option<bool>| {
+        told(|cluster, facts| {
+            let etcd = cluster.nodes.get_mut(&name("rack0-m1")).unwrap().components.get_mut(&Component::Etcd).unwrap();
+            etcd.args = args.split(' ').map(str::to_owned).collect();
+            node(facts, "rack0-m1").etcd =
+                answers.map(|yes| EtcdFacts { applied: yes.then_some(7), ..EtcdFacts::default() });
+        })
+        .into_iter()
+        .filter(|(_, code, _)| code != "snapshot-certificate")
+        .collect::<Vec<_>>()
+    };
+    let code = "etcd-no-health-port";
+    for args in [tls, plain] {
+        assert_eq!(found(args, Some(false)), on(Severity::Error, code, &["rack0-m1"]), "{args}");
+        assert_eq!(found(args, None), on(Severity::Warning, code, &["rack0-m1"]), "{args}");
+        assert_eq!(found(args, Some(true)), [], "its environment says more");
+    }
+    for known in [good, "etcd", "etcd --config-file=/etc/etcd.yml", "etcd --listen-metrics-urls=http://0.0.0.0:2381"] {
+        assert_eq!(found(known, Some(false)), [], "{known}");
+    }
+}
+
+#[test]
+fn an_etcd_whose_leader_cannot_hand_over() {
+    let codes = |masters: usize, settings: &Settings| {
+        let plan = make_with(&cluster(masters, 3, 3), &Facts::default(), &stage(), settings, now());
+        let found: Vec<_> = plan.findings.into_iter().filter(|f| f.code == "etcd-leader-stays").collect();
+        found.into_iter().map(|f| (f.severity, f.text)).collect::<Vec<_>>()
+    };
+    let mut settings = Settings::default();
+    assert_eq!(codes(3, &settings), []);
+    let [(Severity::Info, text)] = &codes(1, &settings)[..] else { panic!("one member") };
+    assert!(text.contains("one member") && text.contains("10 s"), "{text}");
+    settings.etcd.move_leader = false;
+    assert!(codes(3, &settings)[0].1.contains("move_leader = false"));
+}
+
+#[test]
 fn members_of_etcd_that_are_not_well() {
     let alarm = told(|_, facts| etcd(facts, "rack0-m1").alarms.push("NOSPACE".into()));
     assert_eq!(alarm, on(Severity::Error, "etcd-alarm", &["rack0-m1"]));
@@ -200,7 +242,7 @@ fn a_container_that_docker_would_start_or_remove_by_itself() {
 
 #[test]
 fn a_deadline_beyond_the_grace_period() {
-    // The default needs 40 s: deadline 25, stop_timeout 10, 5 to report.
+    // The default needs 35 s: deadline 25, stop_timeout 5, 5 to report.
     let grace = |arg: &'static str| {
         told(|cluster, _| {
             let master = cluster.nodes.get_mut(&name("rack0-m1")).unwrap();
@@ -211,8 +253,8 @@ fn a_deadline_beyond_the_grace_period() {
         .filter(|(_, code, _)| code != "argument-drift")
         .collect::<Vec<_>>()
     };
-    assert_eq!(grace("--node-monitor-grace-period=39s"), on(Severity::Error, "deadline-over-grace", &["rack0-m1"]));
-    assert_eq!(grace("--node-monitor-grace-period=40s"), []);
+    assert_eq!(grace("--node-monitor-grace-period=34s"), on(Severity::Error, "deadline-over-grace", &["rack0-m1"]));
+    assert_eq!(grace("--node-monitor-grace-period=35s"), []);
     assert_eq!(grace("--v=2"), [], "50 s since 1.32");
 }
 

@@ -2,10 +2,9 @@
 //! found. No colours; made for 80 columns.
 
 mod page;
+mod stops;
 
-use super::{
-    ArgsWalk, Change, Comparison, Estimate, Finding, Gate, OwnGate, Phase, PhaseKind, Plan, Severity, Wave, WaveKind,
-};
+use super::{ArgsWalk, Change, Comparison, Estimate, Finding, Gate, OwnGate, Phase, Plan, Severity, Wave, WaveKind};
 use crate::fleet::{Component, GateName, NodeName, fold_names};
 use page::{Page, bytes, count, number, range, time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,9 +85,10 @@ fn write_phase(place: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
         }
         return;
     }
-    if phase.kind == PhaseKind::Workers {
+    if phase.kind.of_workers() {
         page.head(&format!("Phase {place}: {title}, {}", count(phase.waves.len(), "wave")));
-        return write_workers(phase, page);
+        write_workers(phase, page);
+        return how_it_stops(phase, plan, page);
     }
     let control_plane = phase.waves.iter().all(|w| w.kind == WaveKind::ControlPlane);
     let how = if control_plane { ", one at a time" } else { "" };
@@ -100,18 +100,46 @@ fn write_phase(place: usize, phase: &Phase, plan: &Plan, page: &mut Page) {
             &format!("first an etcd snapshot on {node}, checked, in {dir} of its container; else nothing moves"),
         );
     }
-    let same_gates = phase.waves.windows(2).all(|pair| pair[0].gates == pair[1].gates);
+    let same_gates = phase.waves.windows(2).all(|pair| unproved(&pair[0].gates) == unproved(&pair[1].gates));
     for wave in &phase.waves {
         for swap in &wave.swaps {
             page.line(2, &format!("{}  ~ {}", swap.node, visit(&swap.changes)));
         }
         if !same_gates {
-            then(4, "then wait until ", &wave.gates, page);
+            then(4, "then wait until ", &unproved(&wave.gates), page);
         }
+        proved_before_going_on(wave, page);
         returns(wave, page);
     }
     if let (true, Some(wave)) = (same_gates, phase.waves.first()) {
-        then(2, "after each: wait until ", &wave.gates, page);
+        then(2, "after each: wait until ", &unproved(&wave.gates), page);
+    }
+    one_ahead(phase, page);
+    how_it_stops(phase, plan, page);
+}
+
+/// A wave's gates but for the proof of pods, which has its own words.
+fn unproved(gates: &[Gate]) -> Vec<Gate> {
+    gates.iter().filter(|g| !matches!(g, Gate::PodsProved { .. })).cloned().collect()
+}
+
+fn proved_before_going_on(wave: &Wave, page: &mut Page) {
+    for gate in &wave.gates {
+        if let Gate::PodsProved { own: true, ms } = gate {
+            page.line(4, &format!("{}: pods proved before going on (up to {})", wave.title, time(*ms)));
+        }
+    }
+}
+
+fn one_ahead(phase: &Phase, page: &mut Page) {
+    if phase.waves.iter().flat_map(|w| &w.gates).any(|g| matches!(g, Gate::PodsProved { own: false, .. })) {
+        page.line(2, "at most one wave ahead: a wave begins once the pods of the one before the last are proved");
+    }
+}
+
+fn how_it_stops(phase: &Phase, plan: &Plan, page: &mut Page) {
+    if let Some(line) = stops::line(phase, plan) {
+        page.line(2, &line);
     }
 }
 
@@ -122,22 +150,19 @@ fn write_workers(phase: &Phase, page: &mut Page) {
     for visit in visits.iter().filter(|_| same_visits) {
         page.line(2, &format!("on each node: ~ {visit}"));
     }
-    // The last wave has no soak: nothing follows that it could guard.
-    let hard =
-        |wave: &Wave| -> Vec<Gate> { wave.gates.iter().filter(|g| !matches!(g, Gate::Soak { .. })).cloned().collect() };
-    let soaks: BTreeSet<Option<u64>> = phase.waves.split_last().map_or_else(BTreeSet::new, |(_, others)| {
-        others
-            .iter()
-            .map(|w| w.gates.iter().find_map(|g| if let Gate::Soak { ms } = g { Some(*ms) } else { None }))
-            .collect()
-    });
+    let soak = |wave: &Wave| wave.gates.iter().find_map(|g| if let Gate::Soak { ms } = g { Some(*ms) } else { None });
+    let hard = |wave: &Wave| -> Vec<Gate> {
+        unproved(&wave.gates).into_iter().filter(|g| !matches!(g, Gate::Soak { .. })).collect()
+    };
+    let soaks: BTreeSet<Option<u64>> = phase.waves.iter().map(soak).collect();
     let same_gates = phase.waves.windows(2).all(|pair| hard(&pair[0]) == hard(&pair[1])) && soaks.len() <= 1;
-    if let (true, Some(first), Some(last)) = (same_gates, phase.waves.first(), phase.waves.last()) {
-        then(2, "after each wave: wait until ", &hard(last), page);
-        if let Some(Gate::Soak { ms }) = first.gates.iter().find(|g| matches!(g, Gate::Soak { .. })) {
-            page.line(2, &format!("and watch it for {} before the next begins", time(*ms)));
+    if let (true, Some(first)) = (same_gates, phase.waves.first()) {
+        then(2, "after each wave: wait until ", &hard(first), page);
+        if let Some(ms) = soak(first) {
+            page.line(2, &format!("and watch it for {} before going on", time(ms)));
         }
     }
+    one_ahead(phase, page);
     let many = phase.waves.len() > WAVES;
     for (i, wave) in phase.waves.iter().enumerate() {
         let shown = !many || i < WAVES - 2 || i + 1 == phase.waves.len() || wave.kind != WaveKind::Rack;
@@ -153,8 +178,9 @@ fn write_workers(phase: &Phase, page: &mut Page) {
         if shown {
             write_wave(wave, same_visits, page);
             if !same_gates {
-                then(4, "then wait until ", &wave.gates, page);
+                then(4, "then wait until ", &unproved(&wave.gates), page);
             }
+            proved_before_going_on(wave, page);
             returns(wave, page);
         }
     }
@@ -247,6 +273,8 @@ fn then(indent: usize, lead: &str, gates: &[Gate], page: &mut Page) {
             Gate::ApiserversReady => "API servers are ready".into(),
             Gate::Own(own) => format!("gate {} holds", own.name),
             Gate::Soak { ms } => format!("a soak of {} is over", time(*ms)),
+            Gate::PodsProved { own: true, ms } => format!("its pods are proved (up to {})", time(*ms)),
+            Gate::PodsProved { own: false, .. } => "the pods of the waves before it are proved".into(),
         })
         .collect();
     if !gates.is_empty() {
@@ -297,6 +325,13 @@ fn limits(plan: &Plan, page: &mut Page) {
             time(l.gate_timeout_ms)
         ),
     );
+    if plan.phases.iter().flat_map(|p| &p.waves).any(|w| w.kubelets().next().is_some()) {
+        let (sync, limit) = (time(l.first_sync_ms), time(l.proof_limit_ms));
+        page.line(
+            2,
+            &format!("pods of a restarted kubelet are proved {sync} and their longest grace period later, {limit} of grace at most"),
+        );
+    }
 }
 
 fn findings(plan: &Plan, page: &mut Page) {
@@ -352,7 +387,7 @@ fn summary(plan: &Plan, page: &mut Page) {
         *restarts.entry(change.component).or_default() += 1;
     }
     let all = restarts.values().sum();
-    let waves: usize = plan.phases.iter().filter(|p| p.kind == PhaseKind::Workers).map(|p| p.waves.len()).sum();
+    let waves: usize = plan.phases.iter().filter(|p| p.kind.of_workers()).map(|p| p.waves.len()).sum();
     let returns = swaps.iter().filter(|s| s.no_return.is_some()).count();
     let mut parts = vec![count(nodes.len(), "node"), count(swaps.len(), "swap"), count(all, "restart")];
     if waves > 0 {

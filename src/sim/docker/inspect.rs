@@ -63,7 +63,7 @@ pub(crate) fn container(machine: &Machine, container: &Container, clock: &Clock)
         "HostsPath": format!("/var/lib/docker/containers/{id}/hosts"),
         "LogPath": "",
         "Name": format!("/{}", container.name),
-        "RestartCount": 0,
+        "RestartCount": container.restarts,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",

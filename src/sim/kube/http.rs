@@ -118,7 +118,7 @@ fn read(store: &Store, target: &Target, query: &BTreeMap<String, String>, partia
             None => refused(&Problem::NotFound(format!("{} \"{name}\"", target.kind.api().2))),
         };
     }
-    let filter = match Filter::read(query, target.namespace.clone()) {
+    let filter = match Filter::read(target.kind, query, target.namespace.clone()) {
         Ok(filter) => filter,
         Err(why) => return status(400, "BadRequest", &why),
     };
@@ -144,18 +144,23 @@ fn list(
             None => return status(400, "BadRequest", "continue key is not valid"),
         },
     };
-    let all = match (&filter.node, target.kind) {
-        (Some(node), Kind::Pod) => store.pods_of(node),
-        _ => store.list(target.kind, target.namespace.as_deref()),
+    let (page, left) = match (filter.node(), target.kind) {
+        (Some(node), Kind::Pod) => {
+            let all = store.pods_of(node);
+            let mut wanted = all.into_iter().filter(|o| filter.fits(o) && after.as_ref().is_none_or(|a| place(o) > *a));
+            let page: Vec<Arc<Value>> = wanted.by_ref().take(limit).collect();
+            (page, wanted.count())
+        }
+        _ => store.page(target.kind, filter.namespace.as_deref(), after, limit, |o| filter.fits(o)),
     };
-    let mut wanted = all.iter().filter(|o| filter.fits(o) && after.as_ref().is_none_or(|a| place(o) > *a));
-    let page: Vec<&Arc<Value>> = wanted.by_ref().take(limit).collect();
-    let left = wanted.count();
     let mut meta = json!({"resourceVersion": version.to_string()});
     if let (true, Some(last)) = (left > 0, page.last()) {
         let (ns, name) = place(last);
         meta["continue"] = json!(format!("{version}:{ns}/{name}"));
-        meta["remainingItemCount"] = json!(left);
+        // As with the real one: not where a selector makes it a guess.
+        if filter.plain() {
+            meta["remainingItemCount"] = json!(left);
+        }
     }
     let (_, api, _, name) = target.kind.api();
     // Written piece by piece: a large list would otherwise be copied as a tree first.
@@ -164,7 +169,7 @@ fn list(
         false => format!(r#"{{"kind":"{name}List","apiVersion":"{api}""#),
     };
     out.push_str(&format!(r#","metadata":{meta},"items":["#));
-    for (i, item) in page.into_iter().enumerate() {
+    for (i, item) in page.iter().enumerate() {
         if i > 0 {
             out.push(',');
         }
@@ -220,22 +225,56 @@ fn write(store: &Store, target: &Target, method: &Method, patch_type: &str, body
 /// Which objects of a kind are wanted.
 pub(crate) struct Filter {
     pub(crate) namespace: Option<String>,
-    node: Option<String>,
-    name: Option<String>,
+    fields: Vec<FieldTest>,
     labels: Vec<(String, Option<String>)>,
 }
 
+/// One requirement of a field selector.
+struct FieldTest {
+    field: &'static [&'static str],
+    key: String,
+    value: String,
+    equal: bool,
+}
+
+/// The fields that can be selected by, as the real API server has them for pods and events.
+///
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/>
+fn selectable(kind: Kind, key: &str) -> Option<&'static [&'static str]> {
+    Some(match (kind, key) {
+        (_, "metadata.name") => &["metadata", "name"],
+        (_, "metadata.namespace") => &["metadata", "namespace"],
+        (Kind::Pod, "spec.nodeName") => &["spec", "nodeName"],
+        (Kind::Pod, "status.phase") => &["status", "phase"],
+        (Kind::Event, "involvedObject.kind") => &["involvedObject", "kind"],
+        (Kind::Event, "involvedObject.namespace") => &["involvedObject", "namespace"],
+        (Kind::Event, "involvedObject.name") => &["involvedObject", "name"],
+        (Kind::Event, "involvedObject.uid") => &["involvedObject", "uid"],
+        (Kind::Event, "involvedObject.apiVersion") => &["involvedObject", "apiVersion"],
+        (Kind::Event, "involvedObject.fieldPath") => &["involvedObject", "fieldPath"],
+        (Kind::Event, "reason") => &["reason"],
+        (Kind::Event, "reportingComponent") => &["reportingComponent"],
+        (Kind::Event, "source") => &["source", "component"],
+        (Kind::Event, "type") => &["type"],
+        _ => return None,
+    })
+}
+
 impl Filter {
-    fn read(query: &BTreeMap<String, String>, namespace: Option<String>) -> Result<Filter, String> {
-        let mut filter = Filter { namespace, node: None, name: None, labels: Vec::new() };
+    fn read(kind: Kind, query: &BTreeMap<String, String>, namespace: Option<String>) -> Result<Filter, String> {
+        let mut filter = Filter { namespace, fields: Vec::new(), labels: Vec::new() };
         for field in query.get("fieldSelector").map_or("", String::as_str).split(',').filter(|f| !f.is_empty()) {
-            let (key, value) = field.split_once('=').ok_or_else(|| format!("invalid field selector: {field}"))?;
-            let value = value.strip_prefix('=').unwrap_or(value).to_owned();
-            match key {
-                "spec.nodeName" => filter.node = Some(value),
-                "metadata.name" => filter.name = Some(value),
-                "metadata.namespace" => filter.namespace = Some(value),
-                _ => return Err(format!("field label not supported: {key}")),
+            let (key, value, equal) = match (field.split_once("!="), field.split_once('=')) {
+                (Some((key, value)), _) => (key, value, false),
+                (None, Some((key, value))) => (key, value.strip_prefix('=').unwrap_or(value), true),
+                (None, None) => return Err(format!("invalid field selector: {field}")),
+            };
+            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+            let path = selectable(kind, &key).ok_or_else(|| format!("field label not supported: {key}"))?;
+            if key == "metadata.namespace" && equal {
+                filter.namespace = Some(value);
+            } else {
+                filter.fields.push(FieldTest { field: path, key, value, equal });
             }
         }
         for label in query.get("labelSelector").map_or("", String::as_str).split(',').filter(|l| !l.is_empty()) {
@@ -246,11 +285,29 @@ impl Filter {
         Ok(filter)
     }
 
+    /// The node that pods must be bound to.
+    fn node(&self) -> Option<&str> {
+        let of_node = self.fields.iter().find(|f| f.key == "spec.nodeName" && f.equal);
+        of_node.map(|f| f.value.as_str())
+    }
+
+    /// Whether nothing but a namespace is asked for.
+    fn plain(&self) -> bool {
+        self.fields.is_empty() && self.labels.is_empty()
+    }
+
     pub(crate) fn fits(&self, object: &Value) -> bool {
         let meta = &object["metadata"];
         self.namespace.as_ref().is_none_or(|ns| meta["namespace"] == **ns)
-            && self.name.as_ref().is_none_or(|name| meta["name"] == **name)
-            && self.node.as_ref().is_none_or(|node| object["spec"]["nodeName"] == **node)
+            && self.fields.iter().all(|test| {
+                let found = test.field.iter().fold(object, |at, key| &at[*key]);
+                let mut text = found.as_str().unwrap_or_default();
+                if test.key == "source" && text.is_empty() {
+                    // An event of the newer API has its source there.
+                    text = object["reportingComponent"].as_str().unwrap_or_default();
+                }
+                (text == test.value) == test.equal
+            })
             && self.labels.iter().all(|(key, want)| match (meta["labels"][key].as_str(), want) {
                 (Some(has), Some(want)) => has == want,
                 (has, None) => has.is_some(),

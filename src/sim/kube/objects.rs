@@ -145,6 +145,13 @@ pub(crate) fn lease(name: &str, spec: Value) -> Value {
 
 /// What a leader's lease says. client-go appends a random suffix to the node's name.
 pub(crate) fn lease_spec(name: &str, lead: &Lead, holder: &str, clock: &Clock) -> Value {
+    if lead.released {
+        // As client-go's `release` leaves it.
+        return json!({
+            "holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": lead.transitions,
+            "acquireTime": micro_time(clock, lead.renewed), "renewTime": micro_time(clock, lead.renewed),
+        });
+    }
     json!({
         "holderIdentity": format!("{holder}_{}", uuid(&[name, holder, &lead.transitions.to_string()])),
         "leaseDurationSeconds": 15,

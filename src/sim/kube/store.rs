@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Changes that are remembered for watches; a watch from before them is told that it is too old.
+/// Changes of a kind that are remembered for watches; a watch from before them is told that it is too old.
 const HISTORY: usize = 20_000;
+/// Objects that are read in one go.
+const PIECE: usize = 500;
 
 /// The kinds of objects that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +26,13 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` persistent volumes; not in a namespace.
     PersistentVolume,
+    /// `v1` events.
+    Event,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 6] =
-        [Kind::Node, Kind::Pod, Kind::Lease, Kind::Endpoints, Kind::EndpointSlice, Kind::PersistentVolume];
+    pub(crate) const ALL: [Kind; 7] =
+        [Kind::Node, Kind::Pod, Kind::Lease, Kind::Endpoints, Kind::EndpointSlice, Kind::PersistentVolume, Kind::Event];
 
     /// Whether its objects stand in a namespace.
     pub(crate) fn namespaced(self) -> bool {
@@ -45,6 +50,7 @@ impl Kind {
                 ("/apis/discovery.k8s.io/v1", "discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
             }
             Kind::PersistentVolume => ("/api/v1", "v1", "persistentvolumes", "PersistentVolume"),
+            Kind::Event => ("/api/v1", "v1", "events", "Event"),
         }
     }
 }
@@ -103,18 +109,23 @@ impl Packed {
 /// A change as it is remembered.
 struct Past {
     version: u64,
-    kind: Kind,
     what: &'static str,
     object: Arc<Packed>,
+}
+
+/// What is remembered of a kind: busy kinds do not push the others' changes out.
+#[derive(Default)]
+struct History {
+    forgotten: u64,
+    changes: VecDeque<Past>,
 }
 
 #[derive(Default)]
 struct Inner {
     version: u64,
-    forgotten: u64,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Packed>>>,
     pods_of: BTreeMap<String, BTreeSet<Key>>,
-    history: VecDeque<Past>,
+    history: BTreeMap<Kind, History>,
     token: Option<String>,
     metrics: String,
 }
@@ -198,6 +209,60 @@ impl Store {
     /// The objects of a kind, of one namespace or of all (`None`), by namespace and name.
     pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<Value>> {
         self.packed(kind, namespace).iter().map(|packed| packed.value()).collect()
+    }
+
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.lock().objects.get(&kind).map_or(0, BTreeMap::len)
+    }
+
+    /// A page of a kind: the first objects that `fits`, at most `limit`, that stand behind the place `after` (namespace and
+    /// name), and how many objects stand behind the page, whether they fit or not.
+    pub(crate) fn page(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        after: Option<(String, String)>,
+        limit: usize,
+        fits: impl Fn(&Value) -> bool,
+    ) -> (Vec<Arc<Value>>, usize) {
+        let mut from = match (after, namespace) {
+            (Some(after), _) => Bound::Excluded(after),
+            (None, Some(namespace)) => Bound::Included((namespace.to_owned(), String::new())),
+            (None, None) => Bound::Unbounded,
+        };
+        let mut page = Vec::new();
+        loop {
+            // Read piece by piece: the store is not to be locked while a large list is unpacked.
+            let piece: Vec<(Key, Arc<Packed>)> = {
+                let inner = self.lock();
+                let rest = inner.objects.get(&kind).map(|all| all.range((from.clone(), Bound::Unbounded)));
+                let rest = rest.into_iter().flatten();
+                let here = rest.take_while(|((ns, _), _)| namespace.is_none_or(|want| want == ns));
+                here.take(PIECE).map(|(key, packed)| (key.clone(), packed.clone())).collect()
+            };
+            let whole = piece.len() == PIECE;
+            for (key, packed) in piece {
+                if page.len() == limit {
+                    return (page, self.behind(kind, namespace, from));
+                }
+                let value = packed.value();
+                if fits(&value) {
+                    page.push(value);
+                }
+                from = Bound::Excluded(key);
+            }
+            if !whole {
+                return (page, 0);
+            }
+        }
+    }
+
+    fn behind(&self, kind: Kind, namespace: Option<&str>, from: Bound<Key>) -> usize {
+        let inner = self.lock();
+        let rest = inner.objects.get(&kind).map(|all| all.range((from, Bound::Unbounded)));
+        let rest = rest.into_iter().flatten();
+        rest.take_while(|((ns, _), _)| namespace.is_none_or(|want| want == ns)).count()
     }
 
     fn packed(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<Packed>> {
@@ -303,13 +368,13 @@ impl Store {
     /// When the history does not reach back that far.
     pub fn since(&self, kind: Kind, version: u64) -> Result<(Vec<Change>, u64), Problem> {
         let inner = self.lock();
-        if version < inner.forgotten {
+        let Some(history) = inner.history.get(&kind) else { return Ok((Vec::new(), inner.version)) };
+        if version < history.forgotten {
             return Err(Problem::Expired(version));
         }
-        let from = inner.history.partition_point(|c| c.version <= version);
-        let changes = inner.history.range(from..).filter(|c| c.kind == kind);
-        let told = |c: &Past| Change { version: c.version, kind: c.kind, what: c.what, object: c.object.value() };
-        Ok((changes.map(told).collect(), inner.version))
+        let from = history.changes.partition_point(|c| c.version <= version);
+        let told = |c: &Past| Change { version: c.version, kind, what: c.what, object: c.object.value() };
+        Ok((history.changes.range(from..).map(told).collect(), inner.version))
     }
 
     fn put(&self, inner: &mut Inner, kind: Kind, key: Key, mut object: Value, what: &'static str) -> Arc<Value> {
@@ -345,9 +410,11 @@ impl Store {
     }
 
     fn remember(&self, inner: &mut Inner, kind: Kind, what: &'static str, object: Arc<Packed>) {
-        inner.history.push_back(Past { version: inner.version, kind, what, object });
-        if inner.history.len() > HISTORY {
-            inner.forgotten = inner.history.pop_front().map_or(0, |c| c.version);
+        let version = inner.version;
+        let history = inner.history.entry(kind).or_default();
+        history.changes.push_back(Past { version, what, object });
+        if history.changes.len() > HISTORY {
+            history.forgotten = history.changes.pop_front().map_or(0, |c| c.version);
         }
         self.changed.send_replace(inner.version);
     }
@@ -431,6 +498,46 @@ mod tests {
             store.mutate(Kind::Lease, "kube-system", "b", |_| ());
         }
         assert!(matches!(store.since(Kind::Lease, from), Err(Problem::Expired(_))));
+    }
+
+    #[test]
+    fn pages_hold_every_object_once_and_say_how_many_are_left() {
+        let store = Store::new();
+        for n in 0..1_203 {
+            let (namespace, name) = (if n % 3 == 0 { "a" } else { "b" }, format!("e{n:04}"));
+            store.create(Kind::Event, json!({"metadata": {"name": name, "namespace": namespace}, "n": n})).unwrap();
+        }
+        let place = |o: &Value| ["namespace", "name"].map(|f| o["metadata"][f].as_str().unwrap().to_owned());
+        for (namespace, all) in [(None, 1_203), (Some("a"), 401), (Some("c"), 0)] {
+            let (mut after, mut seen) = (None, Vec::new());
+            loop {
+                let (page, left) = store.page(Kind::Event, namespace, after, 200, |_| true);
+                seen.extend(page.iter().map(|o| place(o)));
+                assert_eq!(left, all - seen.len());
+                let Some(last) = page.last().filter(|_| left > 0) else { break };
+                let [ns, name] = place(last);
+                after = Some((ns, name));
+            }
+            let mut once = seen.clone();
+            once.sort();
+            once.dedup();
+            assert_eq!((seen.len(), once), (all, seen));
+        }
+        assert_eq!(store.page(Kind::Event, None, None, usize::MAX, |o| o["n"] == 7).0.len(), 1);
+    }
+
+    #[test]
+    fn a_busy_kind_does_not_push_another_ones_changes_out() {
+        let store = Store::new();
+        store.create(Kind::Lease, lease("a")).unwrap();
+        let from = store.version();
+        store.create(Kind::Lease, lease("b")).unwrap();
+        for n in 0..=HISTORY {
+            let event = json!({"metadata": {"name": format!("e{n}"), "namespace": "a"}});
+            store.create(Kind::Event, event).unwrap();
+        }
+        assert_eq!(store.since(Kind::Lease, from).unwrap().0.len(), 1);
+        assert!(matches!(store.since(Kind::Event, from), Err(Problem::Expired(_))));
     }
 
     #[test]

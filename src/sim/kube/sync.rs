@@ -1,10 +1,11 @@
 //! Keeps the API's objects as the simulated cluster is.
 
-use super::objects::{conditions, kubernetes_endpoints, lease, lease_spec, metrics, node, time, volumes};
+use super::objects::{conditions, kubernetes_endpoints, lease, lease_spec, metrics, node, volumes};
 use super::store::{Kind, Problem, Store};
-use crate::sim::model::{Lead, NodeStatus, World, digest, pods};
+use crate::sim::model::{Lead, NodeStatus, World, pods};
 use crate::sim::shared::Shared;
-use serde_json::{Value, json};
+use crate::sim::workload::Workload;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,11 +50,12 @@ pub(crate) fn fill(store: &Store, shared: &Shared) -> Result<(), Problem> {
 
 /// Fills the store, then keeps it as the cluster is, until dropped.
 pub(crate) async fn run(store: Store, shared: Arc<Shared>) {
-    let mut written: Vec<NodeStatus> = {
-        let world = shared.world();
-        (0..world.machines().len()).map(|i| world.node_status(i).clone()).collect()
-    };
     let mut renewed = shared.clock.now();
+    let (mut written, mut workload): (Vec<NodeStatus>, Workload) = {
+        let mut world = shared.world();
+        let written = (0..world.machines().len()).map(|i| world.node_status(i).clone()).collect();
+        (written, Workload::new(store.clone(), shared.clock.clone(), &mut world, renewed))
+    };
     let look = shared.clock.real(LOOK_MS).max(FLOOR);
     // At a high speed the look may be longer than the interval of a renewal.
     let renew_ms = RENEW_MS.max(shared.clock.simulated(FLOOR * 5));
@@ -63,7 +65,9 @@ pub(crate) async fn run(store: Store, shared: Arc<Shared>) {
         let mut world = shared.world();
         world.advance(now);
         let up = world.api_up(now);
-        let disturbed = world.take_disturbed();
+        // Who looks at the world alone asks for these; here the pods' own life has them.
+        drop(world.take_disturbed());
+        workload.step(&mut world, now, up);
         let mut changed = Vec::new();
         for (i, old) in written.iter_mut().enumerate() {
             let status = world.node_status(i);
@@ -80,8 +84,6 @@ pub(crate) async fn run(store: Store, shared: Arc<Shared>) {
                 leases.push((name, lease_spec(name, lead, holder(&world, lead), &shared.clock)));
             }
         }
-        let disturbed: Vec<_> =
-            disturbed.into_iter().map(|(i, pods)| (world.machines()[i].spec.name.clone(), pods)).collect();
         drop(world);
 
         store.set_up(up);
@@ -94,13 +96,6 @@ pub(crate) async fn run(store: Store, shared: Arc<Shared>) {
         for (name, spec) in leases {
             store.mutate(Kind::Lease, "kube-system", name, |lease| lease["spec"] = spec);
         }
-        for (node, count) in disturbed {
-            let at = time(&shared.clock, now);
-            for pod in store.pods_of(node.as_str()).iter().take(count) {
-                let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_owned();
-                store.mutate(Kind::Pod, &text("namespace"), &text("name"), |pod| restart(pod, &at));
-            }
-        }
     }
 }
 
@@ -110,25 +105,4 @@ fn leads(world: &World) -> [(&'static str, &Lead); 2] {
 
 fn holder<'a>(world: &'a World, lead: &Lead) -> &'a str {
     world.machines().get(lead.holder).map_or("", |m| m.spec.name.as_str())
-}
-
-/// Restarts every container of a pod, as a kubelet does that computes their hashes anew.
-fn restart(pod: &mut Value, at: &str) {
-    let uid = pod["metadata"]["uid"].as_str().unwrap_or("").to_owned();
-    for container in pod["status"]["containerStatuses"].as_array_mut().into_iter().flatten() {
-        let count = container["restartCount"].as_i64().unwrap_or(0) + 1;
-        let name = container["name"].as_str().unwrap_or("").to_owned();
-        let old = container["containerID"].clone();
-        container["restartCount"] = json!(count);
-        container["containerID"] = json!(format!("containerd://{}", digest(&[&uid, &name, &count.to_string()])));
-        container["state"] = json!({"running": {"startedAt": at}});
-        container["lastState"] = json!({"terminated": {
-            "containerID": old, "exitCode": 137, "reason": "Error", "finishedAt": at,
-        }});
-    }
-    for condition in pod["status"]["conditions"].as_array_mut().into_iter().flatten() {
-        if condition["type"] == "Ready" || condition["type"] == "ContainersReady" {
-            condition["lastTransitionTime"] = json!(at);
-        }
-    }
 }

@@ -22,6 +22,14 @@ pub struct Container {
     pub healthy_at: i64,
     /// What ails it.
     pub sickness: Option<Sickness>,
+    /// Whether the stop that is under way, or was the last, ends by SIGKILL.
+    pub(crate) killed: bool,
+    /// How often Docker restarted it by its restart policy since it was last started by hand.
+    pub restarts: u32,
+    /// It ends with an error when it has run for this long. Milliseconds.
+    pub(crate) crash_after: Option<i64>,
+    /// From its process's start until it answers healthy. Milliseconds.
+    pub(crate) takes_to_health: i64,
     /// The version that its image reports, read once.
     pub(crate) reports: String,
 }
@@ -72,19 +80,57 @@ pub enum Health {
     Well(String),
 }
 
+/// The exit code after SIGKILL.
+const SIGKILLED: i32 = 137;
+/// Docker waits this long before it restarts a container the first time. Milliseconds.
+const RESTART_MS: i64 = 100;
 /// A flapping component is healthy, and then not, for this long each. Milliseconds.
 const FLAP_MS: i64 = 3_000;
 
 impl Container {
     /// Lets time pass.
     pub(crate) fn settle(&mut self, now: i64) {
-        match self.state {
-            State::Starting { until } if now >= until => {
-                self.state = State::Running;
-                self.started = Some(until);
+        loop {
+            match self.state {
+                State::Starting { until } if now >= until => {
+                    self.state = State::Running;
+                    self.started = Some(until);
+                }
+                State::Stopping { until } if now >= until => {
+                    self.state = State::Exited { at: until, code: if self.killed { SIGKILLED } else { 0 } };
+                }
+                State::Running => match self.crashes_at().filter(|at| now >= *at) {
+                    Some(at) => self.crash(at),
+                    None => return,
+                },
+                _ => return,
             }
-            State::Stopping { until } if now >= until => self.state = State::Exited { at: until, code: 0 },
-            _ => {}
+        }
+    }
+
+    fn crashes_at(&self) -> Option<i64> {
+        Some(self.started? + self.crash_after?)
+    }
+
+    /// It ends with an error, and Docker restarts it where its policy says so: at once, then after twice as long each time
+    /// while it does not run for ten seconds.
+    ///
+    /// <https://docs.docker.com/engine/containers/start-containers-automatically/>
+    fn crash(&mut self, at: i64) {
+        self.state = State::Exited { at, code: 1 };
+        let policy = self.restart_policy();
+        let most = policy["MaximumRetryCount"].as_u64().filter(|most| *most > 0);
+        let restarts = match policy["Name"].as_str() {
+            Some("always" | "unless-stopped") => true,
+            Some("on-failure") => most.is_none_or(|most| u64::from(self.restarts) < most),
+            _ => false,
+        };
+        if restarts {
+            let again = if self.crash_after >= Some(10_000) { 0 } else { self.restarts.min(9) };
+            let until = at + (RESTART_MS << again);
+            self.restarts += 1;
+            self.state = State::Starting { until };
+            self.healthy_at = until + self.takes_to_health;
         }
     }
 
@@ -98,9 +144,9 @@ impl Container {
         matches!(self.state, State::Running | State::Stopping { .. })
     }
 
-    /// The component that it is, by its name.
+    /// The component that it is, by its name; before and behind a swap too, when another one has the name itself.
     pub fn component(&self) -> Option<Component> {
-        self.name.parse().ok()
+        self.name.split(".sonoba-").next()?.parse().ok()
     }
 
     /// Its restart policy.
@@ -122,9 +168,15 @@ impl Container {
         }
     }
 
-    /// What its health endpoint does.
+    /// Whether clients get in: at SIGTERM every component closes its port for clients at once.
+    pub(crate) fn takes_clients(&self, now: i64) -> bool {
+        self.state == State::Running && now >= self.healthy_at
+    }
+
+    /// What its health endpoint does. etcd's stands on a port of its own, which answers until the process has ended.
     pub(crate) fn health(&self, now: i64) -> Health {
-        if self.state != State::Running || now < self.healthy_at {
+        let drains = matches!(self.state, State::Stopping { .. }) && self.component() == Some(Component::Etcd);
+        if !(self.state == State::Running || drains) || now < self.healthy_at {
             return Health::Refused;
         }
         match self.sickness {

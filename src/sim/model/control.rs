@@ -1,6 +1,6 @@
 //! What the control plane makes of its nodes: who is Ready, and who leads.
 
-use super::container::Health;
+use super::container::{Health, State};
 use super::machine::Machine;
 use super::{World, draw};
 use crate::fleet::Component;
@@ -8,6 +8,8 @@ use crate::sim::scenario::{FaultKind, Scenario};
 
 /// A Lease is taken over when its holder was away for this long. Milliseconds; client-go's default.
 const LEASE_MS: i64 = 15_000;
+/// A Lease that was given up is taken at the next try. Milliseconds; client-go's default.
+const RETRY_MS: i64 = 2_000;
 /// etcd elects a new leader when the old one was away for this long. Milliseconds; etcd's default election timeout.
 const ELECTION_MS: i64 = 1_000;
 
@@ -38,6 +40,8 @@ pub struct Lead {
     pub renewed: i64,
     /// How often it changed hands.
     pub transitions: u32,
+    /// Whether its holder has given it up: nobody has it.
+    pub released: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -56,8 +60,13 @@ impl Control {
         let long_ago = -86_400_000 * 30;
         let status = NodeStatus { ready: true, since: long_ago, version, seen: 0 };
         let mut rng = draw::source(scenario.seed, "leaders");
-        let mut lead =
-            || Lead { holder: rng.random_range(0..scenario.masters), since: long_ago, renewed: 0, transitions: 4 };
+        let mut lead = || Lead {
+            holder: rng.random_range(0..scenario.masters),
+            since: long_ago,
+            renewed: 0,
+            transitions: 4,
+            released: false,
+        };
         // The grace period gives way to the client's patience as the deadline does, and leaves room for the way back.
         let patient = scenario.timings.patience_s * scenario.speed * 2.0;
         Control {
@@ -141,24 +150,57 @@ impl World {
             machines.map(|m| matches!(m.health(component, now), Health::Well(_))).collect()
         };
         let (schedulers, managers) = (well(Component::KubeScheduler), well(Component::KubeControllerManager));
-        pass_on(&mut self.control.scheduler, &schedulers, LEASE_MS, now);
+        // kube-scheduler gives its Lease up at SIGTERM (ReleaseOnCancel in cmd/kube-scheduler/app/options/options.go).
+        // kube-controller-manager does not: ControllerManagerReleaseLeaderElectionLockOnExit is off up to 1.36.
+        let lead = &mut self.control.scheduler;
+        if !lead.released && told_to_end(&self.machines[lead.holder], Component::KubeScheduler) {
+            (lead.released, lead.renewed) = (true, now);
+        }
+        let after = if lead.released { RETRY_MS } else { LEASE_MS };
+        pass_on(&mut self.control.scheduler, &schedulers, after, now);
         pass_on(&mut self.control.controller_manager, &managers, LEASE_MS, now);
     }
 
     fn elect_etcd(&mut self, now: i64) {
         let machines = self.machines.iter().take(self.scenario.masters);
         let members: Vec<bool> = machines.map(|m| matches!(m.health(Component::Etcd, now), Health::Well(_))).collect();
-        pass_on(&mut self.control.etcd, &members, ELECTION_MS, now);
+        // A leader that ends in peace hands over; one that is killed is missed first.
+        let peace = told_to_end(&self.machines[self.control.etcd.holder], Component::Etcd);
+        pass_on(&mut self.control.etcd, &members, if peace { 0 } else { ELECTION_MS }, now);
+    }
+
+    /// Another member leads etcd.
+    pub(super) fn lead_etcd(&mut self, member: usize, now: i64) {
+        let lead = &mut self.control.etcd;
+        if lead.holder != member {
+            let transitions = lead.transitions + 1;
+            *lead = Lead { holder: member, since: now, renewed: now, transitions, released: false };
+        }
     }
 }
 
+/// Whether the component was told to end and was, or will be, left the time that it needs.
+fn told_to_end(machine: &Machine, component: Component) -> bool {
+    let all = || machine.containers().iter().filter(|c| c.component() == Some(component));
+    if let Some(live) =
+        all().find(|c| matches!(c.state, State::Stopping { .. } | State::Running | State::Starting { .. }))
+    {
+        return matches!(live.state, State::Stopping { .. }) && !live.killed;
+    }
+    let ends = all().filter_map(|c| match c.state {
+        State::Exited { at, code } => Some((at, code)),
+        _ => None,
+    });
+    ends.max().is_some_and(|(_, code)| code == 0)
+}
+
 fn pass_on(lead: &mut Lead, well: &[bool], after_ms: i64, now: i64) {
-    if well.get(lead.holder) == Some(&true) {
+    if well.get(lead.holder) == Some(&true) && !lead.released {
         lead.renewed = now;
     } else if now - lead.renewed >= after_ms {
         let count = well.len();
         if let Some(next) = (1..=count).map(|step| (lead.holder + step) % count).find(|&m| well[m]) {
-            *lead = Lead { holder: next, since: now, renewed: now, transitions: lead.transitions + 1 };
+            *lead = Lead { holder: next, since: now, renewed: now, transitions: lead.transitions + 1, released: false };
         }
     }
 }

@@ -21,13 +21,17 @@ pub struct Exec {
     pub container: String,
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// How it ended.
+    /// When it was started. Simulated milliseconds.
+    pub begun: i64,
+    /// How it ended, or will.
     pub ran: Option<Ran>,
 }
 
 /// How a program ended, and what it wrote.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
+    /// How long it took. Simulated milliseconds.
+    pub takes_ms: i64,
     /// Its exit code.
     pub code: i64,
     /// To its standard output.
@@ -36,8 +40,14 @@ pub struct Ran {
     pub err: String,
 }
 
+impl Default for Ran {
+    fn default() -> Self {
+        Ran { takes_ms: TAKES, code: 0, out: String::new(), err: String::new() }
+    }
+}
+
 fn failed(code: i64, err: impl Into<String>) -> Ran {
-    Ran { code, out: String::new(), err: err.into() }
+    Ran { code, err: err.into(), ..Ran::default() }
 }
 
 impl Machine {
@@ -54,7 +64,7 @@ impl Machine {
             return Err(refuse(400, "no exec command specified"));
         }
         let id = digest(&["exec", &found.id, &self.execs.len().to_string()]);
-        let exec = Exec { id: id.clone(), container: found.id.clone(), argv, ran: None };
+        let exec = Exec { id: id.clone(), container: found.id.clone(), argv, begun: 0, ran: None };
         self.execs.push(exec);
         Ok(id)
     }
@@ -73,8 +83,33 @@ impl Machine {
         let container = self.containers.iter().find(|c| c.id == container && c.running());
         let component = container.ok_or_else(|| refuse(409, "container is not running"))?.component();
         let ran = self.run(component, &argv, now);
-        self.execs[at].ran = Some(ran.clone());
+        self.end_exec(id, ran, now)
+    }
+
+    /// Says how it ends.
+    ///
+    /// # Errors
+    /// 404 when there is no such thing, 409 when its container does not run.
+    pub(crate) fn end_exec(&mut self, id: &str, ran: Ran, now: i64) -> Result<Ran, Refusal> {
+        if !self.exec_lives(id) {
+            return Err(refuse(409, "container is not running"));
+        }
+        let exec = self.execs.iter_mut().find(|e| e.id == id);
+        let exec = exec.ok_or_else(|| refuse(404, format!("No such exec instance: {id}")))?;
+        (exec.begun, exec.ran) = (now, Some(ran.clone()));
         Ok(ran)
+    }
+
+    /// Whether the container that it runs in runs.
+    pub(crate) fn exec_lives(&self, id: &str) -> bool {
+        let container = self.exec(id).map(|e| &e.container);
+        self.containers.iter().any(|c| Some(&c.id) == container && c.running())
+    }
+
+    /// The component in whose container it runs.
+    pub(crate) fn exec_in(&self, id: &str) -> Option<Component> {
+        let container = &self.exec(id)?.container;
+        self.containers.iter().find(|c| c.id == *container)?.component()
     }
 
     /// What was made ready to run, or ran.

@@ -5,6 +5,7 @@ use super::container::{Container, Health, Sickness, State, reported};
 use super::draw::{digest, draw, draw_ms, source};
 use super::exec::Exec;
 use super::fault::Faults;
+use super::kubelet::KubeletStart;
 use super::swap::Tx;
 use crate::fleet::{Component, Image};
 use crate::remote::TxId;
@@ -50,6 +51,8 @@ pub struct Env<'a> {
     pub(crate) faults: &'a mut Faults,
     /// Pods that a kubelet's start restarted: the node, and how many.
     pub(crate) disturbed: &'a mut Vec<(usize, usize)>,
+    /// Starts of kubelets, and of what else restarts pods.
+    pub(crate) kubelet_starts: &'a mut Vec<KubeletStart>,
     /// The images that the cluster began with; faults of containers spare them.
     pub(crate) old_images: &'a BTreeSet<String>,
     /// The patience of the real client, in simulated milliseconds.
@@ -157,6 +160,10 @@ impl Machine {
             started: None,
             healthy_at: 0,
             sickness: None,
+            killed: false,
+            restarts: 0,
+            crash_after: None,
+            takes_to_health: 0,
             reports,
         });
         Ok(id)
@@ -197,6 +204,8 @@ impl Machine {
         let component = self.containers[at].component();
         let new = !env.old_images.contains(self.containers[at].image());
         let mut sickness = None;
+        let mut disturbs = 0;
+        let mut crash_after = None;
         if new && component.is_some() {
             if env.faults.strike(FaultKind::StartFails, self.index, component, now).is_some() {
                 self.containers[at].state = State::Exited { at: now, code: 127 };
@@ -213,6 +222,10 @@ impl Machine {
             }
             if let Some(fault) = env.faults.strike(FaultKind::DisturbsPods, self.index, component, now) {
                 env.disturbed.push((self.index, fault.pods));
+                disturbs = fault.pods;
+            }
+            if let Some(fault) = env.faults.strike(FaultKind::Crashes, self.index, component, now) {
+                crash_after = Some((fault.after_s * 1000.0) as i64);
             }
         }
         let until = now + draw_ms(&mut self.rng, env.scenario.timings.start_ms);
@@ -221,6 +234,14 @@ impl Machine {
         container.state = State::Starting { until };
         container.healthy_at = until + healthy;
         container.sickness = sickness;
+        container.killed = false;
+        // Docker counts anew when a container is started by hand.
+        container.restarts = 0;
+        container.crash_after = crash_after;
+        container.takes_to_health = healthy;
+        if component == Some(Component::Kubelet) || disturbs > 0 {
+            env.kubelet_starts.push(KubeletStart { node: self.index, component, at: until, disturbs });
+        }
         Ok(Some(until))
     }
 
@@ -231,8 +252,11 @@ impl Machine {
             State::Created | State::Exited { .. } => None,
             State::Stopping { until } => Some(until),
             State::Running | State::Starting { .. } => {
-                let wish = draw_ms(&mut self.rng, env.scenario.timings.stop_ms);
-                let until = now + wish.min(i64::from(timeout_s) * 1000);
+                let component = self.containers[at].component();
+                let wish = draw_ms(&mut self.rng, env.scenario.timings.stop(component));
+                let patience = i64::from(timeout_s) * 1000;
+                let until = now + wish.min(patience);
+                self.containers[at].killed = wish > patience;
                 self.containers[at].state = State::Stopping { until };
                 Some(until)
             }
@@ -335,8 +359,20 @@ impl Machine {
 
     /// What a component's health endpoint does, as far as the machine alone decides.
     pub fn health(&self, component: Component, now: i64) -> Health {
-        let container = self.containers.iter().find(|c| c.name == component.as_str());
-        container.map_or(Health::Refused, |c| c.health(now))
+        self.instance(component).map_or(Health::Refused, |c| c.health(now))
+    }
+
+    /// The container of a component that counts: the one that runs, or is about to end or to start, whatever a swap calls it
+    /// by then; the one of that name where none does.
+    pub(crate) fn instance(&self, component: Component) -> Option<&Container> {
+        let rank = |c: &&Container| match c.state {
+            State::Running => 3,
+            State::Stopping { .. } => 2,
+            State::Starting { .. } => 1,
+            State::Created | State::Exited { .. } => 0,
+        };
+        let live = self.containers.iter().filter(|c| c.component() == Some(component)).max_by_key(rank);
+        live.filter(|c| rank(c) > 0).or_else(|| self.containers.iter().find(|c| c.name == component.as_str()))
     }
 
     /// Whether its Docker daemon answers.

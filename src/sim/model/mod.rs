@@ -5,9 +5,12 @@ mod body;
 mod container;
 mod control;
 mod draw;
+mod etcd;
 mod exec;
 mod extras;
 mod fault;
+mod hands;
+mod kubelet;
 mod machine;
 mod nodes;
 mod pods;
@@ -15,13 +18,14 @@ mod swap;
 
 pub use container::{Container, Health, Sickness, State};
 pub use control::{Lead, NodeStatus};
-pub(crate) use draw::{digest, uuid};
+pub(crate) use draw::{digest, source as seeded, uuid};
+pub(crate) use exec::SIZE;
 pub use exec::{Exec, Ran};
-pub(crate) use exec::{SIZE, TAKES};
+pub use kubelet::{KubeletStart, LiveKubelet};
 pub(crate) use machine::refuse;
 pub use machine::{Env, Machine, PullPlan, Refusal, image_id};
 pub use nodes::NodeSpec;
-pub(crate) use pods::pods;
+pub(crate) use pods::{pods, random_letters};
 pub use swap::Reply;
 
 use super::scenario::{FaultKind, Scenario};
@@ -40,6 +44,7 @@ pub struct World {
     extras: Extras,
     old_images: BTreeSet<String>,
     disturbed: Vec<(usize, usize)>,
+    kubelet_starts: Vec<KubeletStart>,
     control: Control,
 }
 
@@ -75,7 +80,9 @@ impl World {
         let old_images = Component::ALL.into_iter().map(|c| release.image(c).to_string()).collect();
         let control = Control::new(scenario, &machines);
         let disturbed = Vec::new();
-        Ok(World { scenario: scenario.clone(), machines, faults, extras, old_images, disturbed, control })
+        let kubelet_starts = Vec::new();
+        let scenario = scenario.clone();
+        Ok(World { scenario, machines, faults, extras, old_images, disturbed, kubelet_starts, control })
     }
 
     /// The scenario that it plays.
@@ -103,6 +110,7 @@ impl World {
             scenario: &self.scenario,
             faults: &mut self.faults,
             disturbed: &mut self.disturbed,
+            kubelet_starts: &mut self.kubelet_starts,
             old_images: &self.old_images,
             patience_ms,
         };
@@ -148,6 +156,12 @@ impl World {
             return Health::Sick;
         }
         health
+    }
+
+    /// Whether a component takes clients: at SIGTERM it closes their port at once, whatever its health endpoint says.
+    pub fn takes_clients(&mut self, node: usize, component: Component, now: i64) -> bool {
+        self.on(node, now);
+        self.machines[node].instance(component).is_some_and(|c| c.takes_clients(now))
     }
 
     /// Whether a majority of the etcd members is healthy.

@@ -1,7 +1,7 @@
 //! The swap script's transaction, as the node itself carries it out: step by step on the simulated clock, with the
 //! dead-man's switch. Whatever happens, a transaction that has ended leaves its containers all new or all old.
 
-use super::container::State;
+use super::container::{Container, State};
 use super::machine::{Env, Machine, refuse};
 use crate::fleet::ContainerName;
 use crate::journal::{Step, Verdict};
@@ -14,6 +14,10 @@ const RENAME_MS: i64 = 60;
 const REMOVE_MS: i64 = 40;
 const NAP_MS: i64 = 50;
 const RETRY_MS: i64 = 1_000;
+/// As in the script: how often the names are looked at while the verdict is waited for, and how long another hand may take
+/// to finish what it began with a name.
+const LOOK_MS: i64 = 3_000;
+const GRACE_MS: i64 = 10_000;
 
 const NO_DOCKER: &str = "Cannot connect to the Docker daemon";
 
@@ -35,6 +39,10 @@ pub(crate) struct Tx {
     why: String,
     /// An old container is gone.
     broken: bool,
+    /// Containers that something else made anew under the swap, by index.
+    taken: Vec<usize>,
+    /// Until when another hand may finish what it does to a container: its index, and the time.
+    graced: Option<(usize, i64)>,
     alive: bool,
     /// When the runner acts next.
     due: i64,
@@ -65,6 +73,8 @@ enum At {
     PutBack(usize),
     /// Clear the new one away.
     Restored(usize),
+    /// Something else has the container's name: make room for it.
+    GiveWay(usize),
 }
 
 /// What the script answers.
@@ -148,6 +158,8 @@ impl Machine {
             end: None,
             why: String::new(),
             broken: false,
+            taken: Vec::new(),
+            graced: None,
             alive: true,
             due: now + RENAME_MS,
             at: At::StepIn,
@@ -276,16 +288,93 @@ impl Tx {
     /// Remembers what a person must look at, after the reason that may stand already.
     fn lost(&mut self, what: &str) {
         self.broken = true;
+        self.add_why(what);
+    }
+
+    fn add_why(&mut self, what: &str) {
+        if self.why.contains(what) {
+            return;
+        }
         self.why = if self.why.is_empty() { what.to_owned() } else { format!("{}; {what}", self.why) };
     }
 
     /// The next container to put back, or the end.
-    fn after_restore(&mut self, i: usize) {
-        match (i, self.broken) {
-            (0, true) => self.finish(TxEnd::Broken),
-            (0, false) => self.finish(TxEnd::RolledBack),
+    fn after_restore(&mut self, i: usize, machine: &Machine) {
+        match i {
+            0 => self.end_as(machine, TxEnd::RolledBack),
             _ => self.at = At::Restore(i - 1),
         }
+    }
+
+    /// The next container of a commit, or the end.
+    fn after_commit(&mut self, i: usize, machine: &Machine) {
+        match i + 1 < self.containers.len() {
+            true => self.at = At::Commit(i + 1),
+            false => self.end_as(machine, TxEnd::Committed),
+        }
+    }
+
+    /// One container's part is over.
+    fn after(&mut self, i: usize, machine: &Machine) {
+        match self.verdict {
+            Some(Verdict::Commit) => self.after_commit(i, machine),
+            _ => self.after_restore(i, machine),
+        }
+    }
+
+    /// Ends as `well`, or as what another hand has made of it.
+    fn end_as(&mut self, machine: &Machine, well: TxEnd) {
+        for i in self.taken.clone() {
+            let name = self.containers[i].as_str();
+            let seen = match machine.containers.iter().find(|c| c.name == name) {
+                None => "nothing has its name now".to_owned(),
+                Some(c) if runs(c) => format!("{} runs now, container {}", c.image(), &c.id[..12]),
+                Some(c) => format!("container {} has its name now and does not run", &c.id[..12]),
+            };
+            self.add_why(&format!("something else made {name} anew during the swap: {seen}"));
+        }
+        self.finish(match (self.taken.is_empty(), self.broken) {
+            (false, _) => TxEnd::Foreign,
+            (true, true) => TxEnd::Broken,
+            (true, false) => well,
+        });
+    }
+
+    /// Whether another still has time to finish what it does to a container. Each has it once.
+    fn grace(&mut self, i: usize) -> bool {
+        match self.graced {
+            Some((of, until)) if of == i => self.due < until,
+            _ => {
+                self.graced = Some((i, self.due + GRACE_MS));
+                true
+            }
+        }
+    }
+
+    fn take(&mut self, i: usize) {
+        if !self.taken.contains(&i) {
+            self.taken.push(i);
+        }
+    }
+
+    /// Who has a container's name.
+    fn holder(&self, machine: &Machine, i: usize) -> Holder {
+        let name = self.containers[i].as_str();
+        let Some(found) = machine.containers.iter().find(|c| c.name == name) else { return Holder::Nobody };
+        match &self.records[i] {
+            Some(r) if found.id == r.new => Holder::New,
+            Some(r) if found.id != r.old => Holder::Foreign,
+            _ => Holder::Old,
+        }
+    }
+
+    /// The first container whose name is not that of its new one any more. An old one that is gone speaks for the new one.
+    fn not_ours(&self, machine: &Machine) -> Option<usize> {
+        (0..self.containers.len()).find(|&i| self.holder(machine, i) != Holder::New)
+    }
+
+    fn is_ours(&self, machine: &Machine, i: usize) -> bool {
+        self.holder(machine, i) == Holder::New && self.find(machine, i, |r| &r.old).is_some()
     }
 
     fn fail(&mut self, why: &str) {
@@ -330,41 +419,29 @@ impl Tx {
                 } else {
                     self.step(uptime, Step::Waiting, None);
                     self.at = At::Waiting;
-                    self.due = self.until.unwrap_or(now).max(now);
+                    self.due = self.next_look(now);
                 }
             }
-            At::Waiting => {
-                if self.verdict.is_none() {
-                    self.verdict = Some(Verdict::Rollback);
-                    self.because("the deadline passed without a verdict");
-                }
-                self.at = At::Finish;
-            }
+            At::Waiting => self.wait(machine),
             At::Finish => {
                 self.at = match self.verdict {
                     Some(Verdict::Commit) => At::Commit(0),
                     _ => At::Restore(self.containers.len() - 1),
                 }
             }
-            At::Commit(i) => {
-                let old = self.records[i].as_ref().and_then(|r| machine.find(&r.old).ok());
-                if let Some(at) = old {
-                    machine.containers.remove(at);
-                    self.step(uptime, Step::Removed, Some(i));
-                }
-                self.due = now + REMOVE_MS;
-                match i + 1 < self.containers.len() {
-                    true => self.at = At::Commit(i + 1),
-                    false => self.finish(TxEnd::Committed),
-                }
-            }
+            At::Commit(i) => self.keep_new(i, machine),
+            At::GiveWay(i) => self.give_way(i, machine, env),
             At::Restore(i) => self.stop_new(i, machine, env),
             At::PutBack(i) => self.start_old(i, machine, env),
             At::Restored(i) => {
                 self.step(uptime, Step::Restored, Some(i));
+                if self.holder(machine, i) == Holder::Foreign {
+                    self.at = At::GiveWay(i);
+                    return;
+                }
                 self.clear_new(i, machine);
                 self.due = now + REMOVE_MS;
-                self.after_restore(i);
+                self.after(i, machine);
             }
         }
     }
@@ -400,6 +477,9 @@ impl Tx {
             self.at = At::Finish;
             return;
         }
+        if !self.is_ours(machine, i) {
+            return self.fail(&format!("{} is not what this swap put there any more", self.containers[i]));
+        }
         self.step(machine.uptime_ms(now), Step::Stopping, Some(i));
         let until = *self.until.get_or_insert(now.saturating_add(self.deadline_ms));
         if now >= until {
@@ -431,10 +511,20 @@ impl Tx {
     fn stop_new(&mut self, i: usize, machine: &mut Machine, env: &mut Env<'_>) {
         let now = self.due;
         self.step(machine.uptime_ms(now), Step::Restoring, Some(i));
+        let holder = self.holder(machine, i);
+        if holder == Holder::Foreign {
+            self.at = At::GiveWay(i);
+            return;
+        }
         if self.records[i].is_some() && self.find(machine, i, |r| &r.old).is_none() {
+            // Whoever removed it may be about to make another.
+            if holder == Holder::Nobody && self.grace(i) {
+                self.due = now + RETRY_MS;
+                return;
+            }
             // What is left is all there is: it is not taken away too, and nobody is told that this were the old state.
             self.lost(&format!("the old container of {} is gone, so the node cannot go back", self.containers[i]));
-            self.after_restore(i);
+            self.after(i, machine);
             return;
         }
         if let Some(at) = self.find(machine, i, |r| &r.new) {
@@ -458,6 +548,121 @@ impl Tx {
         self.at = At::Restored(i);
     }
 
+    fn next_look(&self, now: i64) -> i64 {
+        self.until.unwrap_or(now).min(now + LOOK_MS).max(now)
+    }
+
+    /// Nobody has decided: the deadline does, or another hand.
+    fn wait(&mut self, machine: &Machine) {
+        let now = self.due;
+        if self.verdict.is_none() && self.until.is_none_or(|until| now >= until) {
+            self.verdict = Some(Verdict::Rollback);
+            self.because("the deadline passed without a verdict");
+        }
+        if self.verdict.is_none()
+            && machine.docker_up(now)
+            && let Some(i) = self.not_ours(machine)
+        {
+            self.verdict = Some(Verdict::Rollback);
+            self.because(&format!("{} is not what this swap put there any more", self.containers[i]));
+        }
+        if self.verdict.is_some() {
+            self.at = At::Finish;
+        } else {
+            self.due = self.next_look(now);
+        }
+    }
+
+    /// Carries a commit out for one container.
+    fn keep_new(&mut self, i: usize, machine: &mut Machine) {
+        let uptime = machine.uptime_ms(self.due);
+        let removed = self.steps.iter().any(|s| s.step == Step::Removed && s.container == self.containers[i].as_str());
+        if !removed && self.records[i].is_some() {
+            let new = self.find(machine, i, |r| &r.new);
+            match (self.holder(machine, i), new) {
+                (Holder::New, _) => {}
+                // Its name alone was taken away.
+                (Holder::Nobody, Some(at)) => machine.containers[at].name = self.containers[i].to_string(),
+                (Holder::Foreign, _) => {
+                    self.at = At::GiveWay(i);
+                    return;
+                }
+                (Holder::Old, _) | (Holder::Nobody, None) => {
+                    self.take(i);
+                    self.at = At::Restore(i);
+                    return;
+                }
+            }
+        }
+        if let Some(at) = self.find(machine, i, |r| &r.old) {
+            machine.containers.remove(at);
+            self.step(uptime, Step::Removed, Some(i));
+        }
+        self.due += REMOVE_MS;
+        self.after_commit(i, machine);
+    }
+
+    /// Leaves a name to what something else made under it; see the script.
+    fn give_way(&mut self, i: usize, machine: &mut Machine, env: &mut Env<'_>) {
+        let (now, name) = (self.due, self.containers[i].to_string());
+        self.take(i);
+        if self.holder(machine, i) != Holder::Foreign {
+            self.at = At::Restore(i);
+            return;
+        }
+        let here = machine.containers.iter().find(|c| c.name == name);
+        let (old, new) = (self.find(machine, i, |r| &r.old), self.find(machine, i, |r| &r.new));
+        let ours = |at: Option<usize>, machine: &Machine| at.is_some_and(|at| runs(&machine.containers[at]));
+        if here.is_some_and(runs) {
+            if let Some(at) = old {
+                machine.containers[at].set_restart_policy(no_policy());
+            }
+            // Both are told to stop, and the end is when they have.
+            let until =
+                [old, new].into_iter().flatten().filter_map(|at| machine.stop(at, self.stop_timeout_s, now, env));
+            let until = until.max();
+            if let Some(until) = until.filter(|until| *until > now) {
+                self.due = until;
+                return;
+            }
+            if let Some(at) = new {
+                machine.containers.remove(at);
+            }
+            self.due = now + REMOVE_MS;
+            self.after(i, machine);
+            return;
+        }
+        if self.grace(i) {
+            if ours(new, machine) {
+                // Perhaps it cannot run because ours does.
+                new.and_then(|at| machine.stop(at, self.stop_timeout_s, now, env));
+            }
+            self.due = now + RETRY_MS;
+            return;
+        }
+        let policy = self.records[i].as_ref().map(|r| r.policy.clone());
+        let (which, serves) = if old.is_some() { ("old", old) } else { ("new", new) };
+        match serves {
+            Some(at) => {
+                if machine.start(at, now, env).is_err() {
+                    self.due = now + RETRY_MS;
+                    return;
+                }
+                machine.containers[at].set_restart_policy(policy.unwrap_or_else(no_policy));
+                if which == "old" {
+                    self.step(machine.uptime_ms(now), Step::Restored, Some(i));
+                    if let Some(at) = self.find(machine, i, |r| &r.new) {
+                        machine.containers.remove(at);
+                    }
+                }
+                self.add_why(&format!("the {which} {name} runs beside it"));
+            }
+            None => self.lost(&format!("the old container of {name} is gone, so the node cannot go back")),
+        }
+        self.due = now + REMOVE_MS;
+        self.after(i, machine);
+    }
+
     fn clear_new(&mut self, i: usize, machine: &mut Machine) {
         let name = self.containers[i].clone();
         let new = self.find(machine, i, |r| &r.new).or_else(|| machine.find(&name.next()).ok());
@@ -474,6 +679,19 @@ impl Tx {
     fn find(&self, machine: &Machine, i: usize, which: impl Fn(&Record) -> &String) -> Option<usize> {
         machine.find(which(self.records[i].as_ref()?)).ok()
     }
+}
+
+/// Who has the name of a container that is being swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    Old,
+    New,
+    Foreign,
+}
+
+fn runs(container: &Container) -> bool {
+    matches!(container.state, State::Running | State::Starting { .. } | State::Stopping { .. })
 }
 
 fn no_policy() -> Value {

@@ -22,6 +22,8 @@ fn fault(kind: FaultKind, component: Component) -> Fault {
         for_s: None,
         factor: 10.0,
         pods: 3,
+        ends_s: None,
+        after_s: 5.0,
     }
 }
 
@@ -154,7 +156,7 @@ fn etcd_without_quorum_takes_the_api_down_and_its_leader_moves_before_that() {
     let stop = |w: &mut World, node: usize, now: i64| {
         let (machine, env) = w.on(node, now);
         let at = machine.find("etcd").unwrap();
-        machine.stop(at, 10, now, &env);
+        machine.stop(at, 1, now, &env);
     };
     stop(&mut w, leader, 0);
     w.advance(5_000);
@@ -241,6 +243,147 @@ fn a_commit_is_taken_only_between_waiting_and_the_deadline() {
     assert_eq!(standing(&mut w, &KUBELET, 70_000), [(old, true)]);
 }
 
+/// A program in a container of a master's etcd: how it ended.
+fn etcdctl(w: &mut World, node: usize, words: &str, now: i64) -> Ran {
+    let argv = std::iter::once("etcdctl").chain(words.split(' ')).map(str::to_owned).collect();
+    let id = w.on(node, now).0.create_exec("etcd", argv).unwrap();
+    w.start_exec(node, &id, now).unwrap()
+}
+
+#[test]
+fn only_the_leaders_own_endpoint_moves_the_leader_and_only_to_a_member_that_is_in_sync() {
+    let mut lagging = world(vec![Fault { node: "masters".into(), ..fault(FaultKind::Lags, Component::Etcd) }]);
+    let leader = lagging.etcd_leader().holder;
+    let target = format!("{:x}", lagging.etcd_member_id((leader + 1) % 3));
+    let late = etcdctl(&mut lagging, leader, &format!("move-leader {target}"), 0);
+    assert_eq!((late.code, late.err.as_str()), (1, "Error: etcdserver: request timed out\n"));
+
+    let mut w = world(vec![]);
+    let leader = w.etcd_leader().holder;
+    let (next, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    let target = format!("{:x}", w.etcd_member_id(next));
+    let refused = etcdctl(&mut w, next, &format!("move-leader {target}"), 0);
+    assert_eq!((refused.code, refused.err.as_str()), (128, "Error: no leader endpoint given at [127.0.0.1:2379]\n"));
+    assert_eq!(w.etcd_leader().holder, leader);
+    assert_eq!(etcdctl(&mut w, leader, "move-leader nonsense", 0).code, 128);
+    let stranger = etcdctl(&mut w, leader, "move-leader abc", 0);
+    assert_eq!((stranger.code, stranger.err.as_str()), (1, "Error: etcdserver: bad leader transferee\n"));
+
+    let list: serde_json::Value = serde_json::from_str(&etcdctl(&mut w, leader, "member list -w json", 0).out).unwrap();
+    assert_eq!(list["members"].as_array().unwrap().len(), 3);
+    assert_eq!(list["members"][next]["ID"], w.etcd_member_id(next));
+    let words = "endpoint status --cluster --write-out=json";
+    let all: serde_json::Value = serde_json::from_str(&etcdctl(&mut w, next, words, 0).out).unwrap();
+    for (m, member) in all.as_array().unwrap().iter().enumerate() {
+        assert_eq!(member["Status"]["header"]["member_id"], w.etcd_member_id(m));
+        assert_eq!(member["Status"]["leader"], w.etcd_member_id(leader));
+        assert_eq!(member["Status"]["version"], "3.6.8");
+    }
+
+    let moved = etcdctl(&mut w, leader, &format!("move-leader {target} --command-timeout=5s"), 0);
+    let words = format!("Leadership transferred from {:x} to {target}\n", w.etcd_member_id(leader));
+    assert_eq!((moved.code, moved.out), (0, words));
+    assert_eq!(w.etcd_leader().holder, next);
+    w.advance(5_000);
+    assert_eq!(w.etcd_leader().holder, next);
+
+    // Its container is gone: it cannot lead.
+    let (machine, env) = w.on(third, 5_000);
+    let at = machine.find("etcd").unwrap();
+    machine.stop(at, 0, 5_000, &env);
+    let target = format!("{:x}", w.etcd_member_id(third));
+    let late = etcdctl(&mut w, next, &format!("move-leader {target}"), 6_000);
+    assert_eq!((late.code, late.takes_ms), (1, 5_000));
+    assert_eq!(w.etcd_leader().holder, next);
+}
+
+#[test]
+fn an_etcd_that_does_not_take_the_certificate_is_tried_for_ever_unless_a_timeout_ends_it() {
+    let mut w = world(vec![Fault { node: "masters".into(), ..fault(FaultKind::RefusesClients, Component::Etcd) }]);
+    let save = "snapshot save /var/lib/etcd/x.db";
+    assert!(etcdctl(&mut w, 0, save, 0).takes_ms > 86_400_000);
+    let bound = etcdctl(&mut w, 0, &format!("--command-timeout=7s {save}"), 0);
+    assert_eq!((bound.code, bound.takes_ms), (1, 7_000));
+    assert!(bound.err.ends_with("Error: context deadline exceeded\n") && bound.err.contains("tls: bad certificate"));
+    assert_eq!(etcdctl(&mut w, 0, "member list -w json", 0).takes_ms, 5_000);
+}
+
+#[test]
+fn etcd_shuts_its_clients_out_at_once_and_answers_on_its_health_port_until_it_has_drained() {
+    for (timeout_s, gone_by) in [(10, 9_200), (1, 1_050)] {
+        let mut w = world(vec![]);
+        let leader = w.etcd_leader().holder;
+        assert!(w.takes_clients(leader, Component::Etcd, 0));
+        let (machine, env) = w.on(leader, 0);
+        let at = machine.find("etcd").unwrap();
+        let until = machine.stop(at, timeout_s, 0, &env).unwrap();
+        assert!(until <= gone_by && until >= gone_by - 1_200, "{until}");
+        assert!(!w.takes_clients(leader, Component::Etcd, 10));
+        w.advance(until - 10);
+        assert!(matches!(w.health(leader, Component::Etcd, until - 10), Health::Well(_)));
+        assert_eq!(w.etcd_leader().holder, leader);
+        // In peace it hands over at its end; killed, it is missed first.
+        w.advance(until + 500);
+        assert_eq!(w.health(leader, Component::Etcd, until + 500), Health::Refused);
+        assert_eq!(w.etcd_leader().holder == leader, timeout_s == 1);
+        w.advance(until + 1_500);
+        assert_ne!(w.etcd_leader().holder, leader);
+    }
+    let mut w = world(vec![]);
+    let (machine, env) = w.on(0, 0);
+    let at = machine.find("kube-apiserver").unwrap();
+    assert_eq!(machine.stop(at, 10, 0, &env), Some(10_000), "watches keep it for a minute");
+    assert_eq!(w.health(0, Component::KubeApiserver, 10), Health::Refused);
+    w.advance(10_000);
+    assert_eq!(w.machines()[0].containers()[at].state, State::Exited { at: 10_000, code: 137 });
+}
+
+#[test]
+fn a_scheduler_gives_its_lease_up_and_a_controller_manager_lets_it_run_out() {
+    let mut w = world(vec![]);
+    w.advance(0);
+    let leads = |w: &World| (w.scheduler().holder, w.controller_manager().holder);
+    let (scheduler, manager) = leads(&w);
+    for (node, name) in [(scheduler, "kube-scheduler"), (manager, "kube-controller-manager")] {
+        let (machine, env) = w.on(node, 100);
+        let at = machine.find(name).unwrap();
+        machine.stop(at, 10, 100, &env);
+    }
+    w.advance(600);
+    assert!(w.scheduler().released && !w.controller_manager().released);
+    assert_eq!(leads(&w), (scheduler, manager));
+    w.advance(3_000);
+    assert!(w.scheduler().holder != scheduler && !w.scheduler().released);
+    assert_eq!(w.controller_manager().holder, manager);
+    w.advance(14_000);
+    assert_eq!(w.controller_manager().holder, manager);
+    w.advance(16_000);
+    assert_ne!(w.controller_manager().holder, manager);
+}
+
+#[test]
+fn a_component_that_crashes_is_restarted_by_its_policy_and_counted() {
+    let mut w = world(vec![fault(FaultKind::Crashes, Component::KubeProxy)]);
+    for (policy, restarts) in [("always", 3), ("no", 0)] {
+        let image = newer(&w).kubernetes.to_string();
+        let (machine, mut env) = w.on(WORKER, 0);
+        machine.add_image(&image);
+        let old = machine.find("kube-proxy").unwrap();
+        machine.remove(old, true, 0).unwrap();
+        let body = serde_json::json!({"Image": image, "HostConfig": {"RestartPolicy": {"Name": policy}}});
+        machine.create("kube-proxy", body, 0).unwrap();
+        let at = machine.find("kube-proxy").unwrap();
+        let runs = machine.start(at, 0, &mut env).unwrap().unwrap();
+        // It runs for five seconds each time, and is restarted after 100, 200 and 400 ms.
+        w.advance(runs + 15_000 + 700);
+        let container = &w.machines()[WORKER].containers()[w.machines()[WORKER].find("kube-proxy").unwrap()];
+        assert_eq!((container.restarts, container.running()), (restarts, policy == "always"));
+        if policy == "no" {
+            assert_eq!(container.state, State::Exited { at: runs + 5_000, code: 1 });
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Ask(Request),
@@ -317,5 +460,47 @@ proptest! {
         prop_assert_eq!(left, 0);
         let kept: Vec<_> = trio.iter().map(|c| policy(&w, c.as_str())).collect();
         prop_assert_eq!(kept, policies);
+    }
+}
+
+/// Another hand makes the kubelet anew at any moment of the swap, again and again, whatever the verdict is: the runner gives up
+/// soon, one container of each component runs in the end, and what is foreign is said to be.
+#[test]
+fn a_container_made_anew_under_a_swap_is_left_alone_and_the_end_is_soon() {
+    let both = [Component::KubeProxy, Component::Kubelet];
+    for verdict in [None, Some(Verdict::Commit), Some(Verdict::Rollback)] {
+        for from in (0..16_000).step_by(130) {
+            let mut w = world(vec![]);
+            let olds = both.map(|c| prepare(&mut w, WORKER, c, 0));
+            ask(&mut w, &begin(&both, 25_000), 0);
+            let (mut hands, mut at, mut ended) = (0, from, None);
+            while at < 60_000 {
+                if hands < 4 {
+                    let (machine, mut env) = w.on(WORKER, at);
+                    hands += i32::from(machine.make_anew("kubelet", None, at, &mut env).is_ok());
+                }
+                if let Some(verdict) = verdict.filter(|_| at > 8_000) {
+                    ask(&mut w, &Request::Verdict(tx(), verdict), at);
+                }
+                ended = ended.or(state(&mut w, at).end.map(|end| (end, at)));
+                at += 1_000;
+            }
+            let (end, at) = ended.unwrap_or_else(|| panic!("{verdict:?} from {from}: no end"));
+            assert!(at < 25_000 + 15_000, "{verdict:?} from {from}: ended at {at}");
+            let machine = &w.machines()[WORKER];
+            for component in both {
+                let of = |c: &&Container| c.name.starts_with(component.as_str()) && c.running();
+                let running: Vec<&str> = machine.containers().iter().filter(of).map(|c| c.name.as_str()).collect();
+                assert_eq!(running, [component.as_str()], "{verdict:?} from {from}: {end:?}");
+            }
+            let kubelet = &machine.containers()[machine.find("kubelet").unwrap()].id;
+            let foreign = ![&olds[1].0, &olds[1].1].contains(&kubelet);
+            // What comes after the end is no business of the swap's.
+            if end != TxEnd::Foreign {
+                assert!(!foreign || at <= from + 4_000, "{verdict:?} from {from}: {end:?} at {at}");
+            }
+            let proxy = &machine.containers()[machine.find("kube-proxy").unwrap()].id;
+            assert!([&olds[0].0, &olds[0].1].contains(&proxy), "{verdict:?} from {from}");
+        }
     }
 }

@@ -372,6 +372,8 @@ pub fn gate(gate: &Gate) -> String {
         Gate::EtcdHealthy => "etcd healthy".into(),
         Gate::ApiserversReady => "API servers ready".into(),
         Gate::Soak { ms } => format!("soak {}", span(*ms)),
+        Gate::PodsProved { own: true, ms } => format!("pods proved (up to {})", span(*ms)),
+        Gate::PodsProved { own: false, .. } => "pods of the waves before proved".into(),
         Gate::Own(own) => own.name.to_string(),
     }
 }

@@ -234,7 +234,7 @@ fn left_words(run: &Run, now: Timestamp, settled: usize) -> String {
 fn proof_line(t: &Theme, run: &Run, width: u16) -> Line<'static> {
     let pods = &run.pods;
     let disturbed = pods.disturbed.len();
-    let bad = run.failures;
+    let bad = run.failures();
     let budget = &run.plan.budget;
     let lost = run.ready.as_ref().map_or(0, |r| r.lost.len());
     let mark = |n: usize| if n == 0 { t.good } else { t.alarm };

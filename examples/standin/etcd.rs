@@ -1,0 +1,71 @@
+//! What an API server passes on to etcd.
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long etcd is waited for: upstream's own limit for a request, seen on a real cluster as HTTP 500 after 7 s.
+const PATIENCE: Duration = Duration::from_secs(7);
+/// Before it is dialled again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Passes one request on, over a connection of its own. It waits for etcd to take the connection; a write that etcd took
+/// and did not answer is not repeated.
+pub async fn pass_on(place: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    match timeout_at(Instant::now() + PATIENCE, ask(place, request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(why)) => failed(format!("etcd: {why}")),
+        Err(_) => failed("etcdserver: request timed out".into()),
+    }
+}
+
+fn failed(why: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(why)));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+async fn ask(place: &str, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Failed> {
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await?.to_bytes();
+    loop {
+        let response = match ask_once(place, &path, body.clone()).await {
+            Ok(response) => response,
+            // As upstream's client of etcd does: a read is asked again, a write is not.
+            Err(_) if path.ends_with("/range") => {
+                sleep(AGAIN).await;
+                continue;
+            }
+            Err(why) => return Err(why),
+        };
+        // etcd's gateway from JSON is a client of etcd's own that loses its connection the moment etcd is told to stop. A real
+        // API server speaks gRPC: what it has in flight then is still answered.
+        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(response);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+async fn ask_once(place: &str, path: &str, body: Bytes) -> Result<Response<Full<Bytes>>, Failed> {
+    let stream = loop {
+        match TcpStream::connect(place).await {
+            Ok(stream) => break stream,
+            Err(_) => sleep(AGAIN).await,
+        }
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let request = Request::post(path).header("host", place).body(Full::new(body))?;
+    let response = sender.send_request(request).await?;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    driver.abort();
+    Ok(Response::from_parts(head, Full::new(body)))
+}
