@@ -20,13 +20,22 @@ impl Run {
     /// In words, when there is nothing to try again.
     pub fn to_retry(&self, nodes: &[NodeName]) -> Result<Vec<usize>, String> {
         self.known(nodes)?;
+        let named = !nodes.is_empty();
         let undone = |s: &SwapView| match s.state {
             SwapState::RolledBack | SwapState::Failed | SwapState::Drifted => true,
-            // What was skipped is tried again only when it is named.
-            SwapState::Skipped => !nodes.is_empty(),
+            SwapState::Skipped => named,
             _ => false,
         };
-        let found = self.of(nodes, undone);
+        let mut found = self.of(nodes, undone);
+        // A node that was skipped is tried again only when it is named, whatever happened to its other swaps since.
+        let skipped = |s: &SwapView| self.swaps_of(&s.node).any(|s| s.state == SwapState::Skipped);
+        let left = found.extract_if(.., |i| !named && self.swaps.get(*i).is_some_and(skipped)).collect::<Vec<_>>();
+        if found.is_empty() && !left.is_empty() {
+            let left = self.names(&left);
+            return Err(format!(
+                "{left} was skipped by decision; name it to try it again: sonoba retry --nodes {left}"
+            ));
+        }
         match (found.is_empty(), nodes.is_empty()) {
             (false, _) => Ok(found),
             // Of a soak there is nothing to ask.

@@ -1,6 +1,6 @@
 //! What operators command, and what a run makes of it.
 
-use super::run::SwapState::{Committed, Failed, RolledBack, Skipped, Waiting};
+use super::run::SwapState::{Committed, Drifted, Failed, RolledBack, Skipped, Waiting};
 use super::*;
 use crate::fleet::{Cluster, Component, NodeName};
 use crate::plan::{Change, Gate, Phase, PhaseKind, Plan, Swap, Wave, WaveKind};
@@ -99,7 +99,10 @@ fn states(run: &Run) -> Vec<SwapState> {
 
 /// All but the last wave is through; w2 rolled back.
 fn midway() -> Run {
-    let mut run = run();
+    midway_of(run())
+}
+
+fn midway_of(mut run: Run) -> Run {
     for (phase, wave) in [(0, 0), (1, 0)] {
         tell(&mut run, Event::WaveBegun { phase, wave });
         for i in 0..run.swaps.len() {
@@ -149,6 +152,24 @@ fn a_skip_stands_whatever_becomes_of_the_node_unless_it_is_new() {
     // Its API server bears the others, as long as it is not new.
     assert!(super::orders_tests::run().to_skip(&[name("m1")]).unwrap_err().contains("control plane"));
     assert!(run.to_skip(&[name("m1")]).unwrap_err().contains("nothing is left"));
+}
+
+#[test]
+fn a_retry_of_all_leaves_a_skipped_node_alone_whatever_its_other_swaps_become() {
+    let mut plan = (*run().plan).clone();
+    // Another swap of a node that is new in its first one.
+    plan.phases[1].waves[1].swaps[0].node = name("w1");
+    let mut run = midway_of(Run::new(Arc::new(plan)));
+    say(&mut run, Verb::Skip { nodes: vec![name("w1")], why: "its disk is failing".into() });
+    let (swap, node) = (run.swaps[1].id.clone(), name("w1"));
+    let why = "its health is gone".to_owned();
+    tell(&mut run, Event::ComponentDrifted { swap, node, component: Component::Kubelet, why });
+    assert_eq!(states(&run)[1..4], [Drifted, RolledBack, Skipped]);
+    assert_eq!(run.to_retry(&[]), Ok(vec![2]));
+    assert_eq!(run.to_retry(&[name("w1")]), Ok(vec![1, 3]));
+    say(&mut run, Verb::Retry { nodes: vec![] });
+    let why = run.to_retry(&[]).unwrap_err();
+    assert!(why.contains("w1 was skipped by decision"), "{why}");
 }
 
 #[test]
