@@ -67,8 +67,12 @@ impl ClusterPort for Api {
         .await
     }
 
-    async fn pod_events(&self, _: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
-        Ok(Vec::new())
+    async fn pod_events(&self, uids: &[&str]) -> Result<Vec<PodEvent>, ClusterError> {
+        self.call(Op::Events, |scene, _| {
+            let all = scene.places.iter().flat_map(|place| &place.events);
+            Ok(all.filter(|e| uids.contains(&e.uid.as_str())).cloned().collect())
+        })
+        .await
     }
 
     async fn leader(&self, _: &str) -> Result<Option<String>, ClusterError> {

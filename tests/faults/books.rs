@@ -14,6 +14,8 @@ pub enum Fact {
     Ended(SwapId, Result),
     Drifted(SwapId),
     DriftEnded(SwapId),
+    /// Pods of its node were disturbed: by it, or by nobody knows what.
+    Disturbed(SwapId, NodeName),
     Paused,
     Resumed,
     Aborting,
@@ -58,6 +60,7 @@ impl Fact {
             "run-ended",
             "component-d",
             "drift-e",
+            "pods-d",
         ];
         let Some((_, event)) = head.split_once("\"event\":\"") else { return Fact::Other };
         if !binding.iter().any(|word| event.starts_with(word)) {
@@ -74,6 +77,7 @@ impl Fact {
             Event::SwapFailed { swap, .. } => Fact::Ended(swap, Result::NeedsAPerson),
             Event::ComponentDrifted { swap, .. } => Fact::Drifted(swap),
             Event::DriftEnded { swap, .. } => Fact::DriftEnded(swap),
+            Event::PodsDisturbed { swap, node, .. } => Fact::Disturbed(swap, node),
             Event::Paused { .. } => Fact::Paused,
             Event::Resumed => Fact::Resumed,
             Event::Command { verb, .. } => match verb {
@@ -102,6 +106,8 @@ pub struct SwapFacts {
     pub result: Option<Result>,
     /// Commanded back, and without a result since.
     pub undo: bool,
+    /// Pods were disturbed, and the journal says so.
+    pub disturbed: bool,
 }
 
 /// What some prefix of the journal says.
@@ -133,6 +139,7 @@ impl Said {
             }),
             // Of several components of one swap the last word counts: the report knows better.
             Fact::Drifted(swap) => edit(swap, &|s| s.result = Some(Result::Drifted)),
+            Fact::Disturbed(swap, _) => edit(swap, &|s| s.disturbed = true),
             Fact::DriftEnded(swap) => edit(swap, &|s| s.result = Some(Result::Committed)),
             Fact::Paused => self.paused = true,
             Fact::Resumed => self.paused = false,

@@ -24,6 +24,7 @@ pub enum Op {
     Nodes,
     Node,
     Pods,
+    Events,
     Lock,
     Unlock,
     Endpoint,
@@ -36,6 +37,7 @@ impl Op {
     fn chance(self) -> f64 {
         match self {
             Op::Ask | Op::Nodes => 0.0015,
+            Op::Events => 0.01,
             Op::State | Op::Append => 0.008,
             Op::Sync => 0.015,
             _ => 0.05,
@@ -43,7 +45,10 @@ impl Op {
     }
 
     fn of_node(self) -> bool {
-        !matches!(self, Op::Nodes | Op::Node | Op::Pods | Op::Lock | Op::Unlock | Op::Endpoint | Op::Append | Op::Sync)
+        !matches!(
+            self,
+            Op::Nodes | Op::Node | Op::Pods | Op::Events | Op::Lock | Op::Unlock | Op::Endpoint | Op::Append | Op::Sync
+        )
     }
 }
 

@@ -1,18 +1,13 @@
-//! Something beside the engine that works on the nodes' containers and pods: a hand that makes containers anew, an old image
-//! put back, a stopped component, one that crashes now and then; pods that change by themselves.
+//! Something beside the engine that works on the nodes' containers: a hand that makes containers anew, an old image put back, a
+//! stopped component, one that crashes now and then.
 
 use crate::chaos::Weather;
-use crate::stage::Scene;
+use crate::stage::{Scene, standing};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sonoba::fleet::{ContainerExit, PodOwner};
 use sonoba::journal::Verdict;
 use sonoba::remote::TxEnd;
 use std::collections::BTreeMap;
-
-/// Whether pods change by themselves too. It needs an engine that judges changes by their evidence (`judge_pods`): one that
-/// blames the swap for everything rolls healthy swaps back, and the laws here say so.
-const PODS_CHANGE: bool = false;
 
 /// After the last thing that it did to a node, nothing is asked of that node for so long. Milliseconds.
 pub const AFTERMATH: i64 = 60_000;
@@ -62,9 +57,6 @@ impl Hands {
             }
             return;
         }
-        if PODS_CHANGE && self.rng.random_bool(0.05) {
-            self.change_a_pod(scene, now);
-        }
         if self.left == 0 {
             return;
         }
@@ -99,9 +91,13 @@ impl Hands {
             of.next().map(|(_, c)| c.from.to_string())
         });
         let (machine, mut env) = scene.world.on(node, now);
+        let stood = standing(machine);
         let done = match deed {
-            Deed::Anew => machine.make_anew(name, None, now, &mut env).is_ok(),
-            Deed::OldImage => machine.make_anew(name, before.as_deref(), now, &mut env).is_ok(),
+            // One that is made anew and does not start was made anew all the same.
+            Deed::Anew => machine.make_anew(name, None, now, &mut env).is_ok() || standing(machine) != stood,
+            Deed::OldImage => {
+                machine.make_anew(name, before.as_deref(), now, &mut env).is_ok() || standing(machine) != stood
+            }
             Deed::Crash => machine.crash(name, now, &mut env),
             Deed::Stop => match machine.containers().iter().position(|c| c.name == name) {
                 Some(at) => machine.stop(at, 10, now, &env).is_some(),
@@ -112,24 +108,6 @@ impl Hands {
             scene.note(now, || format!("HAND {deed:?} of {name} on node {node}"));
             self.touched.insert(node, now);
             scene.touched_by_another(node);
-        }
-    }
-
-    /// A crash loop goes on, or a rollout replaces a pod: with the evidence that the API has of it.
-    fn change_a_pod(&mut self, scene: &mut Scene, now: i64) {
-        let node = self.rng.random_range(0..scene.places.len());
-        let at = scene.clock(now);
-        let pods = &mut scene.places[node].pods;
-        let Some(pod) = pods.first_mut() else { return };
-        if self.rng.random_bool(0.5) {
-            let container = &mut pod.containers[0];
-            container.restarts += 1;
-            container.waiting = "CrashLoopBackOff".into();
-            let reason = "Error".to_owned();
-            container.last_exit = Some(ContainerExit { code: 1, reason, started_at: Some(at), finished_at: Some(at) });
-        } else {
-            pod.owner = Some(PodOwner { kind: "ReplicaSet".into(), name: "web-2".into() });
-            pod.deleting = Some(at);
         }
     }
 }

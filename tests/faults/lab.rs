@@ -7,6 +7,7 @@ use crate::node::Nodes;
 use crate::paper::Paper;
 use crate::stage::Stage;
 use crate::whims::{Whims, decides};
+use crate::workload::Workload;
 use jiff::Timestamp;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -97,6 +98,7 @@ async fn direct(stage: &Stage, dir: &RunDir, seed: u64) {
     let hands = Arc::new(Mutex::new(Hands::new(seed, stage.scene().chaos.weather)));
     let world = tokio::spawn({
         let (stage, hands) = (stage.clone(), Arc::clone(&hands));
+        let mut workload = Workload::new(seed);
         async move {
             loop {
                 sleep(Duration::from_secs(1)).await;
@@ -104,6 +106,7 @@ async fn direct(stage: &Stage, dir: &RunDir, seed: u64) {
                 scene.tick(now);
                 let mut hands = hands.lock().expect("no panic");
                 hands.act(&mut scene, now);
+                workload.act(&mut scene, now);
                 scene.one_of_each_runs(&hands, now);
             }
         }

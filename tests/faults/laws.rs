@@ -2,6 +2,7 @@
 
 use crate::books::Result as Came;
 use crate::chaos::Weather;
+use crate::paper::may_be_kept;
 use crate::stage::{Begun, Scene, standing};
 use sonoba::fleet::{Component, NodeName};
 use sonoba::journal::Step;
@@ -192,7 +193,8 @@ impl Scene {
             if self.begun.iter().filter(committed).count() > 1 && !self.places[b.node].touched {
                 wrong.push(format!("{} was committed twice", b.swap.id));
             }
-            if b.disturbing && b.end == Some(TxEnd::Committed) {
+            let on_record = said.swaps.get(&b.swap.id).is_some_and(|s| s.disturbed);
+            if b.disturbing && b.end == Some(TxEnd::Committed) && !may_be_kept(b, on_record) {
                 wrong.push(format!("{} was committed although it disturbed pods", b.tx));
             }
         }

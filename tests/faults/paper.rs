@@ -2,7 +2,7 @@
 
 use crate::books::Fact;
 use crate::chaos::{Fault, Op};
-use crate::stage::{Scene, Stage};
+use crate::stage::{Begun, Scene, Stage};
 use async_trait::async_trait;
 use rand::RngExt;
 use sonoba::fleet::Component;
@@ -161,14 +161,30 @@ fn check(scene: &mut Scene, now: i64, fact: &Fact) {
                 scene.fail(now, format!("{swap} is to be committed, and {ill}"));
             }
         }
+        Fact::Disturbed(swap, node) => {
+            let Some(at) = scene.place(node) else { return };
+            let place = &scene.places[at];
+            // Without a right clock, what happened when is not known.
+            let lost = scene.excused || place.excused || place.harmed || scene.clock_off != 0;
+            if !place.struck && !lost {
+                scene.fail(now, format!("a false alarm: pods of {node} are called disturbed by {swap}"));
+            }
+        }
         _ => {}
     }
 }
 
+/// Whether a swap that disturbed pods may be committed: only where a rollback would restart them once more, for it has a kubelet,
+/// and only if the journal says so.
+pub fn may_be_kept(begun: &Begun, on_record: bool) -> bool {
+    on_record && begun.swap.changes.iter().any(|c| c.component == Component::Kubelet)
+}
+
 /// What speaks against a commit; the engine's last look was a moment ago, so only what cannot have changed since counts.
-fn ill(scene: &Scene, now: i64, begun: &crate::stage::Begun) -> Option<String> {
+fn ill(scene: &Scene, now: i64, begun: &Begun) -> Option<String> {
     let machine = &scene.world.machines()[begun.node];
-    if begun.disturbing {
+    let on_record = scene.books.written.swaps.get(&begun.swap.id).is_some_and(|s| s.disturbed);
+    if begun.disturbing && !may_be_kept(begun, on_record) {
         return Some("it disturbed pods".into());
     }
     let place = &scene.places[begun.node];

@@ -2,8 +2,9 @@
 
 use crate::books::Books;
 use crate::chaos::{Chaos, Fault, Op};
+use crate::workload::{self, CALM};
 use jiff::{SignedDuration, Timestamp};
-use sonoba::fleet::{Cluster, Component, ContainerProof, Leaders, Node, NodeName, PodProof, Running};
+use sonoba::fleet::{Cluster, Component, Leaders, Node, NodeName, PodEvent, PodProof, Running};
 use sonoba::journal::Verb;
 use sonoba::plan::Plan;
 use sonoba::remote::{TxEnd, TxId};
@@ -27,7 +28,7 @@ pub struct Begun {
     pub began: i64,
     pub swap: sonoba::plan::Swap,
     pub end: Option<TxEnd>,
-    /// The start of its new containers restarted pods: it must not be committed.
+    /// The start of its new containers restarted pods.
     pub disturbing: bool,
     /// Its runner was killed, by itself or with its node.
     pub orphaned: bool,
@@ -41,6 +42,10 @@ pub struct Place {
     pub rack: String,
     pub master: bool,
     pub pods: Vec<PodProof>,
+    /// What the API has recorded about them.
+    pub events: Vec<PodEvent>,
+    /// Something restarted its calm pods, and nothing shows what.
+    pub struck: bool,
     /// Something other than the engine took containers, power or network away.
     pub harmed: bool,
     /// Something happened to it that may cost a swap.
@@ -118,7 +123,9 @@ impl Stage {
             }
             let spec = machine.spec.clone();
             places.push(Place {
-                pods: (0..2).map(|i| pod(&format!("{}-{i}", spec.name))).collect(),
+                pods: workload::pods(spec.name.as_str(), zero()),
+                events: Vec::new(),
+                struck: false,
                 name: spec.name,
                 address: spec.address.to_string(),
                 rack: spec.rack.to_string(),
@@ -272,18 +279,6 @@ impl Latency for rand::rngs::StdRng {
     fn random_latency(&mut self) -> Duration {
         use rand::RngExt;
         Duration::from_millis(self.random_range(0..12))
-    }
-}
-
-fn pod(uid: &str) -> PodProof {
-    PodProof {
-        pod: format!("default/{uid}"),
-        uid: uid.into(),
-        ended: false,
-        ready: true,
-        ready_since: None,
-        containers: vec![ContainerProof { name: "c".into(), id: uid.into(), ..ContainerProof::default() }],
-        ..PodProof::default()
     }
 }
 
@@ -458,7 +453,9 @@ impl Scene {
     }
 
     pub fn disturb(&mut self, at: usize, count: usize) {
-        for pod in self.places[at].pods.iter_mut().take(count) {
+        let place = &mut self.places[at];
+        place.struck = true;
+        for pod in place.pods.iter_mut().take(count.min(CALM)) {
             pod.containers[0].restarts += 1;
         }
     }
@@ -490,7 +487,11 @@ impl Scene {
 
     /// The engine's clock.
     pub fn clock(&self, now: i64) -> Timestamp {
-        // 2026-11-23, give or take.
-        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(498_624) + SignedDuration::from_millis(now + self.clock_off)
+        zero() + SignedDuration::from_millis(now + self.clock_off)
     }
+}
+
+/// When a run begins: 2026-11-23, give or take.
+pub fn zero() -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(498_624)
 }
