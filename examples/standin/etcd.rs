@@ -2,6 +2,7 @@
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::http::response::Parts;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
@@ -35,8 +36,8 @@ async fn ask(place: &str, request: Request<Incoming>) -> Result<Response<Full<By
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await?.to_bytes();
     loop {
-        let response = match ask_once(place, &path, body.clone()).await {
-            Ok(response) => response,
+        let (head, answer) = match ask_once(place, &path, body.clone()).await {
+            Ok(answered) => answered,
             // As upstream's client of etcd does: a read is asked again, a write is not.
             Err(_) if path.ends_with("/range") => {
                 sleep(AGAIN).await;
@@ -44,16 +45,23 @@ async fn ask(place: &str, request: Request<Incoming>) -> Result<Response<Full<By
             }
             Err(why) => return Err(why),
         };
-        // etcd's gateway from JSON is a client of etcd's own that loses its connection the moment etcd is told to stop. A real
-        // API server speaks gRPC: what it has in flight then is still answered.
-        if response.status() != StatusCode::SERVICE_UNAVAILABLE {
-            return Ok(response);
+        if !is_of_a_closed_gateway(head.status, &answer) {
+            return Ok(Response::from_parts(head, Full::new(answer)));
         }
         sleep(AGAIN).await;
     }
 }
 
-async fn ask_once(place: &str, path: &str, body: Bytes) -> Result<Response<Full<Bytes>>, Failed> {
+/// etcd's gateway from JSON is a client of etcd's own. It loses its connection the moment etcd is told to stop, and then says 503
+/// of what was in flight, and 408 of what came too late to be sent. A real API server speaks gRPC: what it has in flight is
+/// still answered, and what was not sent goes to another member.
+fn is_of_a_closed_gateway(status: StatusCode, answer: &[u8]) -> bool {
+    const NOT_SENT: &[u8] = b"grpc: the client connection is closing";
+    status == StatusCode::SERVICE_UNAVAILABLE
+        || (status == StatusCode::REQUEST_TIMEOUT && answer.windows(NOT_SENT.len()).any(|part| part == NOT_SENT))
+}
+
+async fn ask_once(place: &str, path: &str, body: Bytes) -> Result<(Parts, Bytes), Failed> {
     let stream = loop {
         match TcpStream::connect(place).await {
             Ok(stream) => break stream,
@@ -67,5 +75,5 @@ async fn ask_once(place: &str, path: &str, body: Bytes) -> Result<Response<Full<
     let (head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     driver.abort();
-    Ok(Response::from_parts(head, Full::new(body)))
+    Ok((head, body))
 }
