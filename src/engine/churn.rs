@@ -2,7 +2,7 @@
 //! cluster pods come and go every second; what that amounts to is measured, not assumed.
 
 use super::shared::Shared;
-use crate::fleet::{NodeName, PodProof, compare_pods};
+use crate::fleet::{NodeName, PodProof, changed_pods};
 use crate::journal::{Event, JournalError, Run, RunState, SwapState};
 use futures::future::join_all;
 use std::collections::BTreeSet;
@@ -80,7 +80,7 @@ async fn sample(shared: &Shared, before: Vec<(NodeName, Vec<PodProof>)>, begun: 
         }
         nodes += 1;
         all += was.iter().filter(|p| !p.ended).count();
-        changed += compare_pods(was, pods).len();
+        changed += changed_pods(was, pods);
     }
     if all > 0 {
         shared.log.tell(Event::ChurnSeen { nodes, pods: all, changed, ms })?;

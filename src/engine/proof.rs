@@ -2,8 +2,7 @@
 //! became of them. Pure: folded from the journal, so that an engine that takes a run up again goes on with the same proof.
 
 use crate::fleet::{
-    Cause, Component, Disturbance, DisturbanceKind, NodeName, PodEvent, PodProof, SwapId, SwapWindow, compare_soaked,
-    judge_pods,
+    Cause, Component, Disturbance, DisturbanceKind, NodeName, PodEvent, PodProof, SwapId, SwapWindow, judge_pods,
 };
 use crate::journal::{Event, Record, Step};
 use crate::plan::Limits;
@@ -79,9 +78,6 @@ impl Judged {
     }
 }
 
-/// Why a change that nothing explains is not the swap's.
-const LATE: &str = "after the swap was over, to a pod that came to its end or had not stood still before";
-
 impl Proof {
     /// The UIDs of the pods before: what their events are asked by.
     pub(super) fn uids(&self) -> Vec<String> {
@@ -125,17 +121,9 @@ impl Proof {
         now: Timestamp,
         told_since: &BTreeSet<&str>,
     ) -> Judged {
-        let window = SwapWindow { after: now, ..self.window.clone() };
-        let mut all = judge_pods(&self.before, after, events, &window);
-        if self.ended && self.pending.is_none() && !window.node_lost {
-            // Long after a swap pods come and go by themselves, and those that did so before it go on.
-            let calm = compare_soaked(&self.before, after, window.before);
-            let calm: BTreeSet<&str> = calm.iter().map(|d| d.pod.as_str()).collect();
-            let unexplained = |d: &&mut Disturbance| d.cause == Cause::Unknown && !calm.contains(d.pod.as_str());
-            for pod in all.iter_mut().filter(unexplained) {
-                (pod.cause, pod.because) = (Cause::Others, format!("{LATE}: {}", pod.because));
-            }
-        }
+        let over = self.ended && self.pending.is_none();
+        let window = SwapWindow { after: now, over, ..self.window.clone() };
+        let all = judge_pods(&self.before, after, events, &window);
         let news = |d: &&Disturbance| {
             let known = self.told.get(&d.pod).is_some_and(|told| *told >= Told::of(d));
             !known && !told_since.contains(d.pod.as_str())

@@ -15,7 +15,7 @@ mod secret;
 mod text;
 mod version;
 
-pub use attribution::{SwapWindow, judge_pods};
+pub use attribution::{SwapWindow, changed_pods, judge_pods};
 pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
 pub use condition::Condition;
@@ -25,7 +25,7 @@ pub use label::{Label, LabelError, check_key as check_label_key};
 pub use name::{ClusterName, ContainerName, GateName, NameError, NodeName, RackName, RoleName, RunId, SwapId};
 pub use pod::{
     Cause, ContainerExit, ContainerProof, ContainerRole, DEFAULT_GRACE_S, Disturbance, DisturbanceKind, PodEvent,
-    PodOwner, PodProof, compare_pods, compare_soaked,
+    PodOwner, PodProof,
 };
 pub use secret::without_secrets;
 pub use text::{clean, clean_short, count, fold_names, is_unclean, quoted};

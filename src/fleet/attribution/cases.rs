@@ -63,6 +63,7 @@ impl Scene {
             started: Some(at(2)),
             after: at(60),
             node_lost: false,
+            over: false,
         };
         Scene { after: before.clone(), before, events: Some(Vec::new()), window }
     }

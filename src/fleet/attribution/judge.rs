@@ -27,7 +27,9 @@ pub fn judge_pods(
     let reach = Reach::of(&window.components);
     let judged = before.iter().filter(|old| !old.ended).filter_map(|old| {
         let case = Case { old, seen: witnesses.of(&old.uid), window, reach, together: &together };
-        let (kind, weighed) = case.judge(after.get(old.uid.as_str()).copied())?;
+        let new = after.get(old.uid.as_str()).copied();
+        let (kind, weighed) = case.judge(new)?;
+        let weighed = case.late(new, weighed);
         let because = clean_short(&weighed.because, LONGEST);
         Some(Disturbance { pod: old.pod.clone(), kind, cause: weighed.cause, because }.cleaned())
     });

@@ -2,7 +2,8 @@
 //!
 //! In reading order: `reach` says what a swap of each component can do to a pod at all, `change` says what is not as it was,
 //! `window` places a moment against the swap's steps, `testimony` reads the API's events, `together` looks at the node's pods as
-//! a group. `judge` weighs all of that for one pod, with `deletion`, `ending`, `restart` and `readiness` for the kinds of change.
+//! a group. `judge` weighs all of that for one pod, with `deletion`, `ending`, `restart` and `readiness` for the kinds of change, and
+//! `late` for what is first seen when the swap is over.
 //!
 //! Evidence against the swap comes first, evidence for it must be positive, and what is left open within the reach of the swap is
 //! [`Cause::Unknown`](super::Cause::Unknown), which counts as the swap's.
@@ -11,6 +12,7 @@ mod change;
 mod deletion;
 mod ending;
 mod judge;
+mod late;
 mod reach;
 mod readiness;
 mod restart;
@@ -23,6 +25,6 @@ mod cases;
 #[cfg(test)]
 mod property_tests;
 
-pub(super) use change::change;
+pub use change::changed_pods;
 pub use judge::judge_pods;
 pub use window::SwapWindow;

@@ -153,6 +153,33 @@ proptest! {
         prop_assert!(all.len() == 1 && all[0].cause == Cause::Others, "{:?}", all);
     }
 
+    /// That a swap is over acquits it only where nothing shows what it was, and never of a calm pod that is still there.
+    #[test]
+    fn being_over_only_settles_what_was_unknown(
+        components in components(), noises in proptest::collection::vec((0..3_usize, noise()), 0..12), asked in any::<bool>(),
+    ) {
+        let components: Vec<Component> = components.into_iter().collect();
+        let mut scene = Scene::of(&components);
+        for (pod, noise) in &noises {
+            make(&mut scene, *pod, noise);
+        }
+        if !asked {
+            scene.events = None;
+        }
+        let open = scene.judge();
+        scene.window.over = true;
+        let over = scene.judge();
+        prop_assert_eq!(open.len(), over.len());
+        for (open, over) in open.iter().zip(&over) {
+            prop_assert_eq!((&open.pod, &open.kind), (&over.pod, &over.kind));
+            let old = scene.before.iter().find(|p| p.pod == open.pod);
+            let restarted_before = old.is_some_and(|p| p.containers[0].restarts > 0);
+            let there = scene.after.iter().any(|p| p.pod == open.pod && !p.ended);
+            let settled = open.cause == Cause::Unknown && over.cause == Cause::Others && (restarted_before || !there);
+            prop_assert!(open.cause == over.cause || settled, "{:?} {:?}", open, over);
+        }
+    }
+
     #[test]
     fn what_did_not_change_is_not_told(
         components in components(), events in proptest::collection::vec((0..3_usize, 0..REASONS.len(), 0..MESSAGES.len(), -600..600_i64), 0..20),

@@ -19,6 +19,8 @@ pub struct SwapWindow {
     pub after: Timestamp,
     /// Whether Kubernetes called the node NotReady in between.
     pub node_lost: bool,
+    /// Whether the swap has its result and its pods were proved: nothing that it does to a pod is still to come.
+    pub over: bool,
 }
 
 /// A pod's times have a resolution of 1 s and come from the node's clock, a swap's from the engine's: so far apart they may be.
