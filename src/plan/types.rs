@@ -100,6 +100,9 @@ pub struct Limits {
 /// was missed is sent again every 10 s. 20 s hold all but a full node of an old kubelet in the middle of replacing every pod, which
 /// shows long before it is through.
 ///
+/// This is how long a run *waits*. A restart that shows later is found by the looks at pods after the soak and at the run's end; as
+/// the work of the kubelet's first sync it counts for longer than this (see `SYNCED` in `fleet/attribution/window.rs`).
+///
 /// <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/> (`kubeAPIQPS`),
 /// `syncPeriod` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/status/status_manager.go>,
 /// `plegRelistPeriod` in <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go>

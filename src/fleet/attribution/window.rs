@@ -25,7 +25,14 @@ pub struct SwapWindow {
 
 /// A pod's times have a resolution of 1 s and come from the node's clock, a swap's from the engine's: so far apart they may be.
 const SKEW: SignedDuration = SignedDuration::from_secs(3);
-/// A new kubelet has looked at every pod of its node within this time: it does so once a minute, and begins at its start.
+/// A container that ends within this time of a kubelet's start, and its grace period, may have been ended by its first sync. A kubelet
+/// looks at every pod once when it starts, and again each minute (`syncFrequency`): this is one such round, and half of another for
+/// a node that is slow.
+///
+/// This is not the plan's `first_sync` (20 s, `plan::FIRST_SYNC_MS`). That one is how long a run waits before it counts pods as
+/// proved: as short as kubelets were seen to be. This one is how long afterwards a restart can be held against the swap: it only
+/// errs towards blaming the swap, so it is longer. A restart that comes between the two is found by the looks after the proof (after
+/// the wave's soak, and before the run ends), and is still judged by this one.
 const SYNCED: SignedDuration = SignedDuration::from_secs(90);
 /// Within this time of its start, a kubelet has written every pod's Ready condition anew.
 const TOLD: SignedDuration = SignedDuration::from_secs(60);
