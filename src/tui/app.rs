@@ -1,5 +1,6 @@
 //! All that the cockpit knows; every screen is painted from this alone.
 
+use super::acknowledge;
 use super::backend::Options;
 use super::command::Command;
 use super::decide;
@@ -195,6 +196,9 @@ pub struct Sight {
 pub struct PlanView {
     /// The plan, as it would be applied.
     pub plan: Arc<Plan>,
+    /// The same as the planner made it, and what of its findings is acknowledged here, by code: for a rollback.
+    pub made: Arc<Plan>,
+    pub acknowledged: BTreeSet<String>,
     /// Phases and waves that are unfolded.
     pub open: BTreeSet<(usize, Option<usize>)>,
     /// The cursor's line.
@@ -460,8 +464,8 @@ impl App {
                 Some(f) if f.offer.is_empty() && !f.acknowledgeable => {
                     Some("this finding has no offer, and must be mended")
                 }
-                Some(_) if self.plan.as_ref().is_some_and(|v| v.plan.rollback_of.is_some()) => {
-                    Some("a way back is planned with what it finds")
+                Some(f) if !f.acknowledgeable && acknowledge::applies(self) => {
+                    Some("a rollback is planned without offers: mend what this finding says")
                 }
                 Some(_) => yes(!self.stage.planning, "the planner is at work"),
                 None => Some("choose a finding with the arrows first"),
@@ -469,6 +473,9 @@ impl App {
             Command::MakePlan => yes(!self.stage.planning, "the planner is at work"),
             Command::OpenConfirm => match &self.plan {
                 _ if self.live().is_some() => Some("a run is under way: only one at a time"),
+                Some(view) if acknowledge::is_enough(&view.plan) => Some(
+                    "this plan has errors to acknowledge first: choose each with the arrows, and accept it or mend it",
+                ),
                 Some(view) if view.plan.refused() => {
                     Some("this plan cannot be applied: mend its errors, observe again, plan again")
                 }

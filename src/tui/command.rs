@@ -72,7 +72,7 @@ commands! {
     Unstage "unstage" "unstage" "unstage the line; a limit to the profile's";
     KeepField "keep-field" "keep" "keep what is typed";
     LeaveField "leave-field" "as before" "leave the field as it was";
-    Accept "accept" "accept" "take the finding's offer, or it as it is";
+    Accept "accept" "accept" "take the finding's offer, or acknowledge it";
     MakePlan "make-plan" "plan" "plan the release; nothing is touched";
     Fold "fold" "open/close" "fold or unfold the selected line";
     FoldAll "fold-all" "fold all" "fold or unfold every phase";

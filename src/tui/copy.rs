@@ -55,7 +55,11 @@ pub fn command_line(app: &App) -> Option<String> {
         Screen::Stage | Screen::Plan | Screen::Confirm => {
             let back = app.plan.as_ref().and_then(|view| view.plan.rollback_of.clone());
             match back.filter(|_| app.screen != Screen::Stage) {
-                Some(of) => Some(format!("sonoba rollback {of}")),
+                Some(of) => {
+                    let taken = app.plan.iter().flat_map(|view| &view.acknowledged);
+                    let flags: String = taken.map(|code| format!(" --acknowledge {code}")).collect();
+                    Some(format!("sonoba rollback {of}{flags}"))
+                }
                 None => Some(plan_line(app)),
             }
         }

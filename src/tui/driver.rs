@@ -379,7 +379,9 @@ async fn way_back(back: Back, now: Cluster) -> Result<Arc<Plan>, String> {
         if back.leave_out {
             scope.exclude = plan::unfit(&now, &scope);
         }
-        plan::inverse(&back.run, &back.plan, &back.done, &scope, &now, Timestamp::now())
+        let mut plan = plan::inverse(&back.run, &back.plan, &back.done, &scope, &now, Timestamp::now());
+        plan.seen_to_restart_containers(&back.redefined);
+        plan
     };
     // As every plan, for thousands of nodes it takes long enough to be felt at the keyboard.
     tokio::task::spawn_blocking(make).await.map(Arc::new).map_err(|e| format!("the planner failed inside: {e}"))
@@ -427,5 +429,31 @@ impl Signals {
             _ = hangup.recv() => {}
             _ = interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backend::Options;
+    use super::super::fixtures::{self, Story};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_way_back_over_kubelets_that_were_seen_to_restart_containers_asks_first() {
+        let app = fixtures::running((80, 24), Options::default(), Story::midway());
+        let run = app.run.unwrap().run;
+        let now = fixtures::way_back(&run).cluster;
+        let back = |redefined| Back {
+            run: fixtures::run_id(),
+            plan: run.plan.clone(),
+            done: run.done(),
+            redefined,
+            leave_out: false,
+        };
+        let plan = way_back(back(Vec::new()), now.clone()).await.unwrap();
+        assert!(!plan.refused());
+        let plan = way_back(back(vec![fixtures::name("rack0-cs2")]), now).await.unwrap();
+        let found = plan.findings.iter().find(|f| f.code == "restarts-containers").unwrap();
+        assert!(plan.refused() && found.acknowledgeable && found.nodes == [fixtures::name("rack0-cs2")]);
     }
 }

@@ -413,7 +413,9 @@ pub fn way_back(run: &Run) -> Plan {
             node.components.entry(change.component).and_modify(|r| r.image = change.to.clone());
         }
     }
-    inverse(&run_id(), &run.plan, &run.done(), &Scope::default(), &now, start())
+    let mut plan = inverse(&run_id(), &run.plan, &run.done(), &Scope::default(), &now, start());
+    plan.seen_to_restart_containers(&run.pods.redefined_on());
+    plan
 }
 
 /// A cockpit that has observed the cluster.

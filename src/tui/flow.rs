@@ -128,7 +128,8 @@ fn show(app: &mut App, plan: Arc<Plan>) {
 
 /// The plan with as much unfolded as fits `height` lines; lists of pulls stay folded.
 fn unfolded(plan: Arc<Plan>, height: usize) -> PlanView {
-    let mut view = PlanView { plan: plan.clone(), open: BTreeSet::new(), cursor: 0 };
+    let (made, acknowledged) = (plan.clone(), BTreeSet::new());
+    let mut view = PlanView { plan: plan.clone(), made, acknowledged, open: BTreeSet::new(), cursor: 0 };
     // The workers' phase is the last, and the one that is read most.
     for (p, _) in plan.phases.iter().enumerate().rev().filter(|(_, phase)| phase.pulls.is_empty()) {
         view.open.insert((p, None));

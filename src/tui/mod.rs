@@ -6,6 +6,7 @@
 //!
 //! All that a screen says of a run is folded from its journal (law 1): a pause is shown when the journal says so.
 
+mod acknowledge;
 mod app;
 mod ascii;
 mod atlas;

@@ -108,6 +108,8 @@ pub struct Back {
     pub plan: Arc<Plan>,
     /// The swaps that it did.
     pub done: BTreeSet<SwapId>,
+    /// The nodes whose kubelet it saw restart containers: going back does so once more, and has to be acknowledged.
+    pub redefined: Vec<NodeName>,
     /// Whether nodes that are down are left out.
     pub leave_out: bool,
 }

@@ -692,6 +692,39 @@ fn the_way_back_is_read_like_any_plan() {
     });
 }
 
+/// The way back of a run that saw a kubelet restart containers.
+fn back_to_acknowledge(size: (u16, u16)) -> App {
+    let mut app = midway(size);
+    let run = &app.run.as_ref().unwrap().run;
+    let done = run.swaps.iter().find(|s| s.node == fixtures::name("rack0-cs2")).unwrap();
+    let (swap, node) = (done.id.clone(), done.node.clone());
+    let kind = DisturbanceKind::Redefined("web".into());
+    let pods = vec![Disturbance { pod: "app/web-1".into(), kind, ..Disturbance::default() }];
+    let ended = Event::RunEnded { outcome: Outcome::Aborted, why: "satoru aborted it".into() };
+    let record = |event| crate::journal::Record { seq: 0, at: at(200_000), prev: String::new(), event };
+    let records = [Event::PodsDisturbed { swap, node, pods }, ended].map(record).to_vec();
+    update(&mut app, Msg::Records(fixtures::run_id(), records));
+    let plan = fixtures::way_back(&app.run.as_ref().unwrap().run);
+    update(&mut app, Msg::WayBack(Ok(Arc::new(plan))));
+    app.notice = None;
+    app
+}
+
+#[test]
+fn a_way_back_that_restarts_containers_is_acknowledged_then_confirmed() {
+    at_each_size("plan-rollback-restarts", back_to_acknowledge);
+    at_each_size("plan-rollback-acknowledged", |size| {
+        let mut app = back_to_acknowledge(size);
+        press(&mut app, "t");
+        app
+    });
+    at_each_size("confirm-rollback-acknowledged", |size| {
+        let mut app = back_to_acknowledge(size);
+        press(&mut app, "tatokyo");
+        app
+    });
+}
+
 #[test]
 fn the_report_of_a_rollback_says_of_what() {
     at_each_size("report-rollback", |size| {

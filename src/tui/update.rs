@@ -385,7 +385,8 @@ fn sideways(app: &mut App, by: isize) -> Vec<Effect> {
 fn roll_back(app: &mut App) -> Vec<Effect> {
     let (Some(authority), Some(view)) = (app.authority(), app.run.as_ref()) else { return Vec::new() };
     let (run, plan, done) = (view.id.clone(), view.run.plan.clone(), view.run.done());
-    let back = Back { run, plan, done, leave_out: app.stage.staged.leave_out };
+    let redefined = view.run.pods.redefined_on();
+    let back = Back { run, plan, done, redefined, leave_out: app.stage.staged.leave_out };
     app.stage.planning = true;
     app.sight.looking = true;
     vec![Effect::Rollback(authority, Box::new(back))]

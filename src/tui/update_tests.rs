@@ -8,7 +8,8 @@ use super::keymap::Mode;
 use super::msg::{Begun, Effect, Msg};
 use super::stage::{Row, rows};
 use super::update::{run, update};
-use crate::journal::{Event, Outcome, PauseReason, Record, RunState, Tone, Verb};
+use crate::fleet::{Disturbance, DisturbanceKind};
+use crate::journal::{Event, Outcome, PauseReason, Record, RunState, SwapState, Tone, Verb};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::sync::Arc;
 
@@ -370,6 +371,50 @@ fn an_ended_run_is_taken_back_by_a_plan_that_is_read_and_confirmed_like_any_othe
     keys(&mut app, "atokyo0");
     let effects = key(&mut app, KeyCode::Enter);
     assert!(matches!(effects.as_slice(), [Effect::Start(_, p)] if Arc::ptr_eq(p, &plan)), "{effects:?}");
+}
+
+#[test]
+fn a_rollback_that_restarts_containers_waits_until_the_operator_acknowledges_it() {
+    let mut app = midway(Options::default());
+    let run = &app.run.as_ref().unwrap().run;
+    let done = run.swaps.iter().find(|s| s.state == SwapState::Committed && !s.node.as_str().contains("boot")).unwrap();
+    let (swap, node) = (done.id.clone(), done.node.clone());
+    let kind = DisturbanceKind::Redefined("web".into());
+    let pods = vec![Disturbance { pod: "app/web-1".into(), kind, ..Disturbance::default() }];
+    records(
+        &mut app,
+        [
+            Event::PodsDisturbed { swap, node: node.clone(), pods },
+            Event::RunEnded { outcome: Outcome::Aborted, why: "satoru aborted it".into() },
+        ],
+    );
+    let effects = keys(&mut app, "U");
+    let [Effect::Rollback(_, back)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(back.redefined, [node], "the planner is told what the run saw");
+    let plan = Arc::new(fixtures::way_back(&app.run.as_ref().unwrap().run));
+    update(&mut app, Msg::WayBack(Ok(plan)));
+    let wanted = |app: &App| app.plan.as_ref().map(|v| v.plan.refused());
+    assert_eq!(wanted(&app), Some(true));
+    keys(&mut app, "a");
+    assert_eq!(app.screen, Screen::Plan, "not before it is acknowledged");
+    assert!(app.notice.as_ref().is_some_and(|n| n.text.contains("acknowledge")), "{:?}", app.notice);
+    // The cursor is on it; what was taken can be given back.
+    assert_eq!(keys(&mut app, "t"), [], "nothing is planned anew");
+    assert_eq!(
+        (wanted(&app), super::outline::finding(&app).unwrap().code.as_str()),
+        (Some(false), "restarts-containers")
+    );
+    assert!(super::outline::finding(&app).unwrap().text.ends_with("(acknowledged)"));
+    let line = super::copy::command_line(&app).unwrap();
+    assert_eq!(line, format!("sonoba rollback {} --acknowledge restarts-containers", fixtures::run_id()));
+    keys(&mut app, "t");
+    assert_eq!(wanted(&app), Some(true));
+    keys(&mut app, "ta");
+    assert_eq!(app.screen, Screen::Confirm);
+    keys(&mut app, "tokyo0");
+    let effects = key(&mut app, KeyCode::Enter);
+    let [Effect::Start(_, plan)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(!plan.refused() && plan.findings.iter().any(|f| f.code == "restarts-containers"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The plan: what will happen, in order, before anything moves.
 
+use super::super::acknowledge;
 use super::super::app::{App, PlanView};
 use super::super::command::Command;
 use super::super::hits::Hit;
@@ -92,6 +93,12 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
         (0, _, 0) => Line::styled("Nothing to do: the cluster is as this plan wants it.", t.good),
         (0, 0, _) => Line::styled("✓ No problem found. Nothing is touched before it is applied.", t.good),
         (0, w, _) => Line::styled(format!("! {} to read before you apply.", count(w, "warning", "warnings")), t.notice),
+        (e, _, _) if acknowledge::is_enough(plan) => {
+            let errors = count(e, "error", "errors");
+            let words =
+                format!("✗ This plan waits for you: {errors} to acknowledge ({} on each) or to mend.", key_of(app));
+            Line::styled(words, t.alarm)
+        }
         (e, _, _) => {
             let words = format!("✗ This plan cannot be applied: {} must be mended.", count(e, "error", "errors"));
             Line::styled(words, t.alarm)
@@ -270,13 +277,16 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
             if let Some(f) = all.get(i) {
                 let style = severity(t, f.severity).1;
                 parts.push((format!("{}: {}", f.code, f.text), style));
+                if f.offer.is_empty() && f.acknowledgeable && f.severity == Severity::Error {
+                    parts.push((format!("{} acknowledges it (--acknowledge {})", key_of(app), f.code), t.key));
+                } else if view.acknowledged.contains(&f.code) {
+                    parts.push((format!("acknowledged by you; {} takes that back", key_of(app)), t.key));
+                }
                 if !f.mend.is_empty() {
                     parts.push((format!("mend: {}", f.mend), t.text));
                 }
                 if !f.offer.is_empty() {
                     parts.push((format!("{} takes its offer: {}", key_of(app), f.offer), t.key));
-                } else if f.acknowledgeable && f.severity == Severity::Error {
-                    parts.push((format!("{} takes it as it is (--acknowledge {})", key_of(app), f.code), t.key));
                 }
                 if !f.link.is_empty() {
                     parts.push((format!("see {}", f.link), t.dim));

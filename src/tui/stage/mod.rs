@@ -9,6 +9,7 @@ mod tests;
 pub use draft::{Draft, draft};
 pub use read::build;
 
+use super::acknowledge;
 use super::app::App;
 use super::command::Command;
 use super::msg::Effect;
@@ -331,8 +332,13 @@ fn make_plan(app: &mut App) -> Vec<Effect> {
     }
 }
 
-/// Takes the finding under the plan's cursor: its offer, or as it is; or takes that back. The plan is made anew.
+/// Takes the finding under the plan's cursor: its offer, or as it is; or takes that back. The plan is made anew, unless it is a
+/// rollback's.
 fn accept(app: &mut App) -> Vec<Effect> {
+    if acknowledge::applies(app) {
+        acknowledge::toggle(app);
+        return Vec::new();
+    }
     let Some(finding) = super::outline::finding(app) else { return Vec::new() };
     let (code, offered) = (finding.code.clone(), !finding.offer.is_empty());
     let staged = &mut app.stage.staged;
