@@ -6,7 +6,7 @@ use super::setup::Setup;
 use super::{logging, places, runs, settings};
 use crate::engine::{self, Ports, RunDir};
 use crate::fleet::{Cluster, NodeName};
-use crate::journal::{Follower, Record, Report, Verb};
+use crate::journal::{EngineSeen, Follower, Record, Report, Verb};
 use crate::k8s::ClusterPort;
 use crate::plan::{self, Budget, Facts, Limits, Plan, Release, Settings, Stage};
 use crate::tui::{Backend, Near, RunHandle};
@@ -56,6 +56,11 @@ impl Live {
     fn started(&self, pid: u32) {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
     }
+}
+
+/// Whether an engine is at work on the run; none when that cannot be told from here.
+pub(super) async fn attended(run: &RunDir) -> Option<bool> {
+    engine::attended(run).await.map(|seen| seen == EngineSeen::Alive)
 }
 
 /// Asks the API for a node from near.
@@ -126,7 +131,7 @@ impl Backend for Live {
             // to be seen, and resumed.
             let open = folded.in_flight().next().is_some();
             let newest = std::mem::take(&mut newest);
-            if folded.ended().is_none() && (newest || open || engine::ping(&run).await.is_ok()) {
+            if folded.ended().is_none() && (newest || open || attended(&run).await == Some(true)) {
                 return Some(handle(&run, (*folded.plan).clone()));
             }
         }
@@ -145,7 +150,7 @@ impl Backend for Live {
     async fn engine(&self, run: &RunHandle) -> Option<bool> {
         let state = places::state_dir(&self.global).ok()?;
         let run = RunDir::find(&state, run.id.as_str()).ok()?;
-        Some(engine::ping(&run).await.is_ok())
+        attended(&run).await
     }
 }
 

@@ -168,10 +168,7 @@ pub(super) async fn reports(global: &Global, cluster: &ClusterName) -> Result<Ve
 
 /// What there is to say of it: what needs a hand first, then of which run it is the rollback, and why it stands or ended so.
 fn why(r: &Report) -> String {
-    let mut words = r.endpoints_missing();
-    if words.is_empty() && r.orphaned() {
-        words.push(format!("no engine is at work on it; go on with: sonoba resume {}", r.run));
-    }
+    let mut words = r.needs_a_hand();
     if let Some(line) = r.journal.broken_at {
         words.push(format!("its journal was changed at line {line}"));
     }
@@ -183,11 +180,6 @@ fn why(r: &Report) -> String {
         words.push(r.why.clone());
     }
     words.join("; ")
-}
-
-/// The outcome in a word: one that nobody is at work on does not run.
-fn outcome(r: &Report) -> &str {
-    if r.orphaned() && r.outcome == "running" { "no engine" } else { &r.outcome }
 }
 
 /// `sonoba runs`: every run here, or those of the cluster that the options name.
@@ -224,7 +216,7 @@ pub(super) async fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure
             "{:<28} {:<12} {:<11} {:<16} {:>9} {:>9}  {}",
             r.run,
             r.cluster,
-            outcome(r),
+            r.outcome_word(),
             started,
             new,
             r.pods.disturbed,

@@ -1,8 +1,8 @@
-//! A watcher's way to what it shows: journals, for reading, and the cluster's API. There is none from here to a node or to a
-//! control socket.
+//! A watcher's way to what it shows: journals, for reading, and the cluster's API. There is none from here to a node, and none that
+//! commands an engine: a control socket is only looked at for a process that listens on it.
 
 use super::args::Global;
-use super::backend::handle;
+use super::backend::{attended, handle};
 use super::setup::Setup;
 use super::{logging, places, runs, settings};
 use crate::engine::{self, RunDir};
@@ -156,7 +156,7 @@ impl Backend for Watching {
 
     async fn engine(&self, run: &RunHandle) -> Option<bool> {
         let (dir, _) = self.watched().filter(|(dir, _)| *dir.id() == run.id)?;
-        dir.engine_lives()
+        attended(&dir).await
     }
 }
 

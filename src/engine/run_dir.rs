@@ -21,8 +21,6 @@ use crate::inventory::Profile;
 use crate::journal::sha256_hex;
 use crate::plan::Plan;
 use jiff::Timestamp;
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -207,14 +205,6 @@ impl RunDir {
         let plan = read_clean(&bytes)
             .map_err(|e| EngineError::BadFile { path, why: format!("not a plan: {}", clean(&e.to_string())) })?;
         Ok((plan, sha256_hex(&bytes)))
-    }
-
-    /// Whether the run's engine lives, as far as that can be told without asking it: by the process that its lock names. `None`
-    /// when no engine ever had the run, or the last one's machine is another.
-    pub fn engine_lives(&self) -> Option<bool> {
-        let pid = Pid::from_raw(self.engine_process()?)?;
-        // Another user's process is refused to us, but it is there.
-        Some(!matches!(test_kill_process(pid), Err(Errno::SRCH)))
     }
 
     /// The process that the run's lock names, if it is one of this machine's; it may be gone, and its number another's.

@@ -431,6 +431,20 @@ impl Report {
         }
     }
 
+    /// What needs a hand, and what to do: an API server that is missing from the Endpoints, or that no engine is at work on the run.
+    pub fn needs_a_hand(&self) -> Vec<String> {
+        let missing = self.endpoints_missing();
+        if missing.is_empty() && self.orphaned() {
+            return vec![format!("no engine is at work on it; go on with: sonoba resume {}", self.run)];
+        }
+        missing
+    }
+
+    /// The outcome in a word: a run that nobody is at work on does not run.
+    pub fn outcome_word(&self) -> &str {
+        if self.orphaned() && self.outcome == "running" { "no engine" } else { &self.outcome }
+    }
+
     /// What is to be said of each API server that this run took out of the Endpoints and that is not back; nothing while an
     /// engine is at work, which puts it back.
     pub fn endpoints_missing(&self) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::fixtures::{self, Story, at};
 use super::msg::Msg;
 use super::update::update;
 use crate::fleet::{Cause, Component, Disturbance, DisturbanceKind};
-use crate::journal::{Event, Outcome, PauseReason, Verb};
+use crate::journal::{EngineSeen, Event, Outcome, PauseReason, Verb};
 use crate::plan::{self, Gate, OwnGate};
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Terminal;
@@ -200,6 +200,22 @@ fn history() {
         assert_eq!(press_all(&mut app, "H"), [super::msg::Effect::History]);
         update(&mut app, Msg::Past(Ok(reports())));
         press(&mut app, "j");
+        app
+    });
+    at_each_size("history-no-engine", |size| {
+        let mut app = plain(size);
+        press(&mut app, "H");
+        let mut runs = reports();
+        let mut left = runs[1].clone();
+        (left.outcome, left.engine) = ("running".into(), Some(EngineSeen::Gone));
+        let mut paused = left.clone();
+        (paused.outcome, paused.why) = ("paused".into(), "the operator paused it".into());
+        let mut out = left.clone();
+        out.endpoints_out.insert(fixtures::name("rack1-boot"), "10.69.0.131".into());
+        let mut ended = runs[0].clone();
+        ended.endpoints_out = out.endpoints_out.clone();
+        runs.splice(0..0, [out, left, paused, ended]);
+        update(&mut app, Msg::Past(Ok(runs)));
         app
     });
     at_each_size("history-report", |size| {
@@ -524,6 +540,14 @@ fn run_paused_by_a_drift() {
 fn run_whose_engine_is_gone() {
     at_each_size("run-orphaned", |size| {
         let mut app = midway(size);
+        update(&mut app, Msg::Engine(fixtures::run_id(), false));
+        app
+    });
+    at_each_size("run-orphaned-endpoints", |size| {
+        let mut app = midway(size);
+        let event = Event::EndpointLeaving { node: fixtures::name("rack1-boot"), address: "10.69.1.3".into() };
+        let record = crate::journal::Record { seq: 0, at: at(200_000), prev: String::new(), event };
+        update(&mut app, Msg::Records(fixtures::run_id(), vec![record]));
         update(&mut app, Msg::Engine(fixtures::run_id(), false));
         app
     });

@@ -7,6 +7,7 @@ use super::super::hits::Hit;
 use super::super::text::{self, count, fit, pad, right, span};
 use super::super::theme::Theme;
 use super::super::widgets::{heading, paint};
+use crate::fleet::fold_names;
 use crate::journal::Report;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -54,7 +55,8 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
             t.dim,
         ),
     ];
-    let room = usize::from(area.height).saturating_sub(lines.len());
+    let foot = foot_lines(app, area);
+    let room = usize::from(area.height).saturating_sub(lines.len() + foot.len());
     let top = if runs.len() <= room { 0 } else { text::window(app.history.cursor, runs.len(), room) };
     for (i, run) in runs.iter().enumerate().skip(top).take(room) {
         let y = area.y + u16::try_from(lines.len()).unwrap_or(0);
@@ -65,7 +67,22 @@ pub fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         }
         lines.push(line);
     }
+    lines.extend(foot);
     paint(frame, area, lines, "");
+}
+
+/// Of the run under the cursor, what needs a hand, and what to do; nothing where nothing does.
+fn foot_lines(app: &App, area: Rect) -> Vec<Line<'static>> {
+    let said = history::here(app).map(Report::needs_a_hand).unwrap_or_default();
+    let width = usize::from(area.width);
+    let parts = said.iter().flat_map(|words| text::wrap(&format!("! {words}"), width));
+    let parts: Vec<_> = parts.map(|part| Line::styled(part, app.theme.alarm)).collect();
+    if parts.is_empty() {
+        return parts;
+    }
+    let parts = text::fit_lines(parts, usize::from(area.height) / 3, "lines in the report: enter");
+    let head = heading(&app.theme, "THIS RUN NEEDS YOU", "", area.width);
+    std::iter::once(head).chain(parts).collect()
 }
 
 /// How many lines the open report can be scrolled by.
@@ -83,11 +100,7 @@ fn run_line(t: &Theme, run: &Report, width: usize) -> Line<'static> {
         n => format!("✗ {n} of {}", run.pods.checked),
     };
     let took = span((run.seconds.max(0.0) as u64) * 1000);
-    let words = match &run.rollback_of {
-        Some(of) => format!("{}, took back {of}", run.outcome),
-        None if run.why.is_empty() => run.outcome.clone(),
-        None => format!("{}: {}", run.outcome, run.why),
-    };
+    let words = words(run);
     let numbers = format!(
         "{} {} {} {}  ",
         if width < WIDE.into() { String::new() } else { pad(&began, BEGAN) },
@@ -104,7 +117,27 @@ fn run_line(t: &Theme, run: &Report, width: usize) -> Line<'static> {
     ])
 }
 
+/// How it stands or ended: first whether anything needs a hand, then why.
+fn words(run: &Report) -> String {
+    let mut stands = run.outcome_word().to_owned();
+    if run.orphaned() && stands != "no engine" {
+        stands.push_str(", no engine");
+    }
+    if !run.endpoints_missing().is_empty() {
+        let names = fold_names(run.endpoints_out.keys().map(|node| node.as_str()));
+        stands.push_str(&format!(", {names} out of the Endpoints"));
+    }
+    match &run.rollback_of {
+        Some(of) => format!("{stands}, took back {of}"),
+        None if run.why.is_empty() => stands,
+        None => format!("{stands}: {}", run.why),
+    }
+}
+
 fn outcome(t: &Theme, run: &Report) -> (&'static str, Style) {
+    if !run.needs_a_hand().is_empty() {
+        return ("!", t.alarm);
+    }
     match run.outcome.as_str() {
         "completed" | "rolled-back" => ("✓", t.good),
         "running" => ("▶", t.busy),

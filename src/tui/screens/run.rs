@@ -162,9 +162,17 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
     text::fit_lines(lines, if app.size.1 >= ROOMY { 3 } else { 2 }, "lines in the log")
 }
 
-/// What it means that no engine has the run. The nodes need none to be safe.
+/// What it means that no engine has the run. The nodes need none to be safe; an API server that is out of the Endpoints does.
 fn no_engine(run: &Run) -> String {
     let was = super::super::widgets::state_word(run);
+    let out: Vec<&str> = safety::out_of_the_endpoints(run, true).map(|(node, _)| node.as_str()).collect();
+    if !out.is_empty() {
+        return format!(
+            "the engine is gone, and kube-apiserver of {} is out of the Endpoints: resume starts another engine, which puts \
+             it back first",
+            fold_names(out)
+        );
+    }
     match run.in_flight().count() {
         0 => format!("the engine is gone, the run was {was}: no node is in between; resume starts another engine"),
         n => format!(
