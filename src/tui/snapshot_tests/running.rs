@@ -1,0 +1,160 @@
+//! A run under way: its states, its gates, and what it waits for.
+
+use super::*;
+
+#[test]
+fn run() {
+    at_each_size("run", midway);
+}
+
+#[test]
+fn run_prefetching() {
+    at_each_size("run-prefetch", |size| {
+        let mut story = Story::new();
+        story.tell(Event::PhaseBegun { phase: 0 });
+        for (i, pull) in story.plan.clone().phases[0].pulls.iter().take(5).enumerate() {
+            let (node, image) = (pull.node.clone(), pull.images[0].clone());
+            story.tell(Event::PullBegun { node: node.clone(), image: image.clone() });
+            story.tell(Event::PullProgress { node, image, done: (i as u64 + 1) * 30_000_000, total: 190_000_000 });
+        }
+        story.wait(9_000);
+        fixtures::running(size, Options::default(), story)
+    });
+}
+
+#[test]
+fn run_soaking() {
+    at_each_size("run-soak", |size| {
+        let mut story = Story::new();
+        story.prefetch();
+        story.through(6, 1);
+        let why = "watching the wave".to_owned();
+        story.tell(Event::GateWaiting { gate: "soak".into(), why, ms: Some(60_000), limit_ms: None });
+        story.wait(20_000);
+        fixtures::running(size, Options { read_only: true, ..Options::default() }, story)
+    });
+}
+
+fn at_a_gate() -> Story {
+    let mut story = Story::new();
+    story.prefetch();
+    story.through(6, 1);
+    let waiting =
+        |why: &str| Event::GateWaiting { gate: "ceph".into(), why: why.into(), ms: None, limit_ms: Some(600_000) };
+    story.tell(waiting("it is asked for the first time: `ceph-health --quiet --cluster rook-ceph-hdd`"));
+    story.wait(2_000);
+    story.tell(waiting(
+        "exit 1: HEALTH_WARN 1 osds down; Degraded data redundancy: 812/9 objects degraded, 37 pgs degraded",
+    ));
+    story
+}
+
+#[test]
+fn run_at_a_gate() {
+    at_each_size("run-gate", |size| {
+        let mut story = at_a_gate();
+        story.wait(43_000);
+        fixtures::running(size, Options::default(), story)
+    });
+}
+
+#[test]
+fn run_paused_by_a_gate() {
+    at_each_size("run-gate-paused", |size| {
+        let mut story = at_a_gate();
+        story.wait(598_000);
+        let why = "gate ceph did not hold within 10m: exit 1: HEALTH_WARN 1 osds down; Degraded data redundancy: 812/9 \
+                   objects degraded, 37 pgs degraded";
+        story.tell(Event::Paused { reason: PauseReason::Gate, why: why.into() });
+        story.wait(60_000);
+        fixtures::running(size, Options::default(), story)
+    });
+}
+
+#[test]
+fn run_paused_by_a_budget() {
+    at_each_size("run-paused", paused);
+}
+
+/// A canary whose pods are within their grace period, and that something else changed meanwhile.
+fn proving() -> Story {
+    let mut story = Story::new();
+    story.prefetch();
+    story.through(6, 0);
+    story.tell(Event::PhaseBegun { phase: 6 });
+    story.tell(Event::WaveBegun { phase: 6, wave: 0 });
+    for i in 0..3 {
+        let swap = story.swap(6, 0, i);
+        let (id, node) = (swap.id.clone(), swap.node.clone());
+        let pods = vec![Disturbance {
+            pod: "web/frontend-55c4f646c-nbh4q".into(),
+            kind: DisturbanceKind::Gone,
+            cause: Cause::Others,
+            because: "rollout: ReplicaSet frontend-55c4f646c deleted it at 22:00:41".into(),
+        }];
+        story.commit_unproved(&swap, 320_000);
+        if i == 1 {
+            story.tell(Event::PodsChanged { swap: id, node, pods });
+        }
+        story.wait(900);
+    }
+    let why = "pods of canary can be proved at 22:06:10, once their grace periods are over".into();
+    story.tell(Event::GateWaiting { gate: "pods proved".into(), why, ms: Some(318_000), limit_ms: None });
+    story.wait(41_000);
+    story
+}
+
+#[test]
+fn run_whose_pods_are_not_proved_yet() {
+    at_each_size("run-proving", |size| fixtures::running(size, Options::default(), proving()));
+}
+
+/// A component of a committed node is not what was committed, and an API server is out of the Endpoints.
+fn drifted(size: (u16, u16)) -> App {
+    let mut story = Story::midway();
+    let swap = story.swap(6, 1, 2);
+    let why = "rivers runs 1.34.0 again; made anew at 22:01:07".to_owned();
+    story.tell(Event::ComponentDrifted { swap: swap.id, node: swap.node.clone(), component: Component::Rivers, why });
+    let (node, address) = (fixtures::name("rack1-boot"), "10.69.1.3".to_owned());
+    story.tell(Event::EndpointLeaving { node, address });
+    for i in 1..=5 {
+        let swap = story.swap(6, 3, i);
+        story.commit_with(&swap, 0);
+    }
+    let why = format!("{}: rivers runs 1.34.0 again; made anew at 22:01:07", swap.node);
+    story.tell(Event::Paused { reason: PauseReason::Drift, why });
+    fixtures::running(size, Options::default(), story)
+}
+
+#[test]
+fn run_paused_by_a_drift() {
+    at_each_size("run-drifted", drifted);
+}
+
+#[test]
+fn run_whose_engine_is_gone() {
+    at_each_size("run-orphaned", |size| {
+        let mut app = midway(size);
+        update(&mut app, Msg::Engine(fixtures::run_id(), false));
+        app
+    });
+    at_each_size("run-orphaned-endpoints", |size| {
+        let mut app = midway(size);
+        let event = Event::EndpointLeaving { node: fixtures::name("rack1-boot"), address: "10.69.1.3".into() };
+        let record = crate::journal::Record { seq: 0, at: at(200_000), prev: String::new(), event };
+        update(&mut app, Msg::Records(fixtures::run_id(), vec![record]));
+        update(&mut app, Msg::Engine(fixtures::run_id(), false));
+        app
+    });
+}
+
+#[test]
+fn events() {
+    at_each_size("events", |size| {
+        let mut app = midway(size);
+        press(&mut app, "e/rack2");
+        update(&mut app, Msg::Key(KeyEvent::from(KeyCode::Enter)));
+        press(&mut app, "kk");
+        app
+    });
+}
