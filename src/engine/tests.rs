@@ -72,6 +72,13 @@ impl Lab {
         Lab { dir, world, run }
     }
 
+    /// A run that upgrades kubelet and kube-proxy of every node, with nothing wrong anywhere.
+    fn of_nodes() -> Lab {
+        let world = upgraded_masters();
+        let plan = plan(&world, &NODES);
+        Lab::new(world, &plan)
+    }
+
     /// An engine as a task of its own; aborting it is what a crash is.
     fn engine(&self) -> JoinHandle<Result<Outcome, EngineError>> {
         let zero = self.world.lock().zero;
@@ -213,9 +220,7 @@ async fn a_master_that_rolls_back_stops_the_run_and_is_tried_again_on_resume() {
 
 #[tokio::test(start_paused = true)]
 async fn pause_lets_what_is_in_flight_finish_and_resume_goes_on() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     lab.until("swaps in flight", |r| r.in_flight().count() > 1).await;
     lab.command(Verb::Pause).await;
@@ -233,9 +238,7 @@ async fn pause_lets_what_is_in_flight_finish_and_resume_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn abort_rolls_back_what_is_not_committed_and_ends() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     lab.until("workers in flight", |r| r.in_flight().filter(|s| s.node.as_str().starts_with('w')).count() > 1).await;
     lab.command(Verb::Abort).await;
@@ -411,9 +414,7 @@ async fn a_second_engine_is_told_who_is_at_work() {
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_is_deleted_stops_the_run_and_is_never_begun_anew() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     let run = lab.until("a commit, and one in flight", |r| r.count(|s| s == SwapState::Committed) > 0).await;
     assert!(run.ended().is_none());
@@ -439,9 +440,7 @@ async fn ended_badly(engine: JoinHandle<Result<Outcome, EngineError>>) -> String
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_node_pauses_and_a_broken_rack_starts_nothing() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     lab.until("workers", |r| r.swaps.iter().any(|s| s.node.as_str().starts_with('w') && s.state.open())).await;
     lab.world.lock().not_ready.extend(["w09".parse().unwrap(), "w06".parse().unwrap()]);
@@ -531,9 +530,7 @@ async fn a_run_deep_in_the_file_system_can_still_be_commanded_and_hears_no_nonse
 /// In real time: a silent peer may keep its place for seconds.
 #[tokio::test]
 async fn neither_silent_peers_nor_a_flood_of_commands_lock_the_operator_out() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     lab.until("a run", |r| r.state == RunState::Running).await;
     let mut silent = Vec::new();

@@ -218,9 +218,7 @@ async fn pods_that_come_and_go_during_a_soak_are_not_our_doing() {
 
 #[tokio::test(start_paused = true)]
 async fn pods_that_cannot_be_compared_after_the_soak_are_waited_for() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     let canary = soaking(&lab).await;
     lab.world.lock().pods_hidden = true;

@@ -183,9 +183,7 @@ async fn an_abort_does_not_wait_for_proofs_and_the_report_names_what_is_not_prov
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_go_on_without_the_proof_and_it_is_recorded() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     gate(&lab, "pods proved").await;
     lab.command(Verb::Override { gate: "pods proved".into(), why: "seen by hand".into() }).await;

@@ -165,9 +165,7 @@ async fn an_api_server_that_a_killed_engine_took_out_is_put_back_before_anything
 
 #[tokio::test(start_paused = true)]
 async fn an_abort_that_ends_the_run_at_once_is_answered_all_the_same() {
-    let world = upgraded_masters();
-    let plan = plan(&world, &NODES);
-    let lab = Lab::new(world, &plan);
+    let lab = Lab::of_nodes();
     let engine = lab.engine();
     lab.until("swaps in flight", |r| r.in_flight().count() > 1).await;
     lab.command(Verb::Pause).await;
