@@ -187,6 +187,24 @@ pub struct Fault {
     pub after_s: f64,
 }
 
+impl Fault {
+    /// A fault of this kind, everywhere and always, with what a file means that leaves the rest out.
+    pub fn of(kind: FaultKind) -> Fault {
+        Fault {
+            node: everywhere(),
+            component: None,
+            kind,
+            times: None,
+            from_s: 0.0,
+            for_s: None,
+            factor: ten(),
+            pods: three(),
+            ends_s: None,
+            after_s: five(),
+        }
+    }
+}
+
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -472,6 +490,12 @@ fn release(name: &str, kubernetes: &str, etcd: &str, rivers: &str) -> SimRelease
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_of_a_kind_is_what_a_file_means_that_says_no_more() {
+        let read: Fault = toml::from_str("kind = \"clock-off\"").unwrap();
+        assert_eq!(read, Fault::of(FaultKind::ClockOff));
+    }
 
     #[test]
     fn the_built_in_scenarios_are_valid_and_calm_is_the_default() {

@@ -141,14 +141,9 @@ async fn a_disturbed_pod_has_new_containers_and_the_same_uid() {
         s.faults = vec![Fault {
             node: "workers".into(),
             component: Some(Component::Kubelet),
-            kind: FaultKind::DisturbsPods,
             times: Some(1),
-            from_s: 0.0,
-            for_s: None,
-            factor: 1.0,
             pods: 2,
-            ends_s: None,
-            after_s: 5.0,
+            ..Fault::of(FaultKind::DisturbsPods)
         }];
     })
     .await;
@@ -188,14 +183,8 @@ async fn events_are_listed_in_pages_selected_by_their_fields_and_watched() {
         s.faults = vec![Fault {
             node: "workers".into(),
             component: Some(Component::Kubelet),
-            kind: FaultKind::RedefinesContainers,
-            times: None,
-            from_s: 0.0,
-            for_s: None,
-            factor: 1.0,
-            pods: 3,
             ends_s: Some(0.5),
-            after_s: 5.0,
+            ..Fault::of(FaultKind::RedefinesContainers)
         }];
     })
     .await;

@@ -94,18 +94,7 @@ async fn every_component_answers_for_its_health_and_version() {
 
 #[tokio::test]
 async fn an_etcd_member_that_lags_or_has_no_space_says_so() {
-    let all = |kind| Fault {
-        node: "masters".into(),
-        component: None,
-        kind,
-        times: None,
-        from_s: 0.0,
-        for_s: None,
-        factor: 1.0,
-        pods: 0,
-        ends_s: None,
-        after_s: 5.0,
-    };
+    let all = |kind| Fault { node: "masters".into(), ..Fault::of(kind) };
     let sim = sim(|s| s.faults = vec![all(FaultKind::Lags), all(FaultKind::NoSpace)]).await;
     let master = sim.ssh(1).await;
     let (status, body) = ask(&master, 2381, "/health").await.unwrap();
@@ -265,18 +254,8 @@ async fn a_swap_goes_from_old_to_new_over_real_ssh() {
 
 #[tokio::test]
 async fn a_kubelet_that_never_gets_well_is_taken_back_by_the_node_alone() {
-    let fault = Fault {
-        node: "workers".into(),
-        component: Some(Component::Kubelet),
-        kind: FaultKind::NeverHealthy,
-        times: None,
-        from_s: 0.0,
-        for_s: None,
-        factor: 1.0,
-        pods: 0,
-        ends_s: None,
-        after_s: 5.0,
-    };
+    let fault =
+        Fault { node: "workers".into(), component: Some(Component::Kubelet), ..Fault::of(FaultKind::NeverHealthy) };
     let sim = sim(|s| {
         s.faults = vec![fault];
         s.timings.patience_s = 1.0;
@@ -299,18 +278,7 @@ async fn a_kubelet_that_never_gets_well_is_taken_back_by_the_node_alone() {
 
 #[tokio::test]
 async fn faults_of_the_network_and_of_the_registry_strike_where_they_are_told() {
-    let fault = |kind, node: &str, from_s, for_s| Fault {
-        node: node.into(),
-        component: None,
-        kind,
-        times: None,
-        from_s,
-        for_s,
-        factor: 2.0,
-        pods: 0,
-        ends_s: None,
-        after_s: 5.0,
-    };
+    let fault = |kind, node: &str, from_s, for_s| Fault { node: node.into(), from_s, for_s, ..Fault::of(kind) };
     let sim = sim(|s| {
         s.faults = vec![
             fault(FaultKind::Unreachable, "rack1-cs1", 60.0, Some(60.0)),

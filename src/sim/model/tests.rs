@@ -13,18 +13,7 @@ fn world(faults: Vec<Fault>) -> World {
 }
 
 fn fault(kind: FaultKind, component: Component) -> Fault {
-    Fault {
-        node: "workers".into(),
-        component: Some(component),
-        kind,
-        times: None,
-        from_s: 0.0,
-        for_s: None,
-        factor: 10.0,
-        pods: 3,
-        ends_s: None,
-        after_s: 5.0,
-    }
+    Fault { node: "workers".into(), component: Some(component), ..Fault::of(kind) }
 }
 
 fn newer(world: &World) -> SimRelease {

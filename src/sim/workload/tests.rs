@@ -93,14 +93,8 @@ fn fault(ends_s: Option<f64>) -> Fault {
     Fault {
         node: "workers".into(),
         component: Some(crate::fleet::Component::Kubelet),
-        kind: FaultKind::RedefinesContainers,
-        times: None,
-        from_s: 0.0,
-        for_s: None,
-        factor: 1.0,
-        pods: 3,
         ends_s,
-        after_s: 5.0,
+        ..Fault::of(FaultKind::RedefinesContainers)
     }
 }
 
