@@ -16,7 +16,7 @@ use super::fixtures::{self, Story, at};
 use super::msg::Msg;
 use super::update::update;
 use crate::fleet::{Cause, Component, Disturbance, DisturbanceKind};
-use crate::journal::{EngineSeen, Event, Outcome, PauseReason, Verb};
+use crate::journal::{EngineSeen, Event, Outcome, PauseReason, Step, Verb};
 use crate::plan::{self, Gate, OwnGate};
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Terminal;

@@ -139,10 +139,16 @@ fn run_whose_engine_is_gone() {
         app
     });
     at_each_size("run-orphaned-endpoints", |size| {
-        let mut app = midway(size);
-        let event = Event::EndpointLeaving { node: fixtures::name("rack1-boot"), address: "10.69.1.3".into() };
-        let record = crate::journal::Record { seq: 0, at: at(200_000), prev: String::new(), event };
-        update(&mut app, Msg::Records(fixtures::run_id(), vec![record]));
+        let mut story = Story::new();
+        let is = |p: &plan::Phase| p.kind == plan::PhaseKind::KubeApiserver;
+        let phase = story.plan.phases.iter().position(is).unwrap();
+        story.prefetch();
+        story.through(phase, 0);
+        story.tell(Event::WaveBegun { phase, wave: 0 });
+        let swap = story.swap(phase, 0, 0);
+        story.tell(Event::EndpointLeaving { node: swap.node.clone(), address: "10.69.1.3".into() });
+        story.begin(&swap, Step::Stopping);
+        let mut app = fixtures::running(size, Options::default(), story);
         update(&mut app, Msg::Engine(fixtures::run_id(), false));
         app
     });
