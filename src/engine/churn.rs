@@ -2,7 +2,7 @@
 //! cluster pods come and go every second; what that amounts to is measured, not assumed.
 
 use super::shared::Shared;
-use crate::fleet::{NodeName, PodProof, changed_pods};
+use crate::fleet::{NodeName, PodProof, changed_pods, restarted_pods};
 use crate::journal::{Event, JournalError, Run, RunState, SwapState};
 use futures::future::join_all;
 use std::collections::BTreeSet;
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Nodes in a sample: enough to tell a quiet cluster from a busy one, and one list a few seconds for the API.
-const NODES: usize = 4;
+/// Nodes in a sample: enough to tell a quiet cluster from a busy one before the canary's turn comes, and a list every two seconds for
+/// the API.
+const NODES: usize = 16;
 /// Between the two looks of a sample: what a default grace period and a soak take.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Changes by others that are never called many.
@@ -81,6 +82,7 @@ async fn sample(shared: &Shared, before: Vec<(NodeName, Vec<PodProof>)>, begun: 
         nodes += 1;
         all += was.iter().filter(|p| !p.ended).count();
         changed += changed_pods(was, pods);
+        shared.elsewhere.saw(restarted_pods(was, pods, since));
     }
     if all > 0 {
         shared.log.tell(Event::ChurnSeen { nodes, pods: all, changed, ms })?;

@@ -169,11 +169,12 @@ impl Log {
         swap: &SwapId,
         pods: &[PodProof],
         events: Option<&[PodEvent]>,
+        restarts_elsewhere: usize,
     ) -> Result<Judged, JournalError> {
         let looked = self.append_all(|facts| {
             before_the_end(&facts.run)?;
             let proof = facts.proofs.of(swap).ok_or(())?;
-            let judged = proof.judge(pods, events, self.now(), &facts.proofs.told_since(swap));
+            let judged = proof.judge(pods, events, (self.now(), restarts_elsewhere), &facts.proofs.told_since(swap));
             Ok::<_, ()>((judged.events(swap, &proof.node), judged))
         })?;
         match looked {

@@ -11,6 +11,7 @@ mod budget;
 mod churn;
 mod conductor;
 mod control;
+mod elsewhere;
 mod endpoints;
 mod error;
 mod facts;

@@ -113,16 +113,16 @@ impl Proof {
         })
     }
 
-    /// Judges the pods as they are now. `told_since` are pods of which the journal speaks at a later swap of the same node.
+    /// Judges the pods as they are now, beside so many restarts on nodes that no swap touches. `told_since` are pods of which the journal speaks at a later swap of the same node.
     pub(super) fn judge(
         &self,
         after: &[PodProof],
         events: Option<&[PodEvent]>,
-        now: Timestamp,
+        (now, restarts_elsewhere): (Timestamp, usize),
         told_since: &BTreeSet<&str>,
     ) -> Judged {
         let over = self.ended && self.pending.is_none();
-        let window = SwapWindow { after: now, over, ..self.window.clone() };
+        let window = SwapWindow { after: now, over, restarts_elsewhere, ..self.window.clone() };
         let all = judge_pods(&self.before, after, events, &window);
         let news = |d: &&Disturbance| {
             let known = self.told.get(&d.pod).is_some_and(|told| *told >= Told::of(d));

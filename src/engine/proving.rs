@@ -119,7 +119,7 @@ impl Shared {
     pub(super) async fn judge(&self, swap: &SwapId, pods: &[PodProof]) -> Result<Judged, JournalError> {
         let uids = self.log.proofs(|proofs| proofs.of(swap).map(|p| p.uids())).unwrap_or_default();
         let events = self.pod_events(&uids).await?;
-        let judged = self.log.judge(swap, pods, events.as_deref()).await?;
+        let judged = self.log.judge(swap, pods, events.as_deref(), self.elsewhere.restarts()).await?;
         if judged.is_news() {
             // Whoever waits looks whether the run must pause.
             self.wish.send_modify(|_| ());

@@ -1,6 +1,7 @@
 //! What the engine's tasks share.
 
 use super::Ports;
+use super::elsewhere::Elsewhere;
 use super::log::Log;
 use super::relook::Memory;
 use super::steer::Steer;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) world: watch::Sender<World>,
     /// What looking again at committed components has to remember.
     pub(super) memory: Memory,
+    /// What pods do on nodes that no swap touches.
+    pub(super) elsewhere: Elsewhere,
     /// Doors that are knocked at now.
     pub(super) doors: Arc<AtomicUsize>,
     /// What the log steers by what is written in it.
@@ -54,6 +57,7 @@ impl Shared {
             wish: steer.wish.clone(),
             world: watch::Sender::new(World::default()),
             memory: Memory::default(),
+            elsewhere: Elsewhere::default(),
             doors: Arc::default(),
             steer,
             commands: tokio::sync::Mutex::new(()),

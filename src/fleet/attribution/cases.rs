@@ -64,6 +64,7 @@ impl Scene {
             after: at(60),
             node_lost: false,
             over: false,
+            restarts_elsewhere: 0,
         };
         Scene { after: before.clone(), before, events: Some(Vec::new()), window }
     }
@@ -218,6 +219,19 @@ pub(super) const ROWS: &[Row] = &[
     row(&[KubeApiserver], "liveness fails while an API server is swapped", OPEN, 1, "liveness probe failed", |s| { s.event(WEB, "Unhealthy", "Liveness probe failed: command timed out", 10); s.event(WEB, "Killing", LIVENESS, 30); s.restart(WEB, 0, 143, "Error", 31); }),
     row(&[Kubelet], "liveness fails since before the swap", OTHERS, 1, "liveness probe failed at 12:02:35, before the swap's first stop", |s| { s.event(WEB, "Unhealthy", "Liveness probe failed: connection refused", -25); s.event(WEB, "Unhealthy", "Liveness probe failed: connection refused", 5); s.event(WEB, "Killing", LIVENESS, 5); s.restart(WEB, 0, 137, "Error", 35); }),
     row(&[Kubelet], "liveness failed before, but the node's other pods restart too", OPEN, 1, "but containers of 3 pods restarted", |s| { s.event(WEB, "Unhealthy", "Liveness probe failed: timeout", -300); s.restart(WEB, 0, 137, "Error", 5); s.restart(DB, 0, 137, "Error", 5); s.restart(AGENT, 0, 137, "Error", 5); }),
+    // Restarts elsewhere.
+    row(&[Kubelet], "liveness fails alone, and pods restart everywhere", OTHERS, 1, "2 pods on untouched nodes restarted within 10 min too", |s| { s.window.restarts_elsewhere = 2; s.event(WEB, "Unhealthy", "Liveness probe failed: timeout", 10); s.event(WEB, "Killing", LIVENESS, 30); s.restart(WEB, 0, 137, "Error", 40); }),
+    row(&[Kubelet], "liveness fails in three pods, and pods restart everywhere", OURS, 3, "liveness probe failed", |s| { s.window.restarts_elsewhere = 9; for pod in [WEB, DB, AGENT] { s.event(pod, "Unhealthy", "Liveness probe failed: timeout", 10); s.restart(pod, 0, 137, "Error", 40); } }),
+    row(&[Kubelet], "one container exits by itself, and pods restart everywhere", OTHERS, 1, "exit code 1 at 12:03:05", |s| { s.window.restarts_elsewhere = 2; s.restart(WEB, 0, 1, "Error", 5); }),
+    row(&[Kubelet], "one container exits by itself, and one pod restarted elsewhere", OPEN, 1, "exit code 1", |s| { s.window.restarts_elsewhere = 1; s.restart(WEB, 0, 1, "Error", 5); }),
+    row(&[Kubelet], "no events: one container exits by itself, and pods restart everywhere", OPEN, 1, "exit code 1", |s| { s.events = None; s.window.restarts_elsewhere = 9; s.restart(WEB, 0, 1, "Error", 5); }),
+    row(&[Kubelet], "one container ends by SIGTERM, and pods restart everywhere", OPEN, 1, "exit code 143", |s| { s.window.restarts_elsewhere = 9; s.restart(WEB, 0, 143, "Error", 5); }),
+    row(&[Kubelet], "definition changed in one pod, and pods restart everywhere", OURS, 1, "definition changed", |s| { s.window.restarts_elsewhere = 9; s.event(WEB, "Killing", DEFINITION, 3); s.restart(WEB, 0, 1, "Error", 5); }),
+    row(&[KubeApiserver], "an operator loses its leader election, and pods restart everywhere", OPEN, 1, "exit code 1", |s| { s.window.restarts_elsewhere = 9; s.restart(WEB, 0, 1, "Error", 12); }),
+    // Too late for a kubelet that has just started.
+    row(&[Kubelet], "a container exits twenty minutes after the swap", OTHERS, 1, "exit code 1", |s| { s.window.after = at(1_800); s.restart(WEB, 0, 1, "Error", 1_200); }),
+    row(&[Kubelet], "liveness begins to fail twenty minutes after the swap", OTHERS, 1, "liveness probe failed", |s| { s.window.after = at(1_800); s.event(WEB, "Unhealthy", "Liveness probe failed: timeout", 1_200); s.event(WEB, "Killing", LIVENESS, 1_220); s.restart(WEB, 0, 137, "Error", 1_230); }),
+    row(&[Kubelet], "a container ends by SIGKILL within the first sync and its grace period", OPEN, 1, "exit code 137", |s| { s.window.after = at(1_800); s.restart(WEB, 0, 137, "Error", 110); }),
     row(&[Kubelet], "no Ready for a moment as the kubelet starts (KEP-4781)", OURS, 1, "KEP-4781", |s| s.flap(WEB, 4)),
     row(&[Kubelet], "no events: not Ready as the kubelet starts", OURS, 1, "KEP-4781", |s| { s.events = None; s.not_ready(WEB, 3); }),
     row(&[Kubelet], "no Ready for a moment 40 s before the first stop", OTHERS, 1, "before the swap's first stop", |s| s.flap(WEB, -40)),

@@ -1,8 +1,10 @@
-//! A change that is first seen after the swap is over and its pods were proved.
+//! Pods over time: a change that is first seen after the swap is over and its pods were proved, and restarts elsewhere.
 
+use super::change::changed_containers;
 use super::judge::{Case, Weighed};
 use crate::fleet::{Cause, PodProof};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
 
 /// Within this time before the swap a pod must have stood still: a change after the swap then counts against the swap.
 const RESTLESS: SignedDuration = SignedDuration::from_hours(1);
@@ -24,6 +26,17 @@ impl Case<'_> {
         };
         Weighed::others(format!("after the swap was over, and {by_itself}: {}", weighed.because))
     }
+}
+
+/// The pods that had stood still for an hour at `since`, and of which a container was restarted between the two looks: their UIDs.
+pub fn restarted_pods(before: &[PodProof], after: &[PodProof], since: Timestamp) -> Vec<String> {
+    let after: HashMap<&str, &PodProof> = after.iter().map(|p| (p.uid.as_str(), p)).collect();
+    let calm = before.iter().filter(|old| old.ready && !old.ended && !is_restless(old, since));
+    let restarted = calm.filter(|old| {
+        let new = after.get(old.uid.as_str()).filter(|new| new.deleting.is_none() && !new.ended);
+        new.is_some_and(|new| changed_containers(old, new).next().is_some())
+    });
+    restarted.map(|old| old.uid.clone()).collect()
 }
 
 /// Whether a pod had restarted or lost Ready by itself within the hour before `at`.
@@ -60,7 +73,8 @@ mod tests {
     }
 
     fn restart(scene: &mut Scene) {
-        scene.restart(WEB, 0, 1, "Error", 20 * MINUTE);
+        // As late as a new kubelet may still have done it.
+        scene.restart(WEB, 0, 1, "Error", MINUTE);
     }
 
     fn flap(scene: &mut Scene) {

@@ -7,7 +7,7 @@ use super::reach::Probes;
 use super::testimony::Told;
 use super::window::{clock, word};
 use crate::fleet::{Cause, ContainerExit, ContainerProof, DisturbanceKind, PodProof, count};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// Within this time before the swap, a failed liveness probe is the beginning of what ends the container later.
 const PROBE_MEMORY: SignedDuration = SignedDuration::from_mins(10);
@@ -120,13 +120,29 @@ impl Case<'_> {
                 Some(many) if first_sync && probe.cause == Cause::Others => {
                     Weighed::unknown(format!("{}, but {many}", probe.because))
                 }
-                _ => probe,
+                _ => self.beside_others(probe),
             };
         }
         match many {
             Some(many) if first_sync => Weighed::swap(format!("{ended}; {many}")),
-            _ => self.by_exit(exit, ended),
+            _ => {
+                let weighed = self.by_exit(exit, at, ended);
+                // A kubelet that ends a container does so by a signal, and says so in an event. Where an API server or etcd is
+                // swapped, exiting by itself is just what a container may do for it.
+                let by_itself = self.seen.asked && exit.is_some_and(|e| !is_signalled(e.code));
+                if by_itself && self.reach.ends { self.beside_others(weighed) } else { weighed }
+            }
         }
+    }
+
+    /// One container that restarts alone on its node is no sign against the swap where containers restart everywhere.
+    fn beside_others(&self, weighed: Weighed) -> Weighed {
+        let alone = self.together.many_restarted().is_none();
+        if weighed.cause == Cause::Others || !alone || !self.window.restarts_are_usual() {
+            return weighed;
+        }
+        let elsewhere = self.window.restarts_elsewhere;
+        Weighed::others(format!("{}; {elsewhere} pods on untouched nodes restarted within 10 min too", weighed.because))
     }
 
     /// What the kubelet said when it told the container to end.
@@ -146,7 +162,7 @@ impl Case<'_> {
             )));
         }
         if seen.told_within(window, name, Told::Probe).is_some() {
-            return self.liveness();
+            return self.liveness().map(|probe| self.beside_others(probe));
         }
         if let Some(at) = seen.told_within(window, name, Told::Stopping).filter(|_| new.deleting.is_none()) {
             let because = format!("its kubelet told it to end at {}", window.place(at));
@@ -172,11 +188,18 @@ impl Case<'_> {
         };
         let at = failed.or_else(killed)?;
         let because = format!("its liveness probe failed at {}", self.window.place(at));
+        if !self.window.is_of_first_sync(at, 0) {
+            return Some(Weighed::others(because));
+        }
         Some(if self.reach.probes == Probes::OnNode { Weighed::swap(because) } else { Weighed::unknown(because) })
     }
 
     /// Nothing explains it but how and when it ended.
-    fn by_exit(&self, exit: Option<&ContainerExit>, ended: String) -> Weighed {
+    fn by_exit(&self, exit: Option<&ContainerExit>, at: Option<Timestamp>, ended: String) -> Weighed {
+        let longest = u32::try_from(self.old.longest_end_s()).unwrap_or(u32::MAX);
+        if at.is_some_and(|at| !self.window.is_of_first_sync(at, longest)) {
+            return Weighed::others(ended);
+        }
         // A kubelet ends a container that fails its probe with a signal, and says so in an event, which may be late or lost.
         let signalled = exit.is_none_or(|e| is_signalled(e.code));
         let probes = match self.reach.probes {

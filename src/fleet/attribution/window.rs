@@ -21,6 +21,8 @@ pub struct SwapWindow {
     pub node_lost: bool,
     /// Whether the swap has its result and its pods were proved: nothing that it does to a pod is still to come.
     pub over: bool,
+    /// How many calm pods restarted by themselves within the last minutes on nodes that no swap touches.
+    pub restarts_elsewhere: usize,
 }
 
 /// A pod's times have a resolution of 1 s and come from the node's clock, a swap's from the engine's: so far apart they may be.
@@ -36,6 +38,9 @@ const SKEW: SignedDuration = SignedDuration::from_secs(3);
 const SYNCED: SignedDuration = SignedDuration::from_secs(90);
 /// Within this time of its start, a kubelet has written every pod's Ready condition anew.
 const TOLD: SignedDuration = SignedDuration::from_secs(60);
+
+/// So many calm pods that restart on nodes that no swap touches make a restart usual.
+const USUAL: usize = 2;
 
 impl SwapWindow {
     /// The first moment at which the swap could have disturbed a pod; none where it has done nothing yet.
@@ -62,6 +67,11 @@ impl SwapWindow {
     pub(super) fn is_of_first_sync(&self, at: Timestamp, grace_s: u32) -> bool {
         let longest = SYNCED + SKEW + SignedDuration::from_secs(i64::from(grace_s));
         !self.is_before(at) && self.started.is_none_or(|started| at.duration_since(started) <= longest)
+    }
+
+    /// Whether containers restart by themselves in this cluster all the time: a single one that does so is nothing special.
+    pub(super) fn restarts_are_usual(&self) -> bool {
+        self.restarts_elsewhere >= USUAL
     }
 
     /// Whether a kubelet that has just started could have written a Ready condition anew at `at`.
