@@ -222,6 +222,9 @@ pub(super) const ROWS: &[Row] = &[
     // Restarts elsewhere.
     row(&[Kubelet], "liveness fails alone, and pods restart everywhere", OTHERS, 1, "2 pods on untouched nodes restarted within 10 min too", |s| { s.window.restarts_elsewhere = 2; s.event(WEB, "Unhealthy", "Liveness probe failed: timeout", 10); s.event(WEB, "Killing", LIVENESS, 30); s.restart(WEB, 0, 137, "Error", 40); }),
     row(&[Kubelet], "liveness fails in three pods, and pods restart everywhere", OURS, 3, "liveness probe failed", |s| { s.window.restarts_elsewhere = 9; for pod in [WEB, DB, AGENT] { s.event(pod, "Unhealthy", "Liveness probe failed: timeout", 10); s.restart(pod, 0, 137, "Error", 40); } }),
+    row(&[Kubelet], "two pods of two owners exit by themselves, and pods restart everywhere", OTHERS, 2, "2 pods on untouched nodes", |s| { s.window.restarts_elsewhere = 2; s.restart(WEB, 0, 1, "Error", 5); s.restart(DB, 0, 1, "Error", 9); }),
+    row(&[Kubelet], "two pods of two owners exit by themselves on a calm cluster", OURS, 2, "containers of 2 pods restarted", |s| { s.restart(WEB, 0, 1, "Error", 5); s.restart(DB, 0, 1, "Error", 9); }),
+    row(&[Kubelet], "two pods of two owners end by SIGKILL, and pods restart everywhere", OPEN, 2, "exit code 137", |s| { s.window.restarts_elsewhere = 9; s.restart(WEB, 0, 137, "Error", 5); s.restart(DB, 0, 137, "Error", 9); }),
     row(&[Kubelet], "one container exits by itself, and pods restart everywhere", OTHERS, 1, "exit code 1 at 12:03:05", |s| { s.window.restarts_elsewhere = 2; s.restart(WEB, 0, 1, "Error", 5); }),
     row(&[Kubelet], "one container exits by itself, and one pod restarted elsewhere", OPEN, 1, "exit code 1", |s| { s.window.restarts_elsewhere = 1; s.restart(WEB, 0, 1, "Error", 5); }),
     row(&[Kubelet], "no events: one container exits by itself, and pods restart everywhere", OPEN, 1, "exit code 1", |s| { s.events = None; s.window.restarts_elsewhere = 9; s.restart(WEB, 0, 1, "Error", 5); }),

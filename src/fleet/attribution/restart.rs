@@ -135,10 +135,10 @@ impl Case<'_> {
         }
     }
 
-    /// One container that restarts alone on its node is no sign against the swap where containers restart everywhere.
+    /// A container that restarts by itself, as few others of its node do, is no sign against the swap where containers restart everywhere.
     fn beside_others(&self, weighed: Weighed) -> Weighed {
-        let alone = self.together.many_restarted().is_none();
-        if weighed.cause == Cause::Others || !alone || !self.window.restarts_are_usual() {
+        let few = self.together.many_restarted().is_none();
+        if weighed.cause == Cause::Others || !few || !self.window.restarts_are_usual() {
             return weighed;
         }
         let elsewhere = self.window.restarts_elsewhere;

@@ -10,6 +10,10 @@ use std::collections::{BTreeSet, HashMap};
 /// What several pods of the node did within the swap.
 #[derive(Debug, Default)]
 pub(super) struct Together {
+    /// Pods that are compared.
+    pods: usize,
+    /// Pods restart all the time in this cluster.
+    usual: bool,
     /// Pods that were calm before, of which a container was restarted as a new kubelet would.
     restarted: usize,
     /// Their owners; a pod without one counts for itself.
@@ -24,9 +28,10 @@ pub(super) struct Together {
 
 impl Together {
     pub fn look(before: &[PodProof], after: &HashMap<&str, &PodProof>, window: &SwapWindow) -> Together {
-        let mut seen = Together::default();
+        let mut seen = Together { usual: window.restarts_are_usual(), ..Together::default() };
         let mut owners: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
         for old in before.iter().filter(|old| !old.ended && old.deleting.is_none()) {
+            seen.pods += 1;
             let Some(new) = after.get(old.uid.as_str()).filter(|new| new.deleting.is_none()) else { continue };
             let flipped = old.ready && old.ready_since != new.ready_since;
             if flipped && new.ready_since.is_some_and(|at| window.is_of_first_status(at)) {
@@ -53,9 +58,14 @@ impl Together {
         seen
     }
 
-    /// The signature of a kubelet that restarts what runs on its node: several pods that have nothing else in common.
+    /// The signature of a kubelet that restarts what runs on its node: several pods that have nothing else in common. Where pods
+    /// restart all the time, on one node of many two or three do so within the same minute by chance: then it takes more.
     pub fn many_restarted(&self) -> Option<String> {
-        if self.restarted < 3 && (self.restarted < 2 || self.owners < 2) {
+        let many = match self.usual {
+            false => self.restarted >= 3 || (self.restarted >= 2 && self.owners >= 2),
+            true => self.restarted >= 4 || (self.restarted >= 3 && self.restarted * 2 >= self.pods),
+        };
+        if !many {
             return None;
         }
         let (first, last) = self.span?;
