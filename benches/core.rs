@@ -73,7 +73,7 @@ fn cluster(workers: usize, release: usize) -> Cluster {
     let masters = (0..5).map(|i| node(format!("rack{i}-m1"), i, true, release));
     let workers = (0..workers).map(|i| node(format!("rack{}-cs{}", i / 28, i % 28 + 1), i / 28, false, release));
     let nodes: BTreeMap<_, _> = masters.chain(workers).map(|n| (n.name.clone(), n)).collect();
-    Cluster { name: "bench".parse().expect("a name"), nodes, leaders: Leaders::default() }
+    Cluster { name: "bench".parse().expect("a name"), nodes, leaders: Leaders::default(), salt: None }
 }
 
 /// To the newest release, over those between.

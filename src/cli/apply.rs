@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure
     }
     refuse_errors(&plan, &shown)?;
     refuse_edited(&plan, &shown)?;
-    let ports = setup.ports().await?;
+    let ports = setup.ports_for(&plan).await?;
     refuse_moved(&plan, &setup.observe(&ports).await?, &shown)?;
     drop(ports);
     if plan.swaps().next().is_none() {

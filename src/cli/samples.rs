@@ -35,7 +35,7 @@ pub(super) fn cluster() -> Cluster {
         }
     };
     let nodes = ["w1", "w2"].map(|n| (n.parse().unwrap(), node(n)));
-    Cluster { name: "tokyo0".parse().unwrap(), nodes: nodes.into(), leaders: Default::default() }
+    Cluster { name: "tokyo0".parse().unwrap(), nodes: nodes.into(), leaders: Default::default(), salt: None }
 }
 
 /// Their kubelets to 1.35.7: one swap each.

@@ -4,10 +4,10 @@ use super::args::Global;
 use super::failure::Failure;
 use super::places;
 use crate::engine::{self, Asker, Outside, Ports};
-use crate::fleet::{Cluster, clean};
+use crate::fleet::{Cluster, Salt, clean};
 use crate::inventory::Profile;
 use crate::k8s::{ClusterPort, KubeCluster};
-use crate::plan::{Facts, Stage};
+use crate::plan::{Facts, Plan, Stage};
 use crate::remote::{Fleet, SshFleet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +37,12 @@ impl Setup {
         Ok(Ports { fleet: self.fleet()?, cluster: self.cluster().await?, asker: self.asker() })
     }
 
+    /// The same for a plan that was made: what is masked is masked as it was then, so that it can be compared.
+    pub async fn ports_for(&self, plan: &Plan) -> Result<Ports, Failure> {
+        let salt = plan.cluster.salt.clone();
+        Ok(Ports { fleet: self.masked(salt)?, cluster: self.cluster().await?, asker: self.asker() })
+    }
+
     /// The way to what the operator's own gates ask.
     pub fn asker(&self) -> Arc<dyn Asker> {
         Arc::new(Outside::new(Some(self.profile.kubeconfig.clone())))
@@ -44,8 +50,13 @@ impl Setup {
 
     /// The way to the nodes.
     pub fn fleet(&self) -> Result<Arc<dyn Fleet>, Failure> {
+        self.masked(None)
+    }
+
+    fn masked(&self, salt: Option<Salt>) -> Result<Arc<dyn Fleet>, Failure> {
         let entries = self.profile.entries().map_err(Failure::failed)?;
-        Ok(Arc::new(SshFleet::new(&self.profile.ssh, &entries).map_err(Failure::failed)?))
+        let masker = self.profile.masker(salt.unwrap_or_else(|| Salt::new(rand::random())));
+        Ok(Arc::new(SshFleet::masking(&self.profile.ssh, &entries, masker).map_err(Failure::failed)?))
     }
 
     /// The way to the cluster's API.

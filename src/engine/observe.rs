@@ -36,7 +36,8 @@ pub async fn observe(profile: &Profile, ports: &Ports) -> Result<Cluster, Observ
         let node = node(profile, &entry, seen.get(&entry.name), looks.get(&entry.name));
         nodes.insert(entry.name, node);
     }
-    let mut cluster = Cluster { name: profile.name.clone(), nodes, leaders: Leaders::default() };
+    let salt = ports.fleet.salt();
+    let mut cluster = Cluster { name: profile.name.clone(), nodes, leaders: Leaders::default(), salt };
     cluster.leaders = leaders(profile, ports, &cluster).await;
     Ok(cluster)
 }
@@ -53,7 +54,7 @@ pub async fn glance(profile: &Profile, api: &dyn ClusterPort) -> Result<Cluster,
         let node = Node { reachable: None, ..node(profile, &entry, seen.get(&entry.name), None) };
         (entry.name, node)
     });
-    Ok(Cluster { name: profile.name.clone(), nodes: nodes.collect(), leaders: Leaders::default() })
+    Ok(Cluster { name: profile.name.clone(), nodes: nodes.collect(), leaders: Leaders::default(), salt: None })
 }
 
 async fn look(ports: &Ports, name: &NodeName, containers: &[ContainerName]) -> Option<(NodeName, Look)> {

@@ -1,6 +1,6 @@
 //! A cluster as it was observed at one moment.
 
-use super::{ClusterName, Component, ContainerName, Image, Label, NodeName, RackName, RoleName, Version};
+use super::{ClusterName, Component, ContainerName, Image, Label, NodeName, RackName, RoleName, Salt, Version};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,9 @@ pub struct Cluster {
     /// Who leads what; asked for when the cluster was observed.
     #[serde(default)]
     pub leaders: Leaders,
+    /// The salt of the masks in its arguments; none where nothing was masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<Salt>,
 }
 
 /// The nodes that hold a leadership, and are therefore swapped last.
@@ -90,7 +93,7 @@ pub struct Running {
     /// How often Docker restarted it by its restart policy.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u32,
-    /// Its command line: entry point and arguments.
+    /// Its command line: entry point and arguments, with what may be secret masked ([`super::Masker`]).
     #[serde(default)]
     pub args: Vec<String>,
 }

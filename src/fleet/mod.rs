@@ -27,6 +27,6 @@ pub use pod::{
     Cause, ContainerExit, ContainerProof, ContainerRole, DEFAULT_GRACE_S, Disturbance, DisturbanceKind, PodEvent,
     PodOwner, PodProof,
 };
-pub use secret::without_secrets;
+pub use secret::{Masker, Salt, is_masked, without_command};
 pub use text::{clean, clean_short, count, fold_names, is_unclean, quoted};
 pub use version::{Version, VersionError};

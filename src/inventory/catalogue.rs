@@ -2,15 +2,17 @@
 
 use super::error::ProfileError;
 use super::profile::read_file;
+use crate::fleet::Masker;
 use crate::plan::catalogue::{Entry, parse};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The entries of these files, each held against its own samples.
+/// The entries of these files, each held against its own samples. A change of arguments goes into plans: one that holds what would
+/// be masked in a container's arguments is refused.
 ///
 /// # Errors
 /// When a file cannot be read or an entry is not valid; names file, entry and field.
-pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Entry>, ProfileError> {
+pub(super) fn read(files: &[PathBuf], masker: &Masker) -> Result<Vec<Entry>, ProfileError> {
     let mut all: Vec<Entry> = Vec::new();
     let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
     for file in files {
@@ -18,6 +20,12 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Entry>, ProfileError> {
         for entry in entries {
             let err = |what: String| ProfileError::new(file, None, format!("entry {}: {what}", entry.id));
             entry.prove().map_err(&err)?;
+            if let Some(flag) = entry.sets_masked(masker) {
+                return Err(err(format!(
+                    "change: the value of {flag} may be a secret, and plans are no place for one; if it is harmless, put \
+                     {flag} into harmless_flags of the profile"
+                )));
+            }
             if let Some(other) = seen.insert(entry.id.clone(), file) {
                 return Err(err(format!("id: {} has it too", other.display())));
             }
@@ -67,6 +75,12 @@ mod tests {
         );
         assert_eq!(wrong("--house=1", "--mouse=1"), "DIR/a.toml: entry house: hit: \"--mouse=1\" is not detected");
         assert!(wrong("--houses", "--house").contains("miss: \"--house\" is detected"));
+        let set = ENTRY.replacen("[entry.detect]", "change = { set = \"--house-token=hunter2\" }\n[entry.detect]", 1);
+        let secret = load(&[("a.toml", &set)], "[\"a.toml\"]").unwrap_err();
+        assert!(secret.contains("--house-token") && secret.contains("harmless_flags"), "{secret}");
+        assert!(!secret.contains("hunter2"), "{secret}");
+        let harmless = "[\"a.toml\"]\nharmless_flags = [\"--house-token\"]";
+        load(&[("a.toml", &set)], harmless).unwrap();
         let twice = load(&[("a.toml", ENTRY), ("b.toml", ENTRY)], "[\"a.toml\", \"b.toml\"]").unwrap_err();
         assert_eq!(twice, "DIR/b.toml: entry house: id: DIR/a.toml has it too");
         assert!(load(&[], "[\"none.toml\"]").unwrap_err().starts_with("DIR/none.toml: cannot be read"));

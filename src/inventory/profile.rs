@@ -7,8 +7,8 @@ use super::error::ProfileError;
 use super::gate;
 use super::raw::{Raw, RawBudget, RawComponent, RawInventory, RawRelease, RawRollout, RawSsh, User};
 use super::ssh::SshProfile;
-use crate::fleet::{ClusterName, Component, check_label_key, quoted};
-use crate::plan::{Budget, HttpUrl, Limits, Release, Settings};
+use crate::fleet::{ClusterName, Component, Masker, Salt, check_label_key, quoted};
+use crate::plan::{Budget, FlagName, HttpUrl, Limits, Release, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -46,6 +46,8 @@ pub struct Profile {
     pub role_label: Vec<String>,
     /// CKE's servers, which must not act while a plan is carried out: asked before one is made.
     pub cke_servers: Vec<HttpUrl>,
+    /// Flags of the operator's own whose values may be shown, in plans and everywhere else.
+    pub harmless_flags: BTreeSet<FlagName>,
     nodes: Nodes,
     /// Files with more of what breaks in place; read into [`Settings::catalogue`].
     catalogue: Vec<PathBuf>,
@@ -71,7 +73,7 @@ impl Profile {
         let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
         let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned());
         let mut profile = parse(&text, &Place { file, home, user })?;
-        profile.settings.catalogue = catalogue::read(&profile.catalogue)?;
+        profile.settings.catalogue = catalogue::read(&profile.catalogue, &profile.masker(Salt::new([0; 32])))?;
         Ok(profile)
     }
 
@@ -88,6 +90,11 @@ impl Profile {
                 cke::read(file, &read_file(file)?, &reading)
             }
         }
+    }
+
+    /// What masks the arguments of this cluster's containers.
+    pub fn masker(&self, salt: Salt) -> Masker {
+        Masker::new(salt, self.harmless_flags.iter().map(ToString::to_string))
     }
 
     /// Whether the nodes come from CKE's own file: then CKE made them, and may still be at work.
@@ -262,6 +269,7 @@ fn parse(text: &str, place: &Place) -> Result<Profile, ProfileError> {
             .map_or_else(|| vec!["topology.kubernetes.io/zone".into(), "cke.cybozu.com/rack".into()], Into::into),
         role_label: role_label.map_or_else(|| vec!["cke.cybozu.com/role".into()], Into::into),
         ssh,
+        harmless_flags: raw.harmless_flags,
         nodes,
         catalogue,
         document,

@@ -3,10 +3,10 @@
 use super::entry::{check_address, check_user};
 use super::ssh::Jump;
 use crate::fleet::{ClusterName, Component, ContainerName, GateName, Image, NodeName, RackName, RoleName, quoted};
-use crate::plan::{After, Bound, Check, EtcdSettings, HttpUrl, Ramp};
+use crate::plan::{After, Bound, Check, EtcdSettings, FlagName, HttpUrl, Ramp};
 use jiff::SignedDuration;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU16, NonZeroUsize};
 use toml::Spanned;
 
@@ -34,6 +34,8 @@ pub(super) struct Raw {
     pub gate: Vec<Spanned<RawGate>>,
     #[serde(default)]
     pub catalogue: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub harmless_flags: BTreeSet<FlagName>,
 }
 
 /// `[inventory]`.

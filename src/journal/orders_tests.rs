@@ -62,7 +62,12 @@ fn run() -> Run {
                 ],
             ),
         ],
-        cluster: Cluster { name: "c1".parse().unwrap(), nodes: Default::default(), leaders: Default::default() },
+        cluster: Cluster {
+            name: "c1".parse().unwrap(),
+            nodes: Default::default(),
+            leaders: Default::default(),
+            salt: None,
+        },
     };
     Run::new(Arc::new(plan))
 }

@@ -238,6 +238,7 @@ fn percentiles_are_by_nearest_rank() {
             name: "c1".parse().unwrap(),
             nodes: Default::default(),
             leaders: Default::default(),
+            salt: None,
         },
     };
     let mut run = Run::new(std::sync::Arc::new(plan));

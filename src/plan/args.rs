@@ -2,6 +2,7 @@
 //! and where it is, and does nothing the second time.
 
 use super::flags::{FlagName, GATES, GateName, Word, end, items, truth, words};
+use crate::fleet::is_masked;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -93,27 +94,77 @@ impl ArgEdit {
         edits.iter().fold(args.to_vec(), |args, edit| edit.apply(&args))
     }
 
-    /// What takes `apply_all(edits, before)` back to what `before` says; the order of the flags may differ.
+    /// What takes `apply_all(edits, before)` back to what `before` says; the order of the flags may differ. A masked value moves with
+    /// its flag where the flag got another name; one that is gone cannot come back, see [`ArgEdit::lost`].
     pub fn undo(edits: &[ArgEdit], before: &[String]) -> Vec<ArgEdit> {
-        let after = ArgEdit::apply_all(edits, before);
-        let (old, new) = (words(before), words(&after));
-        let texts = |words: &[Word<'_>], args: &[String], name: &str| -> Vec<Vec<String>> {
-            words.iter().filter(|w| w.is(name)).map(|w| w.of(args).to_vec()).collect()
-        };
-        let names: BTreeSet<&str> = old.iter().chain(&new).filter_map(|w| w.name.as_deref()).collect();
-        let mut back = Vec::new();
-        for name in names {
-            let (was, is) = (texts(&old, before, name), texts(&new, &after, name));
-            if was == is {
-                continue;
-            }
+        let (mut back, changed) = changed(edits, before);
+        for Changed { name, was, is } in changed {
             if let (false, Ok(flag)) = (is.is_empty(), format!("--{name}").parse()) {
                 back.push(ArgEdit::Drop { flag });
             }
-            back.extend(was.into_iter().map(|args| ArgEdit::Add { args }));
+            let known = was.into_iter().filter(|args| !args.iter().any(|arg| is_masked(arg)));
+            back.extend(known.map(|args| ArgEdit::Add { args }));
         }
         back
     }
+
+    /// Flags of `before` that `edits` change and [`ArgEdit::undo`] cannot bring back: their values were masked.
+    pub fn lost(edits: &[ArgEdit], before: &[String]) -> Vec<String> {
+        let masked = |c: &Changed| c.was.iter().flatten().any(|arg| is_masked(arg));
+        changed(edits, before).1.into_iter().filter(masked).map(|c| format!("--{}", c.name)).collect()
+    }
+
+    /// What it puts into the arguments that did not stand there before.
+    pub fn brings(&self) -> Vec<String> {
+        match self {
+            ArgEdit::Set { flag, value } => vec![format!("{flag}={value}")],
+            ArgEdit::Add { args } => args.clone(),
+            ArgEdit::Drop { .. }
+            | ArgEdit::Rename { .. }
+            | ArgEdit::DropGate { .. }
+            | ArgEdit::ToGate { .. }
+            | ArgEdit::DropItem { .. } => Vec::new(),
+        }
+    }
+}
+
+/// A flag that edits change: all that was said of it, and all that is.
+struct Changed {
+    name: String,
+    was: Vec<Vec<String>>,
+    is: Vec<Vec<String>>,
+}
+
+/// What these edits change, flag by flag; flags that only got another name, and a masked value, come first, as edits that give the
+/// old name back.
+fn changed(edits: &[ArgEdit], before: &[String]) -> (Vec<ArgEdit>, Vec<Changed>) {
+    let after = ArgEdit::apply_all(edits, before);
+    let (old, new) = (words(before), words(&after));
+    let texts = |words: &[Word<'_>], args: &[String], name: &str| -> Vec<Vec<String>> {
+        words.iter().filter(|w| w.is(name)).map(|w| w.of(args).to_vec()).collect()
+    };
+    let mut names: BTreeSet<String> =
+        old.iter().chain(&new).filter_map(|w| w.name.as_deref()).map(str::to_owned).collect();
+    let mut renamed = Vec::new();
+    for edit in edits {
+        let ArgEdit::Rename { from, to } = edit else { continue };
+        let values = |words: &[Word<'_>], name: &FlagName| -> Vec<Option<String>> {
+            words.iter().filter(|w| w.is(name.bare())).map(|w| w.value.map(str::to_owned)).collect()
+        };
+        let masked = values(&old, from).iter().flatten().any(|value| is_masked(value));
+        let moved =
+            values(&old, from) == values(&new, to) && values(&old, to).is_empty() && values(&new, from).is_empty();
+        if masked && moved {
+            renamed.push(ArgEdit::Rename { from: to.clone(), to: from.clone() });
+            names.remove(from.bare());
+            names.remove(to.bare());
+        }
+    }
+    let changed = names.into_iter().map(|name| {
+        let (was, is) = (texts(&old, before, &name), texts(&new, &after, &name));
+        Changed { name, was, is }
+    });
+    (renamed, changed.filter(|c| c.was != c.is).collect())
 }
 
 impl fmt::Display for ArgEdit {

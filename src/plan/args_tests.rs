@@ -154,3 +154,22 @@ proptest! {
         prop_assert_eq!(words(&args).iter().map(|w| w.len).sum::<usize>(), args.len());
     }
 }
+
+#[test]
+fn a_masked_value_goes_back_with_its_flag_or_is_said_to_be_lost() {
+    let masked = "(masked:0123456789abcdef)";
+    let flag = |name: &str| name.parse::<FlagName>().unwrap();
+    let before = list(&format!("kubelet --old={masked} --v=2"));
+    let rename = [ArgEdit::Rename { from: flag("--old"), to: flag("--new") }];
+    assert_eq!(ArgEdit::undo(&rename, &before), [ArgEdit::Rename { from: flag("--new"), to: flag("--old") }]);
+    assert!(ArgEdit::lost(&rename, &before).is_empty());
+    // On the node the real value goes with it.
+    let there = ArgEdit::apply_all(&rename, &list("kubelet --old=hunter2 --v=2"));
+    assert_eq!(ArgEdit::apply_all(&ArgEdit::undo(&rename, &before), &there), list("kubelet --old=hunter2 --v=2"));
+    let drop = [ArgEdit::Drop { flag: flag("--old") }];
+    assert_eq!(ArgEdit::undo(&drop, &before), []);
+    assert_eq!(ArgEdit::lost(&drop, &before), ["--old"]);
+    let set = [ArgEdit::Set { flag: flag("--old"), value: "x".into() }];
+    assert_eq!(ArgEdit::lost(&set, &before), ["--old"]);
+    assert!(ArgEdit::lost(&[ArgEdit::Drop { flag: flag("--v") }], &before).is_empty());
+}

@@ -81,7 +81,7 @@ struct Way<'a> {
     /// What stays as it is: an earlier hop of it stays too.
     stays: BTreeSet<(&'a NodeName, Component)>,
     /// What takes a swap's changes of arguments back, by swap and component.
-    args: HashMap<(&'a SwapId, Component), Vec<ArgEdit>>,
+    args: HashMap<(&'a SwapId, Component), ArgsBack>,
     /// The minors that etcd's cluster version was raised to.
     etcd_raised: BTreeSet<(u32, u32)>,
 }
@@ -156,9 +156,9 @@ impl<'a> Way<'a> {
                 None
             }
             Ok(changes) => Some(changes),
-            Err(why) => {
+            Err(Stays { code, why, mend }) => {
                 let text = format!("{why}; what that swap did is left as it is");
-                findings.on(&node.name, Severity::Warning, "changed-since", text, "look at what changed it");
+                findings.on(&node.name, Severity::Warning, code, text, mend);
                 None
             }
         };
@@ -177,8 +177,8 @@ impl<'a> Way<'a> {
     /// A swap's changes, turned round; those that are back already are left out.
     ///
     /// # Errors
-    /// In words, when somebody else has changed something since: it is left to him.
-    fn changes_back(&mut self, swap: &Swap, node: &'a Node, findings: &mut Findings) -> Result<Vec<Change>, String> {
+    /// When somebody else has changed something since, or the old arguments are not known any more.
+    fn changes_back(&mut self, swap: &Swap, node: &'a Node, findings: &mut Findings) -> Result<Vec<Change>, Stays> {
         let mut changes = Vec::new();
         for change in &swap.changes {
             let component = change.component;
@@ -187,23 +187,27 @@ impl<'a> Way<'a> {
                 continue;
             }
             let (Some(running), Some(image)) = (node.components.get(&component), self.runs.get(&place)) else {
-                return Err(format!("the container of {component} is gone since"));
+                return Err(Stays::changed(format!("the container of {component} is gone since")));
             };
             if *image == change.from {
                 continue;
             }
             if *image != change.to {
-                return Err(format!("{component} runs {} since", image.short()));
+                return Err(Stays::changed(format!("{component} runs {} since", image.short())));
             }
             if running.container != change.container {
-                return Err(format!("{component} runs in the container {} since", running.container));
+                return Err(Stays::changed(format!("{component} runs in the container {} since", running.container)));
             }
             if !running.running {
-                return Err(format!("the container of {component} does not run"));
+                return Err(Stays::changed(format!("the container of {component} does not run")));
             }
             if component == Component::Etcd && !self.etcd_may_go_back(change, node, findings) {
                 self.stays.insert(place);
                 continue;
+            }
+            let args = self.args.get(&(&swap.id, component));
+            if let Some(lost) = args.map(|a| &a.lost).filter(|lost| !lost.is_empty()) {
+                return Err(Stays::lost(component, lost));
             }
             changes.push(Change {
                 component,
@@ -212,7 +216,7 @@ impl<'a> Way<'a> {
                 // Of several steps back only the first starts from the container that runs now.
                 from_id: if running.image == *image { running.id.clone() } else { String::new() },
                 to: change.from.clone(),
-                args: self.args.get(&(&swap.id, component)).cloned().unwrap_or_default(),
+                args: args.map(|a| a.edits.clone()).unwrap_or_default(),
             });
         }
         Ok(changes)
@@ -259,8 +263,38 @@ impl<'a> Way<'a> {
     }
 }
 
+/// Why a swap is not turned round.
+struct Stays {
+    code: &'static str,
+    why: String,
+    mend: &'static str,
+}
+
+impl Stays {
+    /// Somebody else has changed something since: it is left to him.
+    fn changed(why: String) -> Stays {
+        Stays { code: "changed-since", why, mend: "look at what changed it" }
+    }
+
+    /// Plans keep no values that may be secret, and the container that had them is gone.
+    fn lost(component: Component, flags: &[String]) -> Stays {
+        let why = format!(
+            "the old value of {} of {component} may be a secret, so no plan has it, and the old container is gone",
+            flags.join(", ")
+        );
+        Stays { code: "argument-lost", why, mend: "make the container anew with what deploys it, in its old version" }
+    }
+}
+
+/// What takes a change of arguments back.
+struct ArgsBack {
+    edits: Vec<ArgEdit>,
+    /// Flags whose values were masked, and cannot come back.
+    lost: Vec<String>,
+}
+
 /// What takes the plan's changes of arguments back: each swap's, from the arguments that it began with.
-fn args_back(plan: &Plan) -> HashMap<(&SwapId, Component), Vec<ArgEdit>> {
+fn args_back(plan: &Plan) -> HashMap<(&SwapId, Component), ArgsBack> {
     let mut back = HashMap::new();
     let mut edited: HashMap<(&NodeName, Component), Vec<String>> = HashMap::new();
     for (_, _, swap) in plan.swaps() {
@@ -269,7 +303,8 @@ fn args_back(plan: &Plan) -> HashMap<(&SwapId, Component), Vec<ArgEdit>> {
             let args = edited
                 .entry((&swap.node, change.component))
                 .or_insert_with(|| running.map(|r| r.args.clone()).unwrap_or_default());
-            back.insert((&swap.id, change.component), ArgEdit::undo(&change.args, args));
+            let (edits, lost) = (ArgEdit::undo(&change.args, args), ArgEdit::lost(&change.args, args));
+            back.insert((&swap.id, change.component), ArgsBack { edits, lost });
             *args = ArgEdit::apply_all(&change.args, args);
         }
     }

@@ -37,7 +37,7 @@ pub fn moved(plan: &Plan, now: &Cluster) -> Vec<String> {
         let mut first: BTreeSet<Component> = BTreeSet::new();
         // Of several changes of one container only the first is about what runs now.
         for change in planned.iter().filter(|c| first.insert(c.component)) {
-            same_container(change, node, &mut reasons);
+            same_container(change, then, node, &mut reasons);
         }
         if then.master {
             same_neighbours(then, node, planned, &mut reasons);
@@ -84,8 +84,9 @@ fn same_health(then: &Node, now: &Node, reasons: &mut Reasons) {
     }
 }
 
-fn same_container(change: &Change, now: &Node, reasons: &mut Reasons) {
+fn same_container(change: &Change, then: &Node, now: &Node, reasons: &mut Reasons) {
     let component = change.component;
+    let was = then.components.get(&component);
     match now.components.get(&component) {
         None => reasons.add(format!("has no container of {component} any more"), &now.name),
         Some(running) if running.image == change.to => {
@@ -99,7 +100,12 @@ fn same_container(change: &Change, now: &Node, reasons: &mut Reasons) {
             reasons.add(format!("runs {component} in the container {}", running.container), &now.name);
         }
         Some(running) if running.id != change.from_id => {
-            reasons.add(format!("had its container of {component} made anew"), &now.name);
+            let other = was.is_some_and(|was| was.args != running.args);
+            let how = if other { ", with other arguments" } else { "" };
+            reasons.add(format!("had its container of {component} made anew{how}"), &now.name);
+        }
+        Some(running) if was.is_some_and(|was| was.args != running.args) => {
+            reasons.add(format!("shows other arguments of {component} than when the plan was made"), &now.name);
         }
         Some(running) if !running.running => reasons.add(format!("has {component} stopped"), &now.name),
         Some(_) => {}
@@ -178,6 +184,26 @@ mod tests {
             [
                 "rack0-m1: already runs etcd 3.6.11.1",
                 "rack1-m1: runs etcd 3.6.9.1, and ran 3.6.8.1 when the plan was made",
+            ]
+        );
+    }
+
+    #[test]
+    fn arguments_that_changed_are_told_masked_ones_too() {
+        let lines = after(|c| {
+            let args = |n: &mut Node, args: &[&str]| {
+                let kubelet = n.components.get_mut(&Component::Kubelet).unwrap();
+                kubelet.args = args.iter().map(|a| (*a).to_owned()).collect();
+            };
+            args(node(c, "rack0-cs1"), &["kubelet", "--token=(masked:0123456789abcdef)"]);
+            args(node(c, "rack0-cs2"), &["kubelet", "--v=3"]);
+            node(c, "rack0-cs2").components.get_mut(&Component::Kubelet).unwrap().id = "other".into();
+        });
+        assert_eq!(
+            lines,
+            [
+                "rack0-cs2: had its container of kubelet made anew, with other arguments",
+                "rack0-cs1: shows other arguments of kubelet than when the plan was made",
             ]
         );
     }

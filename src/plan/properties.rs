@@ -77,7 +77,7 @@ prop_compose! {
         }
         let of = |i: usize| format!("m{i}").parse::<NodeName>().ok().filter(|n| nodes.contains_key(n));
         let leaders = Leaders { etcd: of(leader), controller_manager: of(holder), scheduler: of(leader) };
-        Cluster { name: "tokyo0".parse().unwrap(), nodes, leaders }
+        Cluster { name: "tokyo0".parse().unwrap(), nodes, leaders, salt: None }
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn cluster(masters: usize, workers: usize, racks: usize) -> Cluster {
     }
     let first = nodes.values().find(|n| n.master).map(|n| n.name.clone());
     let leaders = Leaders { etcd: first.clone(), controller_manager: first.clone(), scheduler: first };
-    Cluster { name: "tokyo0".parse().unwrap(), nodes, leaders }
+    Cluster { name: "tokyo0".parse().unwrap(), nodes, leaders, salt: None }
 }
 
 /// Release 1.36.2, everywhere.

@@ -8,7 +8,7 @@ use super::known_hosts::KnownHosts;
 use super::port::{Answer, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran};
 use super::script::{self, Request, SCRIPT};
 use super::{ask, containers, facts, limits};
-use crate::fleet::{ContainerName, Image, NodeName};
+use crate::fleet::{ContainerName, Image, Masker, NodeName, Salt, without_command};
 use crate::inventory::{NodeEntry, SshProfile};
 use crate::journal::Verdict;
 use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
@@ -22,14 +22,24 @@ use tokio::time::timeout;
 /// The nodes of a cluster over SSH. Nothing is dialled before the first call.
 pub struct SshFleet {
     nodes: HashMap<NodeName, Arc<SshNode>>,
+    masker: Arc<Masker>,
 }
 
 impl SshFleet {
-    /// Reads the key and the known hosts.
+    /// Reads the key and the known hosts. Arguments of containers leave their nodes masked, with a salt of this fleet's own.
     ///
     /// # Errors
     /// [`NodeError::Refused`] when either cannot be used, with what mends it.
     pub fn new(ssh: &SshProfile, nodes: &[NodeEntry]) -> Result<SshFleet, NodeError> {
+        SshFleet::masking(ssh, nodes, Masker::new(Salt::new(rand::random()), []))
+    }
+
+    /// [`SshFleet::new`] with a masker of the caller's: with a plan's salt, masked arguments can be compared with the plan's.
+    ///
+    /// # Errors
+    /// As [`SshFleet::new`].
+    pub fn masking(ssh: &SshProfile, nodes: &[NodeEntry], masker: Masker) -> Result<SshFleet, NodeError> {
+        let masker = Arc::new(masker);
         let jump = ssh.jump.as_ref().map(|jump| Target {
             name: "jump host".into(),
             host: jump.host.clone(),
@@ -51,16 +61,20 @@ impl SshFleet {
                 port: entry.port,
                 user: entry.user.clone().unwrap_or_else(|| ssh.user.clone()),
             };
-            let node = SshNode { target, dialer: dialer.clone(), held: Mutex::default() };
+            let node = SshNode { target, dialer: dialer.clone(), held: Mutex::default(), masker: masker.clone() };
             (entry.name.clone(), Arc::new(node))
         };
-        Ok(SshFleet { nodes: nodes.iter().map(node).collect() })
+        Ok(SshFleet { nodes: nodes.iter().map(node).collect(), masker })
     }
 }
 
 impl Fleet for SshFleet {
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>> {
         self.nodes.get(name).map(|node| node.clone() as Arc<dyn NodePort>)
+    }
+
+    fn salt(&self) -> Option<Salt> {
+        Some(self.masker.salt().clone())
     }
 }
 
@@ -112,6 +126,7 @@ struct SshNode {
     target: Target,
     dialer: Arc<Dialer>,
     held: Mutex<Option<Arc<Connection>>>,
+    masker: Arc<Masker>,
 }
 
 impl SshNode {
@@ -158,7 +173,7 @@ impl SshNode {
                 out = link.exec(what, &command, &[], limit).await?;
             }
             if out.status != Some(0) {
-                let why: String = String::from_utf8_lossy(&out.stderr).chars().take(400).collect();
+                let why: String = without_command(&String::from_utf8_lossy(&out.stderr)).chars().take(400).collect();
                 let status = out.status.map_or_else(|| "a signal".into(), |s| format!("status {s}"));
                 return Err(NodeError::Failed(link.says(format!("the swap script ended with {status}: {why}"))));
             }
@@ -171,7 +186,7 @@ impl SshNode {
 #[async_trait]
 impl NodePort for SshNode {
     async fn look(&self, names: &[ContainerName]) -> Result<Look, NodeError> {
-        self.with(async |link| containers::look(&Engine::over(&link).await?, names).await).await
+        self.with(async |link| containers::look(&Engine::over(&link).await?, &self.masker, names).await).await
     }
 
     async fn image_id(&self, image: &Image) -> Result<Option<String>, NodeError> {
@@ -202,7 +217,7 @@ impl NodePort for SshNode {
     }
 
     async fn prepare(&self, changes: &[Change]) -> Result<(), NodeError> {
-        self.with(async |link| containers::prepare(&Engine::over(&link).await?, changes).await).await
+        self.with(async |link| containers::prepare(&Engine::over(&link).await?, &self.masker, changes).await).await
     }
 
     async fn discard(&self, names: &[ContainerName]) -> Result<(), NodeError> {

@@ -1,7 +1,7 @@
 //! What the engine may ask of a node.
 
 use super::contract::{TxId, TxState};
-use crate::fleet::{Component, ContainerName, Image, NodeName, Running};
+use crate::fleet::{Component, ContainerName, Image, NodeName, Running, Salt};
 use crate::journal::Verdict;
 use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
 use async_trait::async_trait;
@@ -77,6 +77,11 @@ pub trait NodePort: Send + Sync {
 pub trait Fleet: Send + Sync {
     /// The port of a node; `None` for a node that the inventory does not know.
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>>;
+
+    /// The salt with which its nodes mask arguments; none where nothing is masked.
+    fn salt(&self) -> Option<Salt> {
+        None
+    }
 }
 
 /// What is asked of a node for preflight.
@@ -185,6 +190,16 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// The same with another text.
+    pub fn map(self, text: impl FnOnce(String) -> String) -> NodeError {
+        match self {
+            NodeError::Unreachable(why) => NodeError::Unreachable(text(why)),
+            NodeError::Refused(why) => NodeError::Refused(text(why)),
+            NodeError::TimedOut(why) => NodeError::TimedOut(text(why)),
+            NodeError::Failed(why) => NodeError::Failed(text(why)),
+        }
+    }
+
     /// Whether asking again may help.
     pub fn transient(&self) -> bool {
         matches!(self, NodeError::Unreachable(_) | NodeError::TimedOut(_))

@@ -2,7 +2,7 @@
 
 use super::contract::{TxEnd, TxId, TxState, TxStep};
 use super::limits;
-use crate::fleet::{ContainerName, clean, clean_short, quoted};
+use crate::fleet::{ContainerName, clean, clean_short, quoted, without_command};
 use crate::journal::{Step, Verdict};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -234,7 +234,7 @@ pub fn read_state(text: &str) -> Result<TxState, String> {
                     _ => return Err(bad(line)),
                 })
             }
-            "why" => state.why = clean_short(value, 400),
+            "why" => state.why = clean_short(&without_command(value), 400),
             _ => return Err(bad(line)),
         }
     }

@@ -4,7 +4,7 @@
 //! part is taken out again, so that the new image's defaults apply there, as a fresh `docker run` with the same
 //! arguments would have it. All else is passed on as raw JSON, fields that we have never heard of included.
 
-use crate::fleet::Image;
+use crate::fleet::{Image, is_masked};
 use crate::plan::ArgEdit;
 use serde_json::{Map, Value, json};
 
@@ -106,6 +106,10 @@ fn edited(config: &Map<String, Value>, edits: &[ArgEdit]) -> Result<Map<String, 
     let mut changed = Map::new();
     if edits.is_empty() {
         return Ok(changed);
+    }
+    // The plan's own picture of the arguments is masked; the node's are changed, and no mask may come among them.
+    if edits.iter().any(|edit| edit.brings().iter().any(|arg| is_masked(arg))) {
+        return Err("the plan would set an argument to a masked value; make a new plan".into());
     }
     let (entry, command) = (words("Entrypoint")?, words("Cmd")?);
     let before = [entry.as_slice(), command.as_slice()].concat();

@@ -87,7 +87,7 @@ pub fn cluster() -> Cluster {
         controller_manager: Some(name("rack0-boot")),
         scheduler: Some(name("rack2-boot")),
     };
-    Cluster { name: "tokyo0".parse().unwrap(), nodes, leaders }
+    Cluster { name: "tokyo0".parse().unwrap(), nodes, leaders, salt: None }
 }
 
 pub fn limits() -> Limits {

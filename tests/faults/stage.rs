@@ -362,7 +362,7 @@ impl Scene {
             controller_manager: leader(self.world.controller_manager().holder),
             scheduler: leader(self.world.scheduler().holder),
         };
-        Cluster { name: "faults".parse().expect("a name"), nodes: nodes.collect(), leaders }
+        Cluster { name: "faults".parse().expect("a name"), nodes: nodes.collect(), leaders, salt: None }
     }
 
     /// What the engine is doing with the node, roughly: tells fault points apart.

@@ -112,7 +112,7 @@ pub fn case(seed: u64, small: bool) -> Case {
     }
     let stage =
         Stage { release: Some(target.name), bumps, scope, limits, way, acknowledged, first, last, ..Stage::default() };
-    Case { cluster: Cluster { name: "tokyo0".parse().expect("a name"), nodes, leaders }, stage }
+    Case { cluster: Cluster { name: "tokyo0".parse().expect("a name"), nodes, leaders, salt: None }, stage }
 }
 
 fn ramp(rng: &mut StdRng) -> Option<Ramp> {

@@ -140,7 +140,7 @@ impl World {
             (node.name.clone(), node)
         });
         let leaders = Leaders { etcd: state.etcd_leader.clone(), ..Leaders::default() };
-        Cluster { name: "test0".parse().unwrap(), nodes: nodes.collect(), leaders }
+        Cluster { name: "test0".parse().unwrap(), nodes: nodes.collect(), leaders, salt: None }
     }
 
     /// Every container of the node by name, image and whether it runs.

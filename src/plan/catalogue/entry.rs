@@ -1,6 +1,6 @@
 //! One entry of the catalogue.
 
-use crate::fleet::{Component, Version};
+use crate::fleet::{Component, Masker, Version};
 use crate::plan::flags::{FlagName, GateName};
 use crate::plan::{ArgEdit, Severity};
 use std::cmp::Ordering;
@@ -149,6 +149,17 @@ impl Entry {
     /// Whether it says what a version changes for everybody: it is told, and is no finding about this cluster.
     pub fn is_note(&self) -> bool {
         self.kind == Kind::Behaviour && self.detect == Detect::Always && self.only == Only::default()
+    }
+
+    /// The flag that its change would give a value which may be a secret: a plan that carries the change would have it.
+    pub fn sets_masked(&self, masker: &Masker) -> Option<String> {
+        let brought = self.change.iter().map(ArgEdit::brings);
+        brought.into_iter().find_map(|args| {
+            // The program stands first.
+            let shown = masker.args(["program"].into_iter().chain(args.iter().map(String::as_str)));
+            let flag = args.first()?.split('=').next()?.to_owned();
+            (shown[1..] != args[..]).then_some(flag)
+        })
     }
 
     /// In the order in which a component goes over them.

@@ -59,6 +59,14 @@ fn what_a_change_of_arguments_mends_is_mended_by_it() {
 }
 
 #[test]
+fn what_a_change_sets_may_be_shown() {
+    let masker = crate::fleet::Masker::new(crate::fleet::Salt::new([0; 32]), []);
+    for entry in built_in().unwrap() {
+        assert_eq!(entry.sets_masked(&masker), None, "{}", entry.id);
+    }
+}
+
+#[test]
 fn an_error_names_the_entry_and_the_field() {
     const GOOD: &str = "[[entry]]\nid = \"mine\"\ncomponent = \"kubelet\"\nsince = \"1.36.0\"\nkind = \"flag-removed\"\n\
         severity = \"error\"\ntext = \"t\"\nmend = \"m\"\nsource = \"https://example.com\"\n[entry.detect]\nflag = \"--mine\"\n";
