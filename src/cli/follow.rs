@@ -146,7 +146,7 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
         End::Lost => Err(Failure::failed(format!(
             "the journal of run {id} cannot be followed any more: it was deleted, replaced or cut: {}\n\
              its engine starts nothing new, and says why in {}",
-            run.journal().display(),
+            follower.failed().unwrap_or_default(),
             run.log().display()
         ))),
     }

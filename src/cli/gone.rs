@@ -3,8 +3,8 @@
 use super::failure::Failure;
 use crate::engine::RunDir;
 use crate::fleet::clean;
-use crate::journal::Report;
-use std::fs::File;
+use crate::journal::{Report, open_file};
+use std::fs::OpenOptions;
 use std::io::Read;
 
 /// Of an engine's last words, so many bytes are read.
@@ -24,7 +24,7 @@ pub(super) fn notes(run: &RunDir, report: &Report) -> Vec<String> {
 /// Why the engine ended, as far as that can be told: what it said, or what it could not write.
 pub(super) fn last_words(run: &RunDir) -> Option<String> {
     let mut said = String::new();
-    if let Ok(file) = File::open(run.errors()) {
+    if let Ok(file) = open_file(&run.errors(), OpenOptions::new().read(true)) {
         // Half of a character at the end is no reason to say nothing.
         let mut bytes = Vec::new();
         let _ = file.take(WORDS).read_to_end(&mut bytes);

@@ -4,6 +4,7 @@ use super::args::Global;
 use super::failure::Failure;
 use super::places;
 use crate::fleet::clean;
+use crate::journal::open_file;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -71,7 +72,7 @@ pub(super) fn file(global: &Global) -> Result<PathBuf, Failure> {
 pub(super) fn tail(global: &Global) -> Result<String, String> {
     let path = file(global).map_err(|failure| failure.text)?;
     let read = || -> io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(&path)?;
+        let mut file = open_file(&path, OpenOptions::new().read(true))?;
         let length = file.metadata()?.len();
         file.seek(io::SeekFrom::Start(length.saturating_sub(TAIL)))?;
         let mut text = Vec::new();
@@ -84,13 +85,7 @@ pub(super) fn tail(global: &Global) -> Result<String, String> {
 
 /// Everything of note to a file, for its owner alone. What was written when the guard is dropped is in the file.
 pub(super) fn to_file(path: &Path) -> Result<WorkerGuard, Failure> {
-    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(nofollow)
-        .open(path)
+    let file = open_file(path, OpenOptions::new().create(true).append(true).mode(0o600))
         .map_err(|e| Failure::failed(format!("log {}: {e}", path.display())))?;
     let (writer, guard) = tracing_appender::non_blocking(file);
     let _ = tracing_subscriber::fmt()

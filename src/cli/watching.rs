@@ -163,14 +163,21 @@ impl Backend for Watching {
 /// What `sonoba watch` watches.
 ///
 /// # Errors
-/// When the run that was asked for is not there, or nothing says which cluster is meant.
+/// When the run that was asked for is not there or cannot be read, or nothing says which cluster is meant.
 pub(super) fn watching(global: &Global, word: &str) -> Result<Watching, super::failure::Failure> {
     places::state_dir(global)?;
     let setup = Setup::load(global);
     if word != "latest" {
-        return Ok(Watching::one(global.clone(), runs::find(global, word)?, setup.ok()));
+        let run = runs::find(global, word)?;
+        // What cannot be read is said here: on the screen nothing would ever come.
+        runs::fold(&run)?;
+        return Ok(Watching::one(global.clone(), run, setup.ok()));
     }
-    let cluster = match (&setup, runs::find(global, word)) {
+    let latest = runs::find(global, word);
+    if let Ok(run) = &latest {
+        runs::fold(run)?;
+    }
+    let cluster = match (&setup, latest) {
         (Ok(setup), _) => setup.profile.name.clone(),
         (Err(_), Ok(run)) => run.about().cluster.clone(),
         (Err(_), Err(failure)) => return Err(setup.err().unwrap_or(failure)),

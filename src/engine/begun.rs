@@ -3,6 +3,7 @@
 
 use super::error::EngineError;
 use super::run_dir::RunDir;
+use crate::journal::open_file;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -11,7 +12,11 @@ impl RunDir {
     /// Whether a journal was begun here; it may be gone.
     pub fn begun(&self) -> bool {
         // One without a line is an engine's that was refused before it began.
-        self.journal().metadata().is_ok_and(|journal| journal.len() > 0) || self.begun_mark().exists()
+        self.journal().metadata().is_ok_and(|journal| journal.len() > 0) || self.marked()
+    }
+
+    fn marked(&self) -> bool {
+        self.begun_mark().exists() || self.journal().with_extension("head").exists()
     }
 
     /// The journal's file; `None` when it was never begun.
@@ -23,7 +28,7 @@ impl RunDir {
         if path.exists() {
             return Ok(Some(path));
         }
-        if !self.begun_mark().exists() {
+        if !self.marked() {
             return Ok(None);
         }
         let why = "the run had begun, and its journal is gone, so this run cannot be gone on with; its nodes finish or undo \
@@ -34,7 +39,8 @@ impl RunDir {
     /// To be called before the journal's first line.
     pub(super) fn mark_begun(&self) -> Result<(), EngineError> {
         let mark = self.begun_mark();
-        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&mark);
+        let mut options = OpenOptions::new();
+        let made = open_file(&mark, options.write(true).create(true).truncate(false).mode(0o600));
         made.map(drop).map_err(EngineError::io(mark, "make it"))
     }
 

@@ -1,7 +1,8 @@
 //! Locks on this machine: one engine a run, one run a cluster. The kernel lets go of them when a process dies.
 
 use super::error::EngineError;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use crate::journal::open_file;
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,15 +19,9 @@ pub(super) struct Lock {
 /// # Errors
 /// When somebody else has it; the error says who, in the words that they left.
 pub(super) fn take(path: &Path, what: &str, line: &str) -> Result<Lock, EngineError> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(EngineError::io(path, "open the lock"))?;
+    let mut options = OpenOptions::new();
+    let file = open_file(path, options.read(true).write(true).create(true).truncate(false).mode(0o600));
+    let mut file = file.map_err(EngineError::io(path, "open the lock"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {

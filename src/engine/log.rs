@@ -116,9 +116,16 @@ impl Log {
             return Ok(());
         }
         // The kernel reports a failed sync once: the next one may succeed over pages that were dropped.
-        self.lock().writer.open_still()?;
-        let upto = self.with(|run, _| run.events).max(seq);
+        let (upto, last) = {
+            let facts = self.lock();
+            facts.writer.open_still()?;
+            (facts.run.events.max(seq), facts.writer.last())
+        };
         let Err(error) = self.disk.sync(Arc::clone(&self.file)).await else {
+            // Sealed before anybody acts on it.
+            self.lock().writer.seal(&last).inspect_err(|_| {
+                self.broken.send_replace(true);
+            })?;
             *synced = upto;
             return Ok(());
         };

@@ -7,6 +7,7 @@
 //!               profile.toml    the cluster's profile, with absolute paths
 //!               lock            held by the run's engine
 //!               journal.jsonl   the facts
+//!               journal.head    the last record that the engine had put on disk when it acted, should the journal be cut
 //!               journal.begun   says that there was a journal, should it be gone
 //!               control.sock    the engine's ear; where the path would be too long for a socket, `control.path` says
 //!                               where it is instead
@@ -18,7 +19,7 @@
 use super::error::EngineError;
 use crate::fleet::{ClusterName, RunId, clean, read_clean};
 use crate::inventory::Profile;
-use crate::journal::sha256_hex;
+use crate::journal::{Head, open_file, sha256_hex};
 use crate::plan::Plan;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -180,6 +181,15 @@ impl RunDir {
         self.path.join("journal.jsonl")
     }
 
+    /// Number and hash of the last record that the engine had put on disk when it acted: a journal without it was cut or changed.
+    /// `None` before the first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sealed_head(&self) -> Result<Option<Head>, EngineError> {
+        Ok(Head::of(&self.journal())?)
+    }
+
     /// The profile's file.
     pub fn profile(&self) -> PathBuf {
         self.path.join("profile.toml")
@@ -297,8 +307,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
-    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nofollow).open(path);
+    let file = open_file(path, OpenOptions::new().read(true));
     let bytes = file.and_then(|file| {
         let mut bytes = Vec::new();
         file.take(LONGEST + 1).read_to_end(&mut bytes)?;

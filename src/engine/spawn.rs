@@ -4,6 +4,7 @@ use super::control::ping;
 use super::error::EngineError;
 use super::run_dir::RunDir;
 use crate::fleet::clean;
+use crate::journal::open_file;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
@@ -27,10 +28,8 @@ pub async fn start(run: &RunDir) -> Result<u32, EngineError> {
     let id = run.id().to_string();
     let program = std::env::current_exe().map_err(EngineError::io("/proc/self/exe", "find this program"))?;
     let errors = run.errors();
-    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(nofollow);
-    let output = options.open(&errors);
+    let output = open_file(&errors, options.write(true).create(true).truncate(true).mode(0o600));
     let output = output.map_err(EngineError::io(&errors, "open it"))?;
     let second = output.try_clone().map_err(EngineError::io(&errors, "open it"))?;
     let mut child = Command::new(&program)

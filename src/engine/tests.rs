@@ -434,6 +434,35 @@ async fn a_journal_that_is_deleted_stops_the_run_and_is_never_begun_anew() {
     assert_eq!(lab.begun(), begun);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_lost_its_last_lines_is_not_taken_up() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let lab = Lab::new(world, &plan);
+    let engine = lab.engine();
+    lab.until("commits", |r| r.count(|s| s == SwapState::Committed) > 2).await;
+    engine.abort();
+    let _ = engine.await;
+    let whole = std::fs::read_to_string(lab.run.journal()).unwrap();
+    let head = lab.run.sealed_head().unwrap().unwrap();
+    // Whatever the engine acted on is sealed: the last commit's record is not behind the head.
+    let verdict =
+        whole.lines().enumerate().filter(|(_, line)| line.contains("\"swap-verdict\"")).last().unwrap().0 as u64 + 1;
+    assert!(head.seq >= verdict, "{} < {verdict}", head.seq);
+    assert_eq!(head.hash, crate::journal::sha256_hex(whole.lines().nth(head.seq as usize - 1).unwrap().as_bytes()));
+    let begun = lab.begun();
+    for kept in [0, 1, head.seq as usize - 1] {
+        let cut: String = whole.split_inclusive('\n').take(kept).collect();
+        std::fs::write(lab.run.journal(), &cut).unwrap();
+        let error = ended_badly(lab.engine()).await;
+        assert!(error.contains(&format!("ends with record {kept}")), "{error}");
+        assert_eq!(std::fs::read_to_string(lab.run.journal()).unwrap(), cut);
+    }
+    assert_eq!(lab.begun(), begun, "nothing was begun on what is left of it");
+    std::fs::write(lab.run.journal(), &whole).unwrap();
+    assert_eq!(ended(lab.engine()).await, Outcome::Completed);
+}
+
 async fn ended_badly(engine: JoinHandle<Result<Outcome, EngineError>>) -> String {
     timeout(Duration::from_secs(36_000), engine).await.expect("the engine ends").unwrap().unwrap_err().to_string()
 }

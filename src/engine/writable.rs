@@ -3,7 +3,7 @@
 
 use super::error::EngineError;
 use super::run_dir::RunDir;
-use rustix::fs::OFlags;
+use crate::journal::open_file;
 use std::fs::{OpenOptions, remove_file};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,8 +19,8 @@ impl RunDir {
     pub fn writable(&self) -> Result<(), EngineError> {
         let path = self.path().join("room");
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        let written = options.open(&path).and_then(|mut file| {
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = open_file(&path, &mut options).and_then(|mut file| {
             file.write_all(&[0; SOME])?;
             file.sync_all()
         });

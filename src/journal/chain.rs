@@ -72,7 +72,12 @@ impl Links {
         self.next
     }
 
-    /// The hash that the next record must name.
+    /// The number of the last record; 0 before the first.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    /// The hash that the next record must name: that of the last line.
     pub(super) fn prev(&self) -> String {
         self.prev.clone().unwrap_or_default()
     }

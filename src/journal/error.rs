@@ -27,6 +27,33 @@ pub enum JournalError {
         /// The line, counted from 1.
         line: usize,
     },
+    /// Its last lines are missing: a later record than its last one was on disk.
+    #[error(
+        "journal {}: its last lines are gone: it ends with record {last}, and record {sealed} was on disk, as the sealed head \
+         beside it says; what is missing may be what the nodes are in the middle of, so sonoba does not go on with it: put the whole \
+         journal back, or look at the nodes yourself, then make a new plan",
+        path.display()
+    )]
+    Cut {
+        /// The file.
+        path: PathBuf,
+        /// The number of its last record; 0 where it has none.
+        last: u64,
+        /// The number of the record that was on disk.
+        sealed: u64,
+    },
+    /// Another record stands where the sealed head names one.
+    #[error(
+        "journal {}: record {seq} is another one than was written, as the sealed head beside it says, so the file was changed; \
+         sonoba does not go on with it: look at the nodes yourself, then make a new plan",
+        path.display()
+    )]
+    Exchanged {
+        /// The file.
+        path: PathBuf,
+        /// The number of the record.
+        seq: u64,
+    },
     /// An earlier write failed; nothing more is written, so that the file stays readable up to there.
     #[error("journal {}: nothing is written any more since an earlier write failed: {why}", path.display())]
     Closed {

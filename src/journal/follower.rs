@@ -1,6 +1,8 @@
 //! A journal read while it is being written. Reads one file and nothing else: it has no way to a node or an engine.
 
-use super::{Chain, Event, JournalError, Record, chain::Links, grip, reader};
+use super::chain::Links;
+use super::head::{Head, Held};
+use super::{Chain, Event, JournalError, Record, grip, reader};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -21,8 +23,12 @@ pub struct Follower {
     at: u64,
     links: Links,
     chain: Chain,
+    /// The head as it was when the file was opened.
+    held: Held,
     ready: VecDeque<Record>,
     ended: bool,
+    /// Why it cannot be followed any more.
+    failed: Option<String>,
 }
 
 impl Follower {
@@ -34,8 +40,10 @@ impl Follower {
             at: 0,
             links: Links::new(None),
             chain: Chain::Ok,
+            held: Held::against(None),
             ready: VecDeque::new(),
             ended: false,
+            failed: None,
         }
     }
 
@@ -61,6 +69,7 @@ impl Follower {
         {
             tracing::warn!("{error}");
             self.ended = true;
+            self.failed = Some(error.to_string());
         }
         let record = self.ready.pop_front()?;
         self.ended |= matches!(record.event, Event::RunEnded { .. });
@@ -72,10 +81,17 @@ impl Follower {
         self.chain
     }
 
+    /// Why the journal cannot be followed any more.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
     fn fill(&mut self) -> Result<(), JournalError> {
         if self.file.is_none() {
+            // First the head: the engine goes on meanwhile.
+            let head = Head::of(&self.path)?;
             match reader::open(&self.path) {
-                Ok(file) => self.file = Some(file),
+                Ok(file) => (self.file, self.held) = (Some(file), Held::against(head)),
                 Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -93,7 +109,11 @@ impl Follower {
                         true => Err(io::Error::other("the file was cut")),
                         false => Ok(()),
                     });
-                    return held.map_err(JournalError::io(&self.path, "follow it"));
+                    held.map_err(JournalError::io(&self.path, "follow it"))?;
+                    return match self.chain {
+                        Chain::Ok => self.held.end(&self.path, self.links.last_seq()),
+                        Chain::Broken { .. } => Ok(()),
+                    };
                 }
                 if want >= reader::LONGEST {
                     return Err(reader::too_long(&self.path));
@@ -106,6 +126,9 @@ impl Follower {
                 let (record, follows) = self.links.take(line);
                 if self.chain == Chain::Ok {
                     self.chain = follows;
+                }
+                if let (Ok(record), Chain::Ok) = (&record, self.chain) {
+                    self.held.take(&self.path, record.seq, &self.links.prev())?;
                 }
                 match record {
                     Ok(record) => self.ready.push_back(record),

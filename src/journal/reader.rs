@@ -1,10 +1,12 @@
 //! A journal read from its file.
 
-use super::{Chain, JournalError, Record, Run, chain::Links};
+use super::chain::Links;
+use super::file::open_file;
+use super::head::{Head, Held};
+use super::{Chain, JournalError, Record, Run};
 use crate::plan::Plan;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ pub struct Journal {
 /// Reads a journal. The first line may name any plan; see [`read_for`].
 ///
 /// # Errors
-/// When the file cannot be opened or read. A broken chain is no error: it is in the answer.
+/// When the file cannot be opened or read, or is not what its sealed head says. A broken chain is no error: it is in the answer.
 pub fn read(path: &Path) -> Result<Journal, JournalError> {
     read_all(path, None)
 }
@@ -33,14 +35,16 @@ pub fn read(path: &Path) -> Result<Journal, JournalError> {
 /// Reads a journal, of which the first line must name the plan with this hash ([`super::sha256_hex`] of its file).
 ///
 /// # Errors
-/// When the file cannot be opened or read.
+/// As [`read`].
 pub fn read_for(path: &Path, plan_sha256: &str) -> Result<Journal, JournalError> {
     read_all(path, Some(plan_sha256.to_owned()))
 }
 
 fn read_all(path: &Path, first: Option<String>) -> Result<Journal, JournalError> {
     let mut records = Vec::new();
-    let scan = scan(path, open(path)?, first, |record| records.push(record))?;
+    // First the head: the engine goes on meanwhile.
+    let held = Held::against(Head::of(path)?);
+    let scan = scan(path, open(path)?, first, held, |record| records.push(record))?;
     Ok(Journal { records, chain: scan.chain, torn: scan.torn })
 }
 
@@ -60,10 +64,9 @@ pub(crate) fn fold_lines(text: &[u8], plan: Plan) -> (Run, Chain) {
     (run, chain)
 }
 
-/// Opens a file for reading, and never through a symbolic link.
+/// Opens a journal for reading.
 pub(super) fn open(path: &Path) -> Result<File, JournalError> {
-    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(nofollow).open(path).map_err(JournalError::io(path, "open it"))
+    open_file(path, OpenOptions::new().read(true)).map_err(JournalError::io(path, "open it"))
 }
 
 /// What a scan found besides records.
@@ -80,11 +83,12 @@ pub(super) fn too_long(path: &Path) -> JournalError {
     JournalError::io(path, "read it: a line is longer than any that sonoba writes")(io::ErrorKind::InvalidData.into())
 }
 
-/// Reads every whole line, hands each record to `each`.
+/// Reads every whole line, hands each record to `each`, and holds them against the journal's head.
 pub(super) fn scan(
     path: &Path,
     file: impl Read,
     first: Option<String>,
+    mut held: Held,
     mut each: impl FnMut(Record),
 ) -> Result<Scan, JournalError> {
     let mut found = Scan { links: Links::new(first), chain: Chain::Ok, torn: false, end: 0 };
@@ -95,22 +99,30 @@ pub(super) fn scan(
         let mut limited = reader.by_ref().take(LONGEST);
         let read = limited.read_until(b'\n', &mut line).map_err(JournalError::io(path, "read it"))?;
         if read == 0 {
-            return Ok(found);
+            break;
         }
         if read as u64 == LONGEST && line.last() != Some(&b'\n') {
             return Err(too_long(path));
         }
         if line.pop() != Some(b'\n') {
             found.torn = true;
-            return Ok(found);
+            break;
         }
         found.end += read as u64;
         let (record, follows) = found.links.take(&line);
         if found.chain == Chain::Ok {
             found.chain = follows;
         }
+        // In a journal that was changed numbers mean nothing: that it was is in the answer.
+        if let (Ok(record), Chain::Ok) = (&record, found.chain) {
+            held.take(path, record.seq, &found.links.prev())?;
+        }
         if let Ok(record) = record {
             each(record);
         }
     }
+    if found.chain == Chain::Ok {
+        held.end(path, found.links.last_seq())?;
+    }
+    Ok(found)
 }

@@ -3,6 +3,7 @@
 //! A gzip'd tar with three members, which any tool opens: `recording.json` ([`RecordingHead`]), `plan.json`, `journal.jsonl`.
 
 use super::chain::sha256_hex;
+use super::head::Held;
 use super::reader::scan;
 use super::{Chain, JournalError, Record};
 use crate::fleet::{ClusterName, RunId, clean, quoted, read_clean};
@@ -154,7 +155,7 @@ pub(crate) fn unpack(bytes: impl Read, path: &Path) -> Result<Recording, String>
                     return Err("its journal comes before its plan".into());
                 };
                 let mut records = Vec::new();
-                let found = scan(path, entry, Some(hash), |record| records.push(record))
+                let found = scan(path, entry, Some(hash), Held::against(None), |record| records.push(record))
                     .map_err(|e: JournalError| clean(&e.to_string()))?;
                 return match records.is_empty() {
                     true => Err("nothing happened in it".into()),

@@ -61,6 +61,81 @@ fn a_second_journal_never_replaces_the_first_and_links_are_not_followed() {
     assert!(Writer::open(&link, PLAN, drop).is_err());
 }
 
+/// A journal whose last of `count` records is sealed, and the bytes of it.
+fn sealed(path: &Path, count: usize) -> Vec<u8> {
+    written(path, &texts(count - 1));
+    let mut writer = Writer::open(path, PLAN, drop).unwrap().writer;
+    writer.append(Timestamp::UNIX_EPOCH, note("binding"), true).unwrap();
+    assert_eq!(Head::of(path).unwrap(), Some(writer.last()));
+    assert_eq!(writer.last().seq, count as u64);
+    std::fs::read(path).unwrap()
+}
+
+/// What every reader of a journal says of it.
+fn refusals(path: &Path) -> Vec<String> {
+    let mut follower = Follower::open(path);
+    while follower.try_next().is_some() {}
+    let followed = follower.failed().unwrap_or("followed").to_owned();
+    let said = |error: JournalError| error.to_string();
+    let opened = Writer::open(path, PLAN, drop).map_or_else(said, |_| "opened".into());
+    let found = read(path).map_or_else(said, |_| "read".into());
+    let found_for = read_for(path, PLAN).map_or_else(said, |_| "read".into());
+    vec![found, found_for, followed, opened]
+}
+
+#[test]
+fn a_journal_that_lost_its_last_lines_is_refused_by_every_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let whole = sealed(&path, 4);
+    let ends: Vec<usize> = whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1).collect();
+    // Emptied, cut after each line, and within each line.
+    let cuts = [0].into_iter().chain(ends[..3].iter().copied()).chain(ends.iter().map(|end| end - 5));
+    for cut in cuts {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let last = ends.iter().filter(|end| **end <= cut).count();
+        for error in refusals(&path) {
+            assert!(error.contains(&format!("ends with record {last}, and record 4 was on disk")), "{cut}: {error}");
+            assert!(error.contains("journal.jsonl") && error.contains("make a new plan"), "{error}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap().len(), cut, "a journal that is refused is left as it is");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(refusals(&path), ["read", "read", "followed", "opened"]);
+}
+
+#[test]
+fn another_last_record_than_was_sealed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let whole = String::from_utf8(sealed(&path, 3)).unwrap();
+    std::fs::write(&path, whole.replace("binding", "bending")).unwrap();
+    for error in refusals(&path) {
+        assert!(error.contains("record 3 is another one than was written"), "{error}");
+    }
+}
+
+#[test]
+fn a_head_that_is_behind_refuses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    sealed(&path, 3);
+    // The engine died between the journal's sync and the head, or wrote progress that nobody acted on.
+    let head = std::fs::read(dir.path().join("journal.head")).unwrap();
+    let mut writer = Writer::open(&path, PLAN, drop).unwrap().writer;
+    for text in texts(3) {
+        writer.append(Timestamp::UNIX_EPOCH, note(&text), false).unwrap();
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+    for kept in 3..=6 {
+        std::fs::write(&path, lines[..kept].concat()).unwrap();
+        std::fs::write(dir.path().join("journal.head"), &head).unwrap();
+        assert_eq!(refusals(&path), ["read", "read", "followed", "opened"], "{kept}");
+        assert_eq!(Head::of(&path).unwrap().unwrap().seq, kept as u64, "who goes on seals what he found");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -1,6 +1,8 @@
 //! The journal's file, written line by line. One process writes it: the engine, which holds the run's lock.
 
 use super::chain::Links;
+use super::file::open_file;
+use super::head::{Head, Held, Seal};
 use super::{Chain, Disk, Event, FileSystem, JournalError, Record, grip, reader};
 use crate::fleet::write_clean;
 use jiff::Timestamp;
@@ -17,6 +19,7 @@ pub struct Writer {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     links: Links,
+    seal: Seal,
     /// Where the last whole line ends. Bytes.
     end: u64,
     /// Why nothing is written any more.
@@ -50,31 +53,33 @@ impl Writer {
             synced.map_err(JournalError::io(path, "make its folder durable"))?;
         }
         let links = Links::new(Some(plan_sha256.into()));
-        Ok(Writer { file, disk: Arc::new(FileSystem), path: path.to_owned(), links, end: 0, closed: None })
+        let seal = Seal::of(path, None);
+        Ok(Writer { file, disk: Arc::new(FileSystem), path: path.to_owned(), links, seal, end: 0, closed: None })
     }
 
-    /// Opens a journal to go on with it, hands every record to `each`, and cuts a torn last line off.
+    /// Opens a journal to go on with it, hands every record to `each`, and cuts a torn last line off. What is found is sealed: this
+    /// run builds on it now.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or when a line does not follow from the one before (the error names it).
+    /// When the file cannot be read or written, when a line does not follow from the one before (the error names it), or when the
+    /// journal is not what its sealed head says.
     pub fn open(path: &Path, plan_sha256: &str, each: impl FnMut(Record)) -> Result<Opened, JournalError> {
-        let found = reader::scan(path, reader::open(path)?, Some(plan_sha256.into()), each)?;
+        let head = Head::of(path)?;
+        let seal = Seal::of(path, head.as_ref());
+        let found = reader::scan(path, reader::open(path)?, Some(plan_sha256.into()), Held::against(head), each)?;
         if let Chain::Broken { line } = found.chain {
             return Err(JournalError::Broken { path: path.to_owned(), line });
         }
-        let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-        let file = OpenOptions::new()
-            .append(true)
-            .custom_flags(nofollow)
-            .open(path)
-            .map_err(JournalError::io(path, "open it for writing"))?;
+        let file = open_file(path, OpenOptions::new().append(true));
+        let file = file.map_err(JournalError::io(path, "open it for writing"))?;
         if found.torn {
             file.set_len(found.end).map_err(JournalError::io(path, "cut its torn last line off"))?;
         }
         // What the writer before did not sync any more is what this run now builds on.
         file.sync_all().map_err(JournalError::io(path, "make it durable"))?;
         let (path, disk) = (path.to_owned(), Arc::new(FileSystem));
-        let writer = Writer { file, disk, path, links: found.links, end: found.end, closed: None };
+        let mut writer = Writer { file, disk, path, links: found.links, seal, end: found.end, closed: None };
+        writer.seal(&writer.last())?;
         Ok(Opened { writer, cut: found.torn })
     }
 
@@ -124,7 +129,7 @@ impl Writer {
         })
     }
 
-    /// Puts everything that was appended on disk.
+    /// Puts everything that was appended on disk, and seals it.
     ///
     /// # Errors
     /// When the disk fails; nothing is written from then on.
@@ -134,6 +139,22 @@ impl Writer {
             // After a failed fsync the kernel may have dropped the pages: what is on disk is not known any more.
             self.close(&error);
             JournalError::io(&self.path, "make it durable")(error)
+        })?;
+        self.seal(&self.last())
+    }
+
+    /// The last record that was appended.
+    pub fn last(&self) -> Head {
+        Head { seq: self.links.last_seq(), hash: self.links.prev() }
+    }
+
+    /// Writes down that this record is on disk: from then on a journal without it is refused.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; nothing is written from then on.
+    pub fn seal(&mut self, head: &Head) -> Result<(), JournalError> {
+        self.seal.write(head).inspect_err(|error| {
+            self.closed.get_or_insert_with(|| error.to_string());
         })
     }
 

@@ -120,10 +120,12 @@ fn a_journal_that_is_replaced_under_the_engine_stops_the_run_and_whoever_follows
         begun().is_some_and(|run| run.path().join("journal.jsonl").metadata().is_ok_and(|journal| journal.len() > 0))
     });
     let run_dir = begun().unwrap().path();
-    lab.wait("midway", |r| r["swaps"]["committed"].as_u64() > Some(4));
-    let journal = run_dir.join("journal.jsonl");
-    let copy = run_dir.join("copy");
+    let committed = |n| move |r: &Value| r["swaps"]["committed"].as_u64() > Some(n);
+    lab.wait("some swaps", committed(2));
+    let (journal, copy, kept) = (run_dir.join("journal.jsonl"), run_dir.join("copy"), run_dir.join("kept"));
     std::fs::copy(&journal, &copy).unwrap();
+    lab.wait("midway", committed(4));
+    std::fs::hard_link(&journal, &kept).unwrap();
     std::fs::rename(&copy, &journal).unwrap();
     let output = follower.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
@@ -132,7 +134,10 @@ fn a_journal_that_is_replaced_under_the_engine_stops_the_run_and_whoever_follows
     let log = || std::fs::read_to_string(run_dir.join("engine.log")).unwrap();
     until("the engine says so", Duration::from_secs(60), || log().contains("another file was put in its place"));
     all_are_whole(&lab);
-    // The copy is a journal too, up to where it was taken, and the nodes know the rest.
+    // The copy is a journal too, but a shorter one: what it lacks may be what the nodes are in the middle of.
+    let refusal = lab.fails(1, &["resume"]);
+    assert!(refusal.contains("its last lines are gone") && refusal.contains("put the whole journal back"), "{refusal}");
+    std::fs::rename(&kept, &journal).unwrap();
     until("the run is taken up", Duration::from_secs(60), || lab.sonoba(&["resume"]).status.success());
     let report = lab.wait("an end", |r| ["completed", "failed"].contains(&r["outcome"].as_str().unwrap()));
     assert_eq!(report["journal"]["chain"], "ok", "{report:#}");
