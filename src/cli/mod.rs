@@ -14,6 +14,7 @@ mod gone;
 #[cfg(test)]
 mod hostile_tests;
 mod logging;
+mod output;
 mod places;
 mod plan;
 mod plan_file;

@@ -3,7 +3,7 @@
 use super::args::{Global, PlanArgs};
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{plan_file, say, stage};
+use super::{output, plan_file, say, stage};
 use crate::plan;
 use jiff::Timestamp;
 use std::io::Write;
@@ -21,11 +21,15 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure>
     if let Some(path) = &args.output {
         plan_file::save(path, &plan)?;
     }
-    let text = if args.json { plan_file::to_text(&plan)? } else { plan::render(&plan) };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    let mut text = if args.json { plan_file::to_text(&plan)? } else { plan::render(&plan) };
     if !text.ends_with('\n') {
-        writeln!(out)?;
+        text.push('\n');
+    }
+    match args.output.as_deref().map(output::is_standard) {
+        // The plan itself is printed there: whoever reads it wants nothing else.
+        Some(true) if args.json => {}
+        Some(true) => std::io::stderr().lock().write_all(text.as_bytes())?,
+        _ => std::io::stdout().lock().write_all(text.as_bytes())?,
     }
     if plan.refused() {
         return Err(Failure::refused(format!(
@@ -34,7 +38,7 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure>
         )));
     }
     if let Some(path) = &args.output {
-        say::err(format!("written to {}; carry it out with: sonoba apply {}", path.display(), path.display()));
+        plan_file::saved(path);
     } else if !args.json && plan.swaps().next().is_some() {
         say::err("not written anywhere; add -o plan.json to keep it for sonoba apply");
     }

@@ -1,10 +1,11 @@
-//! A plan as a file: written whole or not at all, and read only if nobody else could have changed it.
+//! A plan as a file, which is read only if nobody else could have changed it.
 
 use super::failure::Failure;
+use super::{output, say};
 use crate::fleet::{clean, clean_short, read_clean};
 use crate::plan::{FORMAT, Plan};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::OpenOptions;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -20,10 +21,12 @@ pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     let io = |e: std::io::Error| {
         Failure::failed(format!("plan {shown}: {e}; make one with: sonoba plan --release NAME -o {shown}"))
     };
-    let file = File::open(path).map_err(io)?;
+    // A link may lead to it; a FIFO must not hold this up.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     if !meta.is_file() {
-        return Err(Failure::failed(format!("plan {shown}: is not a file")));
+        return Err(Failure::failed(format!("plan {shown}: is not a file; write the plan to one with sonoba plan -o")));
     }
     // A plan commands root-like power over every node: whoever can write it can run images of his own.
     let own = rustix::process::geteuid().as_raw();
@@ -75,32 +78,24 @@ pub(super) fn to_text(plan: &Plan) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Writes a plan: whole, or not at all. For its owner alone: it says how a cluster is built.
+/// Writes a plan to where the path leads ([`output`]).
 ///
 /// # Errors
-/// When the folder cannot be written to.
+/// When nothing can be written there.
 pub(super) fn save(path: &Path, plan: &Plan) -> Result<(), Failure> {
-    write_whole(path, to_text(plan)?.as_bytes(), 0o600)
-        .map_err(|e| Failure::failed(format!("plan {}: cannot be written: {e}", path.display())))
+    output::write(path, to_text(plan)?.as_bytes()).map_err(|e| {
+        let shown = clean(&path.to_string_lossy());
+        Failure::failed(format!("plan {shown}: cannot be written: {e}"))
+    })
 }
 
-/// Writes a file beside its place, syncs it, and moves it there.
-pub(super) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(beside);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
+/// Says where a plan was written, and how it is carried out.
+pub(super) fn saved(path: &Path) {
+    if output::is_standard(path) {
+        say::err("the plan is printed above; keep it in a file for sonoba apply");
+    } else {
+        say::err(format!("written to {0}; carry it out with: sonoba apply {0}", path.display()));
     }
-    written
 }
 
 #[cfg(test)]
@@ -120,7 +115,7 @@ mod tests {
     fn a_file_that_others_may_write_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plan.json");
-        write_whole(&path, b"{}", 0o600).unwrap();
+        output::write(&path, b"{}").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o664)).unwrap();
         let error = load(&path).unwrap_err();
         assert!(error.text.contains("chmod go-w"), "{}", error.text);
@@ -131,7 +126,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("plan.json");
         std::fs::create_dir(&place).unwrap();
-        assert!(write_whole(&place, b"x", 0o600).is_err());
+        assert!(output::write(&place, b"x").is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

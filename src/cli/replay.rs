@@ -2,7 +2,7 @@
 
 use super::args::{ExportArgs, Global, ReplayArgs};
 use super::failure::Failure;
-use super::{logging, places, runs, say, settings};
+use super::{logging, output, places, runs, say, settings};
 use crate::engine::RunDir;
 use crate::fleet::clean;
 use crate::journal::{self, Chain, Recording, RecordingHead};
@@ -32,10 +32,14 @@ pub(super) async fn export(global: &Global, args: &ExportArgs) -> Result<(), Fai
         let about = run.about();
         let (id, cluster, operator) = (about.id.clone(), about.cluster.clone(), about.operator.clone());
         let head = RecordingHead::new(id, cluster, operator, about.created);
-        journal::record(to, &head, &run.path().join("plan.json"), &run.journal()).map_err(Failure::failed)?;
-        // What was written is what counts.
-        chain = journal::read_recording(to).map_err(Failure::failed)?.chain;
-        say::out(format!("written to {}; play it with: sonoba replay {}", to.display(), to.display()));
+        // A journal that is not what its sealed head says is not recorded: of the recording nobody could tell.
+        journal::read(&run.journal()).map_err(Failure::failed)?;
+        let recording = journal::record(&head, &run.path().join("plan.json"), &run.journal());
+        let recording = recording.map_err(Failure::failed)?;
+        // What is written is what counts.
+        let read = journal::unpack(&recording[..], to);
+        chain = read.map_err(|why| Failure::failed(format!("the recording cannot be read back: {why}")))?.chain;
+        export_to(to, &recording, "sonoba replay")?;
     }
     if let Some(to) = &args.what.cast {
         let recording = find(global, &args.run)?;
@@ -43,8 +47,7 @@ pub(super) async fn export(global: &Global, args: &ExportArgs) -> Result<(), Fai
         let tape = Tape { recording, speed: args.speed, from: TapeFrom::Offset(SignedDuration::ZERO) };
         let size = (args.columns, args.rows);
         let cast = tokio::task::spawn_blocking(move || tui::cast(tape, size)).await.map_err(Failure::failed)?;
-        write_whole(to, cast.map_err(Failure::failed)?.as_bytes())?;
-        say::out(format!("written to {}; play it with: asciinema play {}", to.display(), to.display()));
+        export_to(to, cast.map_err(Failure::failed)?.as_bytes(), "asciinema play")?;
     }
     runs::refuse_broken(&args.run, chain)
 }
@@ -75,13 +78,13 @@ fn of(run: &RunDir) -> Result<Recording, Failure> {
     Ok(Recording { about: head, plan, records: journal.records, chain: journal.chain })
 }
 
-/// Writes a file whole, or not at all.
-fn write_whole(to: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let said = |e: std::io::Error| Failure::failed(format!("{}: {e}", to.display()));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(said)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(said)?;
-    file.persist(to).map_err(|e| said(e.error))?;
+/// Writes a file of `bytes`, and says how it is played, unless it is printed.
+fn export_to(to: &Path, bytes: &[u8], player: &str) -> Result<(), Failure> {
+    let shown = clean(&to.to_string_lossy());
+    output::write(to, bytes).map_err(|e| Failure::failed(format!("{shown}: cannot be written: {e}")))?;
+    if !output::is_standard(to) {
+        say::out(format!("written to {shown}; play it with: {player} {shown}"));
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::args::{Global, RollbackArgs, RunArg};
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{apply, command, plan_file, runs, say, stage};
+use super::{apply, command, output, plan_file, runs, say, stage};
 use crate::engine::RunDir;
 use crate::journal::{Chain, Run, Verb};
 use crate::plan::{self, Finding, Plan, Severity};
@@ -45,9 +45,14 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs) -> Result<(), Fail
     let plan = inverse(&setup, args, &folded, chain).await?;
     if let Some(path) = &args.output {
         plan_file::save(path, &plan)?;
-        preview(&mut std::io::stdout().lock(), &plan, args.json)?;
+        // Where the plan itself is printed, whoever reads it wants nothing else.
+        match output::is_standard(path) {
+            true if args.json => {}
+            true => preview(&mut std::io::stderr().lock(), &plan, false)?,
+            false => preview(&mut std::io::stdout().lock(), &plan, args.json)?,
+        }
         refuse_errors(&plan, id.as_str())?;
-        say::err(format!("written to {0}; carry it out with: sonoba apply {0}", path.display()));
+        plan_file::saved(path);
         return Ok(());
     }
     if plan.refused() || plan.swaps().next().is_none() {

@@ -2,12 +2,11 @@
 
 use super::args::Global;
 use super::failure::Failure;
-use super::places;
+use super::{output, places};
 use crate::fleet::clean;
 use crate::tui::{Looks, Own, Source};
 use serde::Deserialize;
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::Path;
 
 /// Bytes of a theme or keymap: far more than any needs.
@@ -126,9 +125,7 @@ fn keep(dir: &Path, key: &str, value: &str) -> Result<(), String> {
         None => document[key] = toml_edit::value(value),
     }
     std::fs::create_dir_all(dir).map_err(|e| failed(&e))?;
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(|e| failed(&e))?;
-    file.write_all(document.to_string().as_bytes()).map_err(|e| failed(&e))?;
-    file.persist(&path).map_err(|e| failed(&e.error)).map(drop)
+    output::write(&path, document.to_string().as_bytes()).map_err(|e| failed(&e))
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use super::args::{SimArgs, SimServeArgs};
 use super::failure::Failure;
-use super::plan_file::write_whole;
-use super::say;
+use super::{output, say};
 use crate::inventory::Profile;
 use crate::sim::{self, Scenario};
 use std::path::Path;
@@ -46,8 +45,11 @@ pub(super) async fn run(args: &SimServeArgs) -> Result<(), Failure> {
     let machines = scenario.masters + scenario.nodes;
     let handle = sim::start(scenario, dir.path()).await.map_err(Failure::failed)?;
     let profile = Profile::load(&handle.profile).map_err(Failure::failed)?.to_toml();
-    let out = std::path::absolute(&args.profile_out).unwrap_or_else(|_| args.profile_out.clone());
-    write_whole(&out, profile.as_bytes(), 0o600)
+    let out = match output::is_standard(&args.profile_out) {
+        true => args.profile_out.clone(),
+        false => std::path::absolute(&args.profile_out).unwrap_or_else(|_| args.profile_out.clone()),
+    };
+    output::write(&out, profile.as_bytes())
         .map_err(|e| Failure::failed(format!("{}: cannot be written: {e}", out.display())))?;
     say::out(format!("ready: {machines} nodes, profile {}", out.display()));
     tokio::select! {

@@ -3,6 +3,7 @@
 //! A gzip'd tar with three members, which any tool opens: `recording.json` ([`RecordingHead`]), `plan.json`, `journal.jsonl`.
 
 use super::chain::sha256_hex;
+use super::file::open_file;
 use super::head::Held;
 use super::reader::scan;
 use super::{Chain, JournalError, Record};
@@ -13,7 +14,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
@@ -79,32 +80,27 @@ pub enum RecordingError {
     },
 }
 
-/// Writes a recording of these two files. Nothing is left behind when that fails.
+/// A recording of these two files, as the file's bytes.
 ///
 /// # Errors
-/// When something cannot be read or written.
-pub fn record(to: &Path, about: &RecordingHead, plan: &Path, journal: &Path) -> Result<(), RecordingError> {
+/// When something cannot be read.
+pub fn record(about: &RecordingHead, plan: &Path, journal: &Path) -> Result<Vec<u8>, RecordingError> {
     let io = |path: &Path| {
         let path = clean(&path.to_string_lossy());
         move |source| RecordingError::Io { path, source }
     };
-    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io(to))?;
-    let zip = GzEncoder::new(file.as_file_mut(), Compression::best());
-    let mut tar = tar::Builder::new(zip);
+    let to = Path::new("recording.json");
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
     let mut head = serde_json::to_vec_pretty(about).map_err(|e| io(to)(e.into()))?;
     head.push(b'\n');
     member(&mut tar, "recording.json", head.len() as u64, &head[..]).map_err(io(to))?;
     for (name, path) in [("plan.json", plan), ("journal.jsonl", journal)] {
-        let source = File::open(path).map_err(io(path))?;
+        let source = open_file(path, OpenOptions::new().read(true)).map_err(io(path))?;
         // The journal of a run that goes on may grow meanwhile.
         let size = source.metadata().map_err(io(path))?.len();
-        member(&mut tar, name, size, source.take(size)).map_err(io(to))?;
+        member(&mut tar, name, size, source.take(size)).map_err(io(path))?;
     }
-    let zip = tar.into_inner().map_err(io(to))?;
-    zip.finish().and_then(|file| file.flush()).map_err(io(to))?;
-    file.persist(to).map_err(|e| io(to)(e.error))?;
-    Ok(())
+    tar.into_inner().and_then(GzEncoder::finish).map_err(io(to))
 }
 
 fn member(tar: &mut tar::Builder<impl Write>, name: &str, size: u64, content: impl Read) -> io::Result<()> {
@@ -194,7 +190,7 @@ mod tests {
             "satoru".into(),
             Timestamp::UNIX_EPOCH,
         );
-        record(&to, &head, &plan, &journal).unwrap();
+        std::fs::write(&to, record(&head, &plan, &journal).unwrap()).unwrap();
         to
     }
 
@@ -209,7 +205,8 @@ mod tests {
         // A journal that does not follow from the plan is told, not refused.
         let plan = dir.path().join("plan.json");
         std::fs::write(&plan, std::fs::read_to_string(&plan).unwrap() + "\n").unwrap();
-        record(&file, &found.about, &plan, &dir.path().join("journal.jsonl")).unwrap();
+        let again = record(&found.about, &plan, &dir.path().join("journal.jsonl")).unwrap();
+        std::fs::write(&file, again).unwrap();
         assert_eq!(read_recording(&file).unwrap().chain, Chain::Broken { line: 1 });
     }
 
