@@ -170,3 +170,101 @@ fn a_reader_that_leaves_is_no_panic() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!error.contains("panicked"), "{error}");
 }
+
+/// A run's folder without a journal.
+fn run_folder(home: &Home, id: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let dir = home.path().join("state/runs").join(id);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).unwrap();
+    let state = home.path().join("state");
+    for (name, text) in [
+        ("plan.json", include_str!("../src/fuzzing/plan.json").to_owned()),
+        ("profile.toml", PROFILE.to_owned()),
+        ("journal.begun", String::new()),
+        (
+            "run.json",
+            format!(
+                "{{\"id\":\"{id}\",\"cluster\":\"tokyo0\",\"operator\":\"t\",\"host\":\"h\",\"created\":\"2026-11-30T00:00:00Z\",\
+                 \"state_dir\":\"{}\"}}",
+                state.display()
+            ),
+        ),
+    ] {
+        std::fs::write(dir.join(name), text).unwrap();
+        std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    dir
+}
+
+/// Runs it for 20 s at most: what it says on both outputs, and its exit code.
+fn within_20_s(home: &Home, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new("timeout")
+        .args(["20", env!("CARGO_BIN_EXE_sonoba"), "--state-dir", "state"])
+        .args(args)
+        .env("HOME", home.path())
+        .env("USER", "tester")
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let said = [&output.stdout[..], &output.stderr[..]].map(|text| String::from_utf8_lossy(text).into_owned());
+    (output.status.code(), said.concat())
+}
+
+#[test]
+fn what_stands_in_a_journals_place_holds_nobody_up() {
+    let home = Home::new();
+    let id = "20261130-000000-0001";
+    let dir = run_folder(&home, id);
+    let journal = dir.join("journal.jsonl");
+    let make = |what: &str| -> Option<std::os::unix::net::UnixListener> {
+        match what {
+            "a FIFO" => assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success()),
+            "a folder" => std::fs::create_dir(&journal).unwrap(),
+            "a symbolic link" => std::os::unix::fs::symlink("/dev/zero", &journal).unwrap(),
+            _ => return Some(std::os::unix::net::UnixListener::bind(&journal).unwrap()),
+        }
+        None
+    };
+    for what in ["a FIFO", "a folder", "a symbolic link", "a socket"] {
+        let _held = make(what);
+        let profile = dir.join("profile.toml");
+        for verb in ["report", "resume", "watch", "replay", "abort"] {
+            for run in [id, "latest"] {
+                let (code, said) = within_20_s(&home, &["--profile", profile.to_str().unwrap(), verb, run]);
+                assert_eq!(code, Some(1), "{verb} {run} with {what}: {said}");
+                assert!(said.contains("journal.jsonl") && said.contains(what), "{verb} {run}: {said}");
+            }
+        }
+        let (code, said) = within_20_s(&home, &["export", id, "--recording", "x.sonoba"]);
+        assert!(code == Some(1) && said.contains(what), "{said}");
+        let (code, said) = within_20_s(&home, &["runs"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(id) && said.contains("unreadable") && said.contains(what), "{said}");
+        if what == "a folder" {
+            std::fs::remove_dir(&journal).unwrap()
+        } else {
+            std::fs::remove_file(&journal).unwrap()
+        }
+    }
+}
+
+#[test]
+fn runs_hides_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let names = ["20261130-000000-0001", "20261130-000000-0002", "20261130-000000-0003", "20261130-000000-0004"];
+    let [open, empty, gone, never] = names.map(|id| run_folder(&home, id));
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::write(empty.join("journal.jsonl"), "").unwrap();
+    std::fs::remove_file(never.join("journal.begun")).unwrap();
+    let _ = gone;
+    let (code, said) = within_20_s(&home, &["runs"]);
+    assert_eq!(code, Some(0), "{said}");
+    for (id, why) in names.iter().zip(["chmod go-w", "is empty", "is gone", "nothing was touched"]) {
+        assert!(said.lines().any(|line| line.starts_with(id) && line.contains(why)), "{id}: {why}: {said}");
+    }
+    let (_, said) = within_20_s(&home, &["runs", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let outcome = |id: &str| listed.as_array().unwrap().iter().find(|r| r["run"] == id).unwrap()["outcome"].clone();
+    assert_eq!(names.map(outcome), ["refused", "unreadable", "unreadable", "not begun"]);
+}

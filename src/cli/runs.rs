@@ -2,10 +2,11 @@
 
 use super::args::{Global, RunsArgs};
 use super::failure::Failure;
-use super::{places, say, setup::Setup};
-use crate::engine::{self, RunDir};
+use super::{places, setup::Setup};
+use crate::engine::{self, Refused, RunDir};
 use crate::fleet::{ClusterName, clean, count};
 use crate::journal::{self, Chain, Report, Run};
+use serde::Serialize;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -182,47 +183,92 @@ fn why(r: &Report) -> String {
     words.join("; ")
 }
 
-/// `sonoba runs`: every run here, or those of the cluster that the options name.
+/// What stands in the state folder and is no run that could be folded: it is listed with the reason, and hides nothing.
+#[derive(Debug, Serialize)]
+struct Unread {
+    run: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterName>,
+    outcome: &'static str,
+    why: String,
+    dir: String,
+}
+
+impl Unread {
+    /// A folder that is refused as a whole. Whose run it is cannot be believed.
+    fn refused(refused: Refused) -> Unread {
+        let run = refused.path.file_name().map(|name| clean(&name.to_string_lossy())).unwrap_or_default();
+        let (why, dir) = (clean(&refused.why.to_string()), clean(&refused.path.to_string_lossy()));
+        Unread { run, cluster: None, outcome: "refused", why, dir }
+    }
+
+    fn of(run: &RunDir, outcome: &'static str, why: String) -> Unread {
+        let about = run.about();
+        let (why, dir) = (clean(&why), clean(&run.path().to_string_lossy()));
+        Unread { run: about.id.to_string(), cluster: Some(about.cluster.clone()), outcome, why, dir }
+    }
+
+    /// A run that can be read and says nothing.
+    fn empty(run: &RunDir) -> Unread {
+        match run.begun() {
+            true => Unread::of(run, "unreadable", format!("its journal is empty: {}", run.journal().display())),
+            false => Unread::of(run, "not begun", "its engine ended before it began; nothing was touched".into()),
+        }
+    }
+}
+
+/// A line of the list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Run(Box<Report>),
+    Unread(Unread),
+}
+
+/// `sonoba runs`: every run here, or those of the cluster that the options name; and what is no run that can be read, with the reason.
 pub(super) async fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure> {
     let state = places::state_dir(global)?;
     let (runs, whose) = chosen(global)?;
-    let mut reports: Vec<Report> = Vec::new();
+    let mut listed: Vec<Listed> = Vec::new();
     for run in &runs {
-        match fold(run) {
-            Ok((folded, _)) if folded.events == 0 => {}
-            Ok((folded, chain)) => reports.push(report_of(run, &folded, chain).await),
-            Err(failure) => say::err(format!("warning: {} is passed over: {}", run.path().display(), failure.text)),
-        }
+        listed.push(match fold(run) {
+            Ok((folded, _)) if folded.events == 0 => Listed::Unread(Unread::empty(run)),
+            Ok((folded, chain)) => Listed::Run(Box::new(report_of(run, &folded, chain).await)),
+            Err(failure) => Listed::Unread(Unread::of(run, "unreadable", failure.text)),
+        });
     }
+    // Whose they are is not known: they are listed whatever cluster is asked for.
+    let (_, refused) = RunDir::survey(&state).map_err(Failure::failed)?;
+    listed.extend(refused.into_iter().map(|refused| Listed::Unread(Unread::refused(refused))));
     let mut out = std::io::stdout().lock();
     if args.json {
-        let text = serde_json::to_string_pretty(&reports).map_err(Failure::failed)?;
+        let text = serde_json::to_string_pretty(&listed).map_err(Failure::failed)?;
         writeln!(out, "{text}")?;
         return Ok(());
     }
-    if reports.is_empty() {
+    if listed.is_empty() {
         writeln!(out, "no run {whose}in {} yet", clean(&state.to_string_lossy()))?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "{:<28} {:<12} {:<11} {:<16} {:>9} {:>9}  WHY",
-        "RUN", "CLUSTER", "OUTCOME", "STARTED (UTC)", "NEW", "DISTURBED"
-    )?;
-    for r in &reports {
-        let started = r.started.map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
-        let new = format!("{}/{}", r.nodes.new, r.nodes.total);
-        let row = format!(
-            "{:<28} {:<12} {:<11} {:<16} {:>9} {:>9}  {}",
-            r.run,
-            r.cluster,
-            r.outcome_word(),
-            started,
-            new,
-            r.pods.disturbed,
-            why(r)
-        );
-        writeln!(out, "{}", clean(row.trim_end()))?;
+    let mut row = |[run, cluster, outcome, started, new, disturbed, why]: [&str; 7]| {
+        let row = format!("{run:<28} {cluster:<12} {outcome:<11} {started:<16} {new:>9} {disturbed:>9}  {why}");
+        writeln!(out, "{}", clean(row.trim_end()))
+    };
+    row(["RUN", "CLUSTER", "OUTCOME", "STARTED (UTC)", "NEW", "DISTURBED", "WHY"])?;
+    for line in &listed {
+        match line {
+            Listed::Run(r) => {
+                let started = r.started.map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
+                let new = format!("{}/{}", r.nodes.new, r.nodes.total);
+                let (run, cluster, disturbed) =
+                    (r.run.to_string(), r.cluster.to_string(), r.pods.disturbed.to_string());
+                row([&run, &cluster, r.outcome_word(), &started, &new, &disturbed, &why(r)])?;
+            }
+            Listed::Unread(u) => {
+                let cluster = u.cluster.as_ref().map_or("?", ClusterName::as_str);
+                row([&u.run, cluster, u.outcome, "", "", "", &u.why])?;
+            }
+        }
     }
     Ok(())
 }

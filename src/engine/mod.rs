@@ -64,6 +64,6 @@ pub use observe::{glance, observe};
 pub use past::pace as past_pace;
 pub use ports::Ports;
 pub use process::detach;
-pub use run_dir::{About, RunDir};
+pub use run_dir::{About, Refused, RunDir};
 pub use serve::{Clock, carry_out, carry_out_on, serve};
 pub use spawn::start;

@@ -58,6 +58,15 @@ pub struct About {
     pub state_dir: PathBuf,
 }
 
+/// A folder among the runs that cannot be used.
+#[derive(Debug)]
+pub struct Refused {
+    /// The folder.
+    pub path: PathBuf,
+    /// Why not.
+    pub why: EngineError,
+}
+
 impl RunDir {
     /// Makes the folder of a new run.
     ///
@@ -120,21 +129,40 @@ impl RunDir {
         Ok(RunDir { path, about })
     }
 
-    /// Every run in a state folder, the newest first. A folder that is no run is passed over.
+    /// Every run in a state folder, the newest first. Folders that cannot be used are left out; [`RunDir::survey`] has them.
     ///
     /// # Errors
     /// When the state folder cannot be read.
     pub fn list(state_dir: &Path) -> Result<Vec<RunDir>, EngineError> {
+        Ok(RunDir::survey(state_dir)?.0)
+    }
+
+    /// Every run in a state folder, the newest first; and folders beside them that are refused, each with the reason. What is no
+    /// run's folder at all, or is one that is being made, is passed over.
+    ///
+    /// # Errors
+    /// When the state folder cannot be read.
+    pub fn survey(state_dir: &Path) -> Result<(Vec<RunDir>, Vec<Refused>), EngineError> {
         let folder = state_dir.join("runs");
         let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
             entries => entries.map_err(EngineError::io(&folder, "list runs"))?,
         };
         nobody_elses(&folder)?;
-        let mut runs: Vec<RunDir> =
-            entries.filter_map(Result::ok).filter_map(|entry| RunDir::open(&entry.path()).ok()).collect();
+        let (mut runs, mut refused) = (Vec::new(), Vec::new());
+        for entry in entries.filter_map(Result::ok) {
+            let path = entry.path();
+            match RunDir::open(&path) {
+                Ok(run) => runs.push(run),
+                Err(why) if ["run.json", "journal.jsonl", "journal.begun"].iter().any(|n| path.join(n).exists()) => {
+                    refused.push(Refused { path, why });
+                }
+                Err(_) => {}
+            }
+        }
         runs.sort_by(|a, b| (b.about.created, &b.about.id).cmp(&(a.about.created, &a.about.id)));
-        Ok(runs)
+        refused.sort_by(|a, b| b.path.cmp(&a.path));
+        Ok((runs, refused))
     }
 
     /// The run that is meant by `latest`, an id, or a folder.

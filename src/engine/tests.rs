@@ -603,4 +603,11 @@ fn runs_are_found_by_word_id_and_folder() {
     assert_eq!((mode(first.path()), mode(&first.path().join("plan.json"))), (0o700, 0o600));
     std::fs::set_permissions(first.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     assert!(RunDir::open(first.path()).is_err(), "others could have changed it");
+    // It is hidden from nobody; what is no run's folder is.
+    std::fs::create_dir(dir.path().join("runs/other")).unwrap();
+    let (runs, refused) = RunDir::survey(dir.path()).unwrap();
+    assert_eq!(runs.iter().map(RunDir::id).collect::<Vec<_>>(), [second.id()]);
+    let [refused] = refused.try_into().unwrap();
+    assert_eq!(refused.path, first.path());
+    assert!(refused.why.to_string().contains("chmod go-w"), "{}", refused.why);
 }
