@@ -47,7 +47,7 @@ pub(super) async fn start(
 ) -> Result<(), Failure> {
     let state = places::state_dir(global)?;
     let run = RunDir::create(&state, plan, &setup.profile).map_err(Failure::failed)?;
-    let pid = engine::start(&run).await.map_err(Failure::failed)?;
+    let pid = engine::begin(&run).await.map_err(Failure::failed)?;
     let id = run.id();
     if detach {
         if json {

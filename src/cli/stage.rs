@@ -35,7 +35,7 @@ pub(super) fn stage(args: &PlanArgs, profile: &Profile, cluster: &Cluster) -> Re
         images.insert(component, image);
     }
     let mut limits = profile.limits.clone();
-    if let Some(canary) = args.canary {
+    if let Some(canary) = at_least_one("--canary", args.canary)? {
         (limits.canary, limits.ramp) = (canary, None);
     }
     limits.ramp = args.waves.clone().or(limits.ramp);

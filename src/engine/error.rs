@@ -61,6 +61,8 @@ pub enum EngineError {
         run: String,
         /// What it said.
         why: String,
+        /// Whether it has ended for certain, and said why itself.
+        ended: bool,
     },
 }
 

@@ -66,4 +66,4 @@ pub use ports::Ports;
 pub use process::detach;
 pub use run_dir::{About, Refused, RunDir};
 pub use serve::{Clock, carry_out, carry_out_on, serve};
-pub use spawn::start;
+pub use spawn::{begin, start};

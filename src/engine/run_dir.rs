@@ -165,6 +165,16 @@ impl RunDir {
         Ok((runs, refused))
     }
 
+    /// Takes the folder of a run away that no engine ever began: one that came second. A run that has begun is left alone.
+    pub(super) fn abandon(&self) {
+        if self.begun() {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!("{}: cannot be removed: {error}", self.path.display());
+        }
+    }
+
     /// The run that is meant by `latest`, an id, or a folder.
     ///
     /// # Errors

@@ -18,6 +18,19 @@ const ASK: Duration = Duration::from_millis(30);
 /// Of what a dying engine said, this much is shown. Characters.
 const SHOWN: usize = 2_000;
 
+/// Starts the first engine of a run that was just made. Where it ends before it has begun (another run has the cluster), nothing of
+/// the run is left: its last words are in the error.
+///
+/// # Errors
+/// As [`start`].
+pub async fn begin(run: &RunDir) -> Result<u32, EngineError> {
+    let started = start(run).await;
+    if let Err(EngineError::Died { ended: true, .. }) = &started {
+        run.abandon();
+    }
+    started
+}
+
 /// Starts an engine for a run, and waits until it answers. Its process id. The engine leaves this process's session by
 /// itself ([`super::detach`]) before it answers, so that nothing that ends here ends it.
 ///
@@ -54,12 +67,14 @@ pub async fn start(run: &RunDir) -> Result<u32, EngineError> {
             let said = fs::read_to_string(&errors).unwrap_or_default();
             let said: Vec<char> = clean(said.trim().trim_start_matches("error: ")).chars().collect();
             let tail: String = said.iter().skip(said.len().saturating_sub(SHOWN)).collect();
-            let why = if tail.is_empty() { format!("{status}; see {}", run.log().display()) } else { tail };
-            return Err(EngineError::Died { run: id, why });
+            // What it did not say may stand in its log.
+            let ended = !tail.is_empty();
+            let why = if ended { tail } else { format!("{status}; see {}", run.log().display()) };
+            return Err(EngineError::Died { run: id, why, ended });
         }
         if Instant::now() > until {
             let why = format!("process {pid} does not answer; see {}", run.log().display());
-            return Err(EngineError::Died { run: id, why });
+            return Err(EngineError::Died { run: id, why, ended: false });
         }
         sleep(ASK).await;
     }

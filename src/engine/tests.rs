@@ -610,4 +610,11 @@ fn runs_are_found_by_word_id_and_folder() {
     let [refused] = refused.try_into().unwrap();
     assert_eq!(refused.path, first.path());
     assert!(refused.why.to_string().contains("chmod go-w"), "{}", refused.why);
+    // One that never began can be taken away, one that did cannot.
+    second.abandon();
+    assert!(!second.path().exists());
+    let third = RunDir::make(dir.path(), &plan, "").unwrap();
+    third.mark_begun().unwrap();
+    third.abandon();
+    assert!(third.path().exists());
 }
