@@ -16,7 +16,9 @@ impl Scene {
         for (at, pods) in self.world.take_disturbed() {
             self.disturb(at, pods);
             if let Some(b) = self.begun.iter_mut().find(|b| b.node == at && b.end.is_none()) {
-                b.disturbing = true;
+                // Neither touches a container of a pod: what restarts meanwhile is somebody else's doing.
+                let far = |c: Component| matches!(c, Component::KubeControllerManager | Component::KubeScheduler);
+                b.disturbing |= !b.swap.changes.iter().all(|change| far(change.component));
             }
         }
         let mut masters = Vec::new();

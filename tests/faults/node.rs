@@ -231,7 +231,8 @@ impl NodePort for Port {
     async fn recover(&self, tx: &TxId) -> Result<(), NodeError> {
         self.call(Op::Recover, BEGIN, |scene, now| {
             self.script(scene, now, &Request::Recover(tx.clone()))?;
-            scene.begun.iter_mut().filter(|b| b.tx == *tx).for_each(|b| b.orphaned = false);
+            let taken_up = |b: &mut Begun| (b.began, b.orphaned) = (if b.orphaned { now } else { b.began }, false);
+            scene.begun.iter_mut().filter(|b| b.tx == *tx).for_each(taken_up);
             Ok(())
         })
         .await

@@ -25,6 +25,7 @@ const MOST_CALLS: u64 = 400_000;
 pub struct Begun {
     pub node: usize,
     pub tx: TxId,
+    /// When it began, or was last taken up again.
     pub began: i64,
     pub swap: sonoba::plan::Swap,
     pub end: Option<TxEnd>,
