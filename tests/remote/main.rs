@@ -311,7 +311,8 @@ async fn a_container_is_swapped_and_nothing_of_it_is_lost() {
         assert_eq!((look.running.len(), look.leftovers.len()), (1, 0));
         let web = &look.running[0];
         assert_eq!((Some(web.id.as_str()), &web.image, web.running), (old["Id"].as_str(), &one, true));
-        assert_eq!(web.args[..2], ["/busybox", "httpd"]);
+        // A word that no table knows might be a secret.
+        assert!(web.args[0] == "/busybox" && web.args[1].starts_with("(masked:"), "{:?}", web.args);
         assert_eq!(port.image_id(&"sonoba.test/web:3".parse().unwrap()).await.unwrap(), None);
         assert!(port.pull(&two, &|_| {}).await.unwrap().already);
     }
