@@ -360,8 +360,10 @@ pub(super) async fn what_runs(shared: &Shared, now: Timestamp) -> String {
             run.swaps.iter().filter(|s| s.attempts > 0 || !matches!(s.state, SwapState::Waiting | SwapState::Skipped));
         touched.map(|s| run.planned(s).clone()).collect()
     });
-    let total = shared.log.with(|run, _| run.swaps.len());
-    let left = total - touched.len();
+    let begun: BTreeSet<SwapId> = touched.iter().map(|s| s.id.clone()).collect();
+    let left: Vec<NodeName> =
+        shared.log.with(|run, _| run.swaps.iter().filter(|s| !begun.contains(&s.id)).map(|s| s.node.clone()).collect());
+    let reached: BTreeSet<NodeName> = touched.iter().map(|s| s.node.clone()).collect();
     let looks: Vec<_> = touched
         .into_iter()
         .map(|swap| async move {
@@ -384,8 +386,8 @@ pub(super) async fn what_runs(shared: &Shared, now: Timestamp) -> String {
             Err(why) => rest.entry(swap.node).or_default().push(format!("could not be looked at: {why}")),
         }
     }
-    // A node with several swaps may be new in one part and old in another.
-    let both: BTreeSet<NodeName> = new.intersection(&old).cloned().collect();
+    // A node with several swaps may be new in one part and old in another, or not begun.
+    let both: BTreeSet<NodeName> = new.iter().filter(|n| old.contains(*n) || left.contains(n)).cloned().collect();
     let clean = |side: BTreeSet<NodeName>| -> Vec<NodeName> {
         side.into_iter().filter(|n| !both.contains(n) && !rest.contains_key(n)).collect()
     };
@@ -402,12 +404,13 @@ pub(super) async fn what_runs(shared: &Shared, now: Timestamp) -> String {
         parts.push(format!("some components are new and some old on {}", fold(&both)));
     }
     parts.extend(rest.into_iter().map(|(node, words)| format!("{node}: {}", words.join(", "))));
-    if left > 0 {
-        parts.push(format!(
-            "{} not begun, {} as found",
-            count(left, "swap was", "swaps were"),
-            if left == 1 { "its node is" } else { "their nodes are" }
-        ));
+    if !left.is_empty() {
+        let untouched: BTreeSet<&NodeName> = left.iter().filter(|n| !reached.contains(*n)).collect();
+        let nodes = match untouched.is_empty() {
+            true => String::new(),
+            false => format!("; nothing was touched on {}", fold_names(untouched.iter().map(|n| n.as_str()))),
+        };
+        parts.push(format!("{} not begun{nodes}", count(left.len(), "swap was", "swaps were")));
     }
     if parts.is_empty() {
         return "no node was touched".into();

@@ -122,7 +122,6 @@ impl Run {
                 self.say(at, Tone::Alarm, Some(node), format!("no snapshot of etcd: {why}"));
             }
             Event::SwapPreparing { swap, .. } => {
-                self.drifts.retain(|(drifted, _), _| drifted != swap);
                 if let Some(s) = self.find(swap) {
                     s.state = SwapState::Preparing;
                     s.attempts = s.attempts.saturating_add(1);
@@ -133,6 +132,8 @@ impl Run {
                 }
             }
             Event::SwapIntended { swap, node, tx, deadline_ms, pods, .. } => {
+                // A try that fails before this leaves the node adrift.
+                self.drifts.retain(|(drifted, _), _| drifted != swap);
                 if let Some(left) = self.pods.pending.remove(swap) {
                     self.never_proved(node, left.pods);
                 }
@@ -252,6 +253,7 @@ impl Run {
                 self.endpoints_out.remove(node);
             }
             Event::SwapCommitted { swap, node, pods_checked, pods_undisturbed, ms } => {
+                self.drifts.retain(|(drifted, _), _| drifted != swap);
                 self.end(swap, SwapState::Committed, "");
                 self.counted(swap, *pods_checked, *pods_undisturbed);
                 let proved = match self.pods.pending.get(swap) {

@@ -178,6 +178,28 @@ fn a_retry_of_all_leaves_a_skipped_node_alone_whatever_its_other_swaps_become() 
 }
 
 #[test]
+fn a_drift_stands_until_its_swap_begins_anew() {
+    let mut run = midway();
+    let (swap, node) = (run.swaps[1].id.clone(), run.swaps[1].node.clone());
+    let drift = Event::ComponentDrifted {
+        swap: swap.clone(),
+        node: node.clone(),
+        component: Component::Kubelet,
+        why: "kubelet does not run".into(),
+    };
+    tell(&mut run, drift);
+    say(&mut run, Verb::Retry { nodes: vec![node.clone()] });
+    begin(&mut run, 1);
+    let why = "container kubelet does not run".into();
+    tell(&mut run, Event::SwapFailed { swap, node, why, untouched: true });
+    let told = report(&run, Chain::Ok);
+    assert_eq!((told.swaps.drifted, told.drifted.len(), &run.which().failed), (1, 1, &vec![name("w1")]));
+    begin(&mut run, 1);
+    end(&mut run, 1, true);
+    assert!(run.drifts.is_empty() && report(&run, Chain::Ok).drifted.is_empty());
+}
+
+#[test]
 fn a_rollback_is_for_what_is_open_or_failed_and_is_settled_by_a_result() {
     let mut run = midway();
     begin(&mut run, 3);

@@ -1,6 +1,6 @@
 //! What a run came to, for people and for scripts. Fields may be added, not renamed.
 
-use super::{Chain, Decision, Drift, EtcdSnapshot, Outcome, Run, RunState, SwapState};
+use super::{Chain, Decision, Drift, EtcdSnapshot, Outcome, Run, RunState, SwapState, SwapView};
 use crate::fleet::{Cause, Component, Disturbance, NodeName, RunId, SwapId, clean, count, fold_names};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -278,7 +278,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
             committed: run.count(|s| s == SwapState::Committed),
             rolled_back: run.count(|s| s == SwapState::RolledBack),
             failed: run.count(|s| s == SwapState::Failed),
-            drifted: run.count(|s| s == SwapState::Drifted),
+            drifted: run.drifts.keys().map(|(swap, _)| swap).collect::<BTreeSet<_>>().len(),
             skipped: run.count(|s| s == SwapState::Skipped),
             not_started: run.count(|s| s == SwapState::Waiting),
             in_flight: run.count(SwapState::open),
@@ -353,7 +353,10 @@ impl Run {
         let mut lists = NodeLists::default();
         for node in all {
             let committed = self.swaps_of(node).filter(|s| s.state == SwapState::Committed).count();
-            let list = if self.swaps_of(node).any(|s| matches!(s.state, SwapState::Failed | SwapState::Drifted)) {
+            // What drifted is neither new nor old, also where an operator has skipped it since.
+            let drifted = self.drifts.values().any(|drift| drift.node == *node);
+            let wrong = |s: &SwapView| matches!(s.state, SwapState::Failed | SwapState::Drifted);
+            let list = if drifted || self.swaps_of(node).any(wrong) {
                 &mut lists.failed
             } else if committed == self.swaps_of(node).count() {
                 &mut lists.new
@@ -368,7 +371,7 @@ impl Run {
     }
 }
 
-fn exception(swap: &super::SwapView) -> Option<Exception> {
+fn exception(swap: &SwapView) -> Option<Exception> {
     let state = match swap.state {
         SwapState::RolledBack => "rolled-back",
         SwapState::Failed => "failed",

@@ -93,7 +93,13 @@ async fn a_drifted_node_that_is_skipped_is_left_by_decision() {
     lab.command(Verb::Skip { nodes: nodes(&canaries[0]), why: "known".into() }).await;
     lab.command(Verb::Resume).await;
     assert_eq!(ended(engine).await, Outcome::Completed);
-    assert_eq!(lab.fold().decisions.len(), 1);
+    let run = lab.fold();
+    assert_eq!(run.decisions.len(), 1);
+    // It is neither new nor old, and whoever reads the report is told.
+    let report = report(&run, Chain::Ok);
+    assert_eq!(report.which.failed, nodes(&canaries[0]), "{:?}", report.which);
+    assert!(report.which.old.is_empty(), "{:?}", report.which);
+    assert_eq!((report.swaps.drifted, report.drifted.len()), (1, 1));
 }
 
 /// Up whenever it is asked, and restarted every 4 s.
