@@ -100,6 +100,15 @@ fn a_journal_that_lost_its_last_lines_is_refused_by_every_command() {
             assert!(refusal.contains(&format!("it ends with record {kept}")), "{command:?}: {refusal}");
             assert!(refusal.contains("journal.jsonl") && refusal.contains("make a new plan"), "{refusal}");
         }
+        let told = lab.sonoba(&["watch"]);
+        assert!(!String::from_utf8_lossy(&told.stdout).contains("chain ok"), "{told:?}");
+        assert!(!String::from_utf8_lossy(&told.stderr).contains("WARN"), "{told:?}");
+        // Nobody reads what it logs and says: it fails all the same, and does not break down.
+        let mut unread = lab.command("state", &["watch"]);
+        let piped = unread.env("SONOBA_LOG", "sonoba=trace").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().unwrap().code(), Some(1));
         assert!(lab.done(&["runs"]).contains("its last lines are gone"));
         assert_eq!(std::fs::read_to_string(&journal).unwrap(), cut, "what is refused is left as it is");
     }

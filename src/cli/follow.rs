@@ -109,7 +109,8 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
     let chain = follower.chain();
     let engine = matches!(end, End::Dead).then_some(EngineSeen::Gone);
     let report = Report { engine, ..journal::report(folded, chain) };
-    if !manner.json {
+    // Of a journal that was deleted, replaced or cut nothing is known for sure.
+    if !manner.json && !matches!(end, End::Lost) {
         let _ = write!(std::io::stdout(), "{}", summary(&report));
     }
     let missing: String = report.endpoints_missing().iter().map(|text| format!("\nWARNING: {text}")).collect();
@@ -145,7 +146,7 @@ fn finish(run: &RunDir, folded: &Run, follower: &Follower, manner: Manner, end: 
         ))),
         End::Lost => Err(Failure::failed(format!(
             "the journal of run {id} cannot be followed any more: it was deleted, replaced or cut: {}\n\
-             its engine starts nothing new, and says why in {}",
+             an engine that is still at work starts nothing new, and says why in {}",
             follower.failed().unwrap_or_default(),
             run.log().display()
         ))),

@@ -55,6 +55,8 @@ pub(super) fn to_stderr() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter("sonoba=warn"))
         .with_writer(CleanLines(io::stderr))
+        // It would say so on standard error, and panic where that is what cannot be written to.
+        .log_internal_errors(false)
         .with_ansi(false)
         .without_time()
         .try_init();
@@ -91,6 +93,7 @@ pub(super) fn to_file(path: &Path) -> Result<WorkerGuard, Failure> {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter("sonoba=info"))
         .with_writer(CleanLines(writer))
+        .log_internal_errors(false)
         .with_ansi(false)
         .try_init();
     Ok(guard)

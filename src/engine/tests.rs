@@ -247,6 +247,7 @@ async fn abort_rolls_back_what_is_not_committed_and_ends() {
     assert!(run.count(|s| s == SwapState::RolledBack) > 0);
     assert_eq!(run.in_flight().count(), 0);
     assert!(run.why.starts_with("as seen at ") && run.why.contains("the old version runs on w"), "{}", run.why);
+    assert!(!run.why.contains("the new version runs on m"), "their kubelets are old still: {}", run.why);
     for view in &run.swaps {
         let tag = if view.state == SwapState::Committed { "1.36.2.1" } else { "1.35.6.1" };
         lab.whole(view.node.as_str(), tag);

@@ -67,7 +67,7 @@ impl Follower {
             && !self.ended
             && let Err(error) = self.fill()
         {
-            tracing::warn!("{error}");
+            tracing::debug!("{error}");
             self.ended = true;
             self.failed = Some(error.to_string());
         }
