@@ -266,6 +266,7 @@ impl Run {
                 self.say(at, Tone::Calm, Some(node), text);
             }
             Event::SwapRolledBack { swap, node, why, pods_checked, pods_undisturbed, .. } => {
+                self.drifts.retain(|(drifted, _), _| drifted != swap);
                 self.end(swap, SwapState::RolledBack, why);
                 self.counted(swap, *pods_checked, *pods_undisturbed);
                 // That it had to is an alarm, and was said; that it is back is the cure.

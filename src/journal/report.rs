@@ -278,7 +278,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
             committed: run.count(|s| s == SwapState::Committed),
             rolled_back: run.count(|s| s == SwapState::RolledBack),
             failed: run.count(|s| s == SwapState::Failed),
-            drifted: run.drifts.keys().map(|(swap, _)| swap).collect::<BTreeSet<_>>().len(),
+            drifted: run.count(|s| s == SwapState::Drifted),
             skipped: run.count(|s| s == SwapState::Skipped),
             not_started: run.count(|s| s == SwapState::Waiting),
             in_flight: run.count(SwapState::open),
@@ -289,7 +289,7 @@ pub fn report(run: &Run, chain: Chain) -> Report {
         decisions: run.decisions.clone(),
         snapshot: run.snapshot.taken().cloned(),
         journal: JournalFacts { events: run.events, chain: chain_word.to_owned(), broken_at },
-        exceptions: run.swaps.iter().filter_map(exception).collect(),
+        exceptions: run.swaps.iter().filter_map(|s| exception(run, s)).collect(),
         drifted: run.drifts.iter().map(drifted).collect(),
         engine: None,
         endpoints_out: run.endpoints_out.clone(),
@@ -354,9 +354,8 @@ impl Run {
         for node in all {
             let committed = self.swaps_of(node).filter(|s| s.state == SwapState::Committed).count();
             // What drifted is neither new nor old, also where an operator has skipped it since.
-            let drifted = self.drifts.values().any(|drift| drift.node == *node);
-            let wrong = |s: &SwapView| matches!(s.state, SwapState::Failed | SwapState::Drifted);
-            let list = if drifted || self.swaps_of(node).any(wrong) {
+            let wrong = |s: &SwapView| matches!(self.standing(s), SwapState::Failed | SwapState::Drifted);
+            let list = if self.swaps_of(node).any(wrong) {
                 &mut lists.failed
             } else if committed == self.swaps_of(node).count() {
                 &mut lists.new
@@ -371,8 +370,8 @@ impl Run {
     }
 }
 
-fn exception(swap: &SwapView) -> Option<Exception> {
-    let state = match swap.state {
+fn exception(run: &Run, swap: &SwapView) -> Option<Exception> {
+    let state = match run.standing(swap) {
         SwapState::RolledBack => "rolled-back",
         SwapState::Failed => "failed",
         SwapState::Drifted => "drifted",

@@ -474,9 +474,19 @@ impl Run {
         self.ready.as_ref().map_or(&[], |view| &view.lost)
     }
 
-    /// How many swaps are in a state that `pick` picks.
+    /// How a swap stands for whoever counts it, one state each: one whose drift is on record and which was skipped since, or
+    /// whose retry failed before anything was stopped, still stands as drifted.
+    pub fn standing(&self, swap: &SwapView) -> SwapState {
+        let adrift = || self.drifts.range((swap.id.clone(), Component::ALL[0])..).any(|((s, _), _)| *s == swap.id);
+        match swap.state {
+            SwapState::Skipped | SwapState::Failed if !self.drifts.is_empty() && adrift() => SwapState::Drifted,
+            state => state,
+        }
+    }
+
+    /// How many swaps stand in a state that `pick` picks.
     pub fn count(&self, pick: impl Fn(SwapState) -> bool) -> usize {
-        self.swaps.iter().filter(|s| pick(s.state)).count()
+        self.swaps.iter().filter(|s| pick(self.standing(s))).count()
     }
 
     /// The swaps whose node may be in between.
@@ -509,15 +519,15 @@ impl Run {
         (done, failed, all)
     }
 
-    /// The swaps whose nodes are on the new version, as far as is known: those committed, and those that failed, of which only
-    /// a look at the node tells. What takes a run back begins with these.
+    /// The swaps whose nodes are on the new version, as far as is known: those committed, and those that failed or drifted,
+    /// of which only a look at the node tells. What takes a run back begins with these.
     pub fn done(&self) -> BTreeSet<SwapId> {
-        self.swaps.iter().filter(|s| s.state.done()).map(|s| s.id.clone()).collect()
+        self.swaps.iter().filter(|s| self.standing(s).done()).map(|s| s.id.clone()).collect()
     }
 
     /// Whether there is one of these.
     pub fn has_done(&self) -> bool {
-        self.swaps.iter().any(|s| s.state.done())
+        self.swaps.iter().any(|s| self.standing(s).done())
     }
 
     /// Whether it is over.

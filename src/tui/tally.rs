@@ -56,11 +56,12 @@ impl Tally {
         let waves = run.plan.phases.iter().map(|phase| vec![Counts::default(); phase.waves.len()]);
         let mut tally = Tally { waves: waves.collect(), ..Tally::default() };
         for (i, swap) in run.swaps.iter().enumerate() {
-            tally.all.add(swap.state);
+            let state = run.standing(swap);
+            tally.all.add(state);
             if let Some(counts) = tally.waves.get_mut(swap.phase).and_then(|p| p.get_mut(swap.wave)) {
-                counts.add(swap.state);
+                counts.add(state);
             }
-            match swap.state {
+            match state {
                 SwapState::RolledBack => tally.back.push(i),
                 SwapState::Failed => tally.failed.push(i),
                 SwapState::Drifted => tally.drifted.push(i),

@@ -13,7 +13,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use sonoba::engine::{About, Clock, EngineError, Outside, Ports, RunDir, carry_out_on, command};
 use sonoba::fleet::Component;
-use sonoba::journal::{Chain, Outcome, Run, Verb, read_for, report};
+use sonoba::journal::{Chain, Outcome, Run, SwapState, Verb, read_for, report};
 use sonoba::plan::{Budget, Bump, Limits, Plan, Settings, Stage as Staged, make};
 use sonoba::sim::{Fault as SimFault, FaultKind, Scenario, SimRelease, Span, Timings};
 use std::collections::HashSet;
@@ -309,7 +309,8 @@ fn read_back(stage: &Stage, dir: &RunDir) -> bool {
     let completed = report.outcome == "completed";
     // A node that could not be looked at in the end is not known to be new.
     let blind = run.why.contains("could not be looked at again at the end");
-    let whole = s.committed + s.skipped == s.planned && !blind;
+    let decided = run.swaps.iter().filter(|s| matches!(s.state, SwapState::Committed | SwapState::Skipped)).count();
+    let whole = decided == s.planned && !blind;
     if run.ended().is_some_and(|o| o != Outcome::Aborted) && completed != whole {
         scene.fail(now, format!("the run is {}, and its swaps are {s:?}", report.outcome));
     }

@@ -99,7 +99,8 @@ async fn a_drifted_node_that_is_skipped_is_left_by_decision() {
     let report = report(&run, Chain::Ok);
     assert_eq!(report.which.failed, nodes(&canaries[0]), "{:?}", report.which);
     assert!(report.which.old.is_empty(), "{:?}", report.which);
-    assert_eq!((report.swaps.drifted, report.drifted.len()), (1, 1));
+    assert_eq!((report.swaps.drifted, report.swaps.skipped, report.drifted.len()), (1, 0, 1));
+    assert!(run.done().contains(&report.drifted[0].swap), "a rollback looks at it");
 }
 
 /// Up whenever it is asked, and restarted every 4 s.
