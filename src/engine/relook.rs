@@ -104,7 +104,7 @@ struct Remembered {
     /// Since when a component answers that it is not well, and when it did last: one that flaps is not well in between.
     unwell: HashMap<(SwapId, Component), (Instant, Instant)>,
     /// Restarts beyond those at the commit, and when the last of them was seen.
-    restarts: HashMap<(SwapId, Component), (u32, Instant)>,
+    restarts: HashMap<(SwapId, Component), ((u32, Option<Timestamp>), Instant)>,
     /// What was told last.
     told: HashMap<(SwapId, Component), Kind>,
     /// Since when a node does not answer, why, and whether that was said.
@@ -248,7 +248,7 @@ fn differs(change: &Change, kept: Option<&Kept>, here: Option<&Running>) -> Opti
     (!here.running).then(|| (Kind::Stopped, format!("{name} was stopped: it does not run any more")))
 }
 
-/// Whether Docker had to start it again since the commit, and had to lately.
+/// Whether it was started again since the commit, by Docker or by somebody, and lately.
 fn restarted(
     shared: &Shared,
     swap: &Swap,
@@ -259,20 +259,30 @@ fn restarted(
     let part = kept.parts.get(&change.component)?;
     // Docker counts from 0 again when it was restarted itself.
     let more = if here.restarts < part.restarts { here.restarts } else { here.restarts - part.restarts };
+    // What somebody restarts (`docker restart`, a Docker daemon that took it down with itself) is not counted.
+    let again = part.started.is_some() && here.started.is_some() && here.started != part.started;
     let mut memory = shared.memory.lock();
     let key = (swap.id.clone(), change.component);
-    if more == 0 {
+    if more == 0 && !again {
         memory.restarts.remove(&key);
         return None;
     }
-    let now = Instant::now();
-    let seen = memory.restarts.entry(key).or_insert((0, now));
-    if seen.0 != more {
-        *seen = (more, now);
+    let (now, last) = (Instant::now(), (more, here.started));
+    let seen = memory.restarts.entry(key).or_insert((last, now));
+    if seen.0 != last {
+        *seen = (last, now);
     }
-    let times = count(usize::try_from(more).unwrap_or(usize::MAX), "time", "times");
-    let words = format!("{} was restarted {times} since {}", change.container, clock(kept.at));
-    (seen.1.elapsed() < CALM).then_some((Kind::Restarted, words))
+    (seen.1.elapsed() < CALM).then(|| (Kind::Restarted, started_again(change, kept.at, more, here.started)))
+}
+
+fn started_again(change: &Change, kept: Timestamp, more: u32, started: Option<Timestamp>) -> String {
+    let times = match (more, started) {
+        (0, Some(at)) => {
+            return format!("{} was restarted at {}, not by its restart policy", change.container, clock(at));
+        }
+        _ => count(usize::try_from(more).unwrap_or(usize::MAX), "time", "times"),
+    };
+    format!("{} was restarted {times} since {}", change.container, clock(kept))
 }
 
 /// Writes down what is new of one component.

@@ -121,6 +121,17 @@ async fn a_component_that_crashes_now_and_then_is_found_in_its_soak() {
     crashes.abort();
 }
 
+/// Docker does not count it: neither `docker restart` nor a restart of the daemon.
+#[tokio::test(start_paused = true)]
+async fn a_component_that_somebody_restarts_in_its_soak_is_told_and_is_well_again() {
+    let (lab, engine, canaries) = soaking().await;
+    edit(&lab, &canaries[0], "kube-proxy", |b| b.stamp = "2026-11-30T02:03:04Z".parse().unwrap());
+    paused_by_drift(&lab, "kube-proxy was restarted at 02:03:04, not by its restart policy").await;
+    lab.command(Verb::Resume).await;
+    assert_eq!(ended(engine).await, Outcome::Completed);
+    assert!(lab.fold().drifts.is_empty());
+}
+
 /// Drift that comes after a component's own soak is found at a later gate, by an engine that took the run up too.
 #[tokio::test(start_paused = true)]
 async fn drift_is_found_at_later_gates_and_by_the_next_engine() {

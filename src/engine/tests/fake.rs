@@ -18,6 +18,7 @@ use crate::k8s::*;
 use crate::plan::{Change, Check, ImageFacts, NodeFacts, OwnGate, Swap};
 use crate::remote::*;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -35,6 +36,8 @@ pub struct Box1 {
     pub image: Image,
     pub running: bool,
     pub started: Option<Instant>,
+    /// What its node's Docker says of it.
+    pub stamp: Timestamp,
     pub restarts: u32,
 }
 
@@ -164,7 +167,7 @@ fn running(name: &str, node: &FakeNode) -> Option<Running> {
         image: b.image.clone(),
         image_id: image_id(&b.image),
         running: b.running,
-        started: None,
+        started: Some(b.stamp),
         restarts: b.restarts,
         args,
     })

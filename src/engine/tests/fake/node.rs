@@ -95,6 +95,7 @@ impl NodePort for Port {
                     image: change.to.clone(),
                     running: false,
                     started: None,
+                    stamp: Timestamp::UNIX_EPOCH,
                     restarts: 0,
                 };
                 node.boxes.insert(change.container.next(), next);

@@ -127,7 +127,7 @@ pub(super) async fn runner(world: World, name: NodeName, tx: TxId, from: bool) {
                 node.boxes.remove(&change.container.prev());
                 ids += 1;
                 let (id, image) = (format!("foreign{ids}"), change.from.clone());
-                let made = Box1 { id, image, running: true, started: None, restarts: 0 };
+                let made = Box1 { id, image, running: true, started: None, stamp: Timestamp::UNIX_EPOCH, restarts: 0 };
                 node.boxes.insert(change.container.to_string(), made);
             }
             t.why = "something else made kubelet anew during the swap".into();

@@ -15,7 +15,14 @@ pub fn world() -> World {
                 Component::Etcd => ETCD_OLD,
                 _ => OLD,
             };
-            let b = Box1 { id: state.id(), image: image.parse().unwrap(), running: true, started: None, restarts: 0 };
+            let b = Box1 {
+                id: state.id(),
+                image: image.parse().unwrap(),
+                running: true,
+                started: None,
+                stamp: Timestamp::UNIX_EPOCH,
+                restarts: 0,
+            };
             boxes.insert(component.as_str().to_owned(), b);
         }
         let pods = (0..4).map(|i| pod(&format!("{name}-{i}"))).collect();
