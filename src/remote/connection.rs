@@ -5,6 +5,7 @@ use super::known_hosts::{Known, KnownHosts};
 use super::limits;
 use super::{NodeError, docker::Way};
 use crate::fleet::clean_short;
+use jiff::Timestamp;
 use russh::client::{self, Handle, Msg};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, ChannelMsg, ChannelStream, Preferred};
@@ -56,13 +57,15 @@ impl client::Handler for Handler {
     type Error = Broken;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Broken> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
-            // None was asked for.
-            return Err(Broken::HostKey("it showed a host certificate, which is not supported".into()));
-        };
         let Target { host, port, .. } = &self.target;
-        self.hosts.check(&self.known, host, *port, key).map_err(Broken::HostKey)?;
-        Ok(true)
+        let checked = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => self.hosts.check(&self.known, host, *port, key),
+            PublicKeyOrCertificate::Certificate(shown) => {
+                let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+                self.hosts.check_certificate(&self.known, (host, *port), shown, now)
+            }
+        };
+        checked.map(|()| true).map_err(Broken::HostKey)
     }
 }
 
@@ -96,11 +99,16 @@ impl Connection {
         let known = hosts.of(&target.host, target.port);
         let preferred = Preferred::DEFAULT;
         let wanted = known.algorithms(&preferred.key);
+        let certificates = known.certificates(&preferred.key);
         let config = client::Config {
             nodelay: true,
             keepalive_interval: Some(limits::KEEPALIVE),
             keepalive_max: limits::KEEPALIVE_MAX,
-            preferred: Preferred { key: Cow::Owned(wanted), ..preferred },
+            preferred: Preferred {
+                key: Cow::Owned(wanted),
+                host_key_certificates: Cow::Owned(certificates),
+                ..preferred
+            },
             ..client::Config::default()
         };
         let config = Arc::new(config);

@@ -1,13 +1,13 @@
 //! The hosts' keys that are known: `known_hosts` as sshd(8) describes it, read once and checked strictly.
 //!
-//! Hashed names, `[host]:port`, wildcards, negation and `@revoked` count as in OpenSSH. Host certificates are not
-//! supported: where only a `@cert-authority` line speaks for a host, the error says so.
+//! Hashed names, `[host]:port`, wildcards, negation, `@revoked` and `@cert-authority` count as in OpenSSH.
 
 use super::NodeError;
-use crate::fleet::clean;
+use crate::fleet::{clean, clean_short};
 use hmac::{Hmac, KeyInit, Mac};
+use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, KnownHosts as Parser, Marker};
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 use sha1::Sha1;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ struct Line {
 pub(super) struct Known {
     keys: Vec<(usize, PublicKey)>,
     revoked: Vec<(usize, PublicKey)>,
-    authority: Option<usize>,
+    /// Keys whose certificates speak for it.
+    authorities: Vec<(usize, PublicKey)>,
 }
 
 impl KnownHosts {
@@ -63,7 +64,7 @@ impl KnownHosts {
                 Some(Ok(entry)) => entry,
                 // Passing over a revocation would be trusting a key that was taken back.
                 Some(Err(_)) if line.starts_with("@revoked") => {
-                    return Err(format!("line {} is marked @revoked but cannot be read; mend or remove it", i + 1));
+                    return Err(format!("line {} is marked @revoked but cannot be read; fix or remove it", i + 1));
                 }
                 // As OpenSSH does: a type of key that is not known here is no reason to trust nobody.
                 Some(Err(error)) => {
@@ -88,18 +89,29 @@ impl KnownHosts {
     /// What is known of a host.
     pub fn of(&self, host: &str, port: u16) -> Known {
         let name = name_of(host, port);
-        let plain = self.plain.get(&name).into_iter().flatten();
-        let others = self.others.iter().filter(|i| matches(self.lines[**i].entry.host_patterns(), &name));
         let mut known = Known::default();
-        for line in plain.chain(others).map(|i| &self.lines[*i]) {
+        for line in self.lines_of(&name) {
             let key = (line.number, line.entry.public_key().clone());
             match line.entry.marker() {
                 None => known.keys.push(key),
                 Some(Marker::Revoked) => known.revoked.push(key),
-                Some(Marker::CertAuthority) => known.authority = Some(line.number),
+                Some(Marker::CertAuthority) => known.authorities.push(key),
+            }
+        }
+        // As OpenSSH does: certificates name hosts without a port.
+        let bare = host.to_ascii_lowercase();
+        if bare != name {
+            for line in self.lines_of(&bare).filter(|line| line.entry.marker() == Some(&Marker::CertAuthority)) {
+                known.authorities.push((line.number, line.entry.public_key().clone()));
             }
         }
         known
+    }
+
+    fn lines_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Line> {
+        let plain = self.plain.get(name).into_iter().flatten();
+        let others = self.others.iter().filter(|i| matches(self.lines[**i].entry.host_patterns(), name));
+        plain.chain(others).map(|i| &self.lines[*i])
     }
 
     /// Whether `key` is the host's. The error says what to do.
@@ -128,14 +140,90 @@ impl KnownHosts {
             ));
         }
         let scan = format!("ssh-keyscan -p {port} {host} >> {place}");
-        if let Some(line) = known.authority {
+        if let Some((line, _)) = known.authorities.first() {
             return Err(format!(
-                "{name} is vouched for by @cert-authority only ({place}:{line}), and host certificates are not \
-                 supported. It offers {shown}; when that is right: {scan}"
+                "{name} is known by its certificate only (@cert-authority, {place}:{line}), and it shows none. Give it one \
+                 (HostCertificate in its sshd_config). Its key is {shown}; when that is right: {scan}"
             ));
         }
         Err(format!("the host key of {name} is not known. It offers {shown}; when that is right: {scan}"))
     }
+}
+
+impl KnownHosts {
+    /// Whether `shown` is a certificate that speaks for the host at `now` (seconds since 1970), by ssh(1)'s rules. One that does
+    /// not is no worse than none: the key in it is the host's where it is known as such. The error says what to do.
+    ///
+    /// The handshake has proved that the host has the certificate's key.
+    pub fn check_certificate(
+        &self,
+        known: &Known,
+        (host, port): (&str, u16),
+        shown: &Certificate,
+        now: u64,
+    ) -> Result<(), String> {
+        let place = clean(&self.path.to_string_lossy());
+        let name = name_of(host, port);
+        let signer = shown.signature_key();
+        if let Some((line, _)) = known.revoked.iter().find(|(_, k)| k.key_data() == signer) {
+            return Err(format!(
+                "THE AUTHORITY that signed the host certificate of {name} IS REVOKED ({place}:{line}): {}. Nothing was sent",
+                signer.fingerprint(HashAlg::Sha256)
+            ));
+        }
+        let key = PublicKey::from(shown.public_key().clone());
+        let revoked = known.revoked.iter().any(|(_, k)| k.key_data() == key.key_data());
+        let own = known.keys.iter().any(|(_, k)| k.key_data() == key.key_data());
+        if revoked || own {
+            return self.check(known, host, port, &key);
+        }
+        let Some((line, _)) = known.authorities.iter().find(|(_, k)| k.key_data() == signer) else {
+            let lines: Vec<String> = known.authorities.iter().map(|(line, _)| line.to_string()).collect();
+            return Err(format!(
+                "the host certificate of {name} is signed by {}, which is not the @cert-authority of {place} (line {})",
+                signer.fingerprint(HashAlg::Sha256),
+                lines.join(", ")
+            ));
+        };
+        match wrong(shown, host, now) {
+            None => Ok(()),
+            Some(why) => Err(format!(
+                "the host certificate {:?} of {name} (@cert-authority, {place}:{line}) {why}; give the host a new one",
+                clean_short(shown.key_id(), 80)
+            )),
+        }
+    }
+}
+
+/// Why a certificate of a known authority does not speak for `host`.
+fn wrong(shown: &Certificate, host: &str, now: u64) -> Option<String> {
+    let host = host.to_ascii_lowercase();
+    let names = shown.valid_principals();
+    let named = |n: &String| glob(n.to_ascii_lowercase().as_bytes(), host.as_bytes());
+    let at = |seconds: u64| {
+        let seconds = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+        seconds.map_or_else(|| "an unknown time".into(), |at| at.to_string())
+    };
+    if shown.cert_type() != CertType::Host {
+        return Some("is a user's, not a host's".into());
+    }
+    if matches!(shown.signature().algorithm(), Algorithm::Rsa { hash: None }) {
+        return Some("is signed with SHA-1, which proves nothing any more".into());
+    }
+    if now < shown.valid_after() {
+        return Some(format!("is not valid before {}", at(shown.valid_after())));
+    }
+    if now >= shown.valid_before() {
+        return Some(format!("ended at {}", at(shown.valid_before())));
+    }
+    if !names.is_empty() && !names.iter().any(named) {
+        return Some(format!("is for {}, not for {host}", clean_short(&names.join(", "), 200)));
+    }
+    if !shown.critical_options().is_empty() {
+        return Some("has critical options, which no host certificate may have".into());
+    }
+    let authority = shown.signature_key().fingerprint(HashAlg::Sha256);
+    shown.validate_at(now, [&authority]).err().map(|_| "has a signature that does not hold".into())
 }
 
 /// What is wrong with a `known_hosts` file, if something is; for fuzzers. A key that is not in it is never good.
@@ -162,6 +250,13 @@ impl Known {
                 *a == known || (a.clone().is_rsa() && known.is_rsa())
             })
         });
+        wanted
+    }
+
+    /// The kinds of certificates to ask the host for: none where no authority speaks for it.
+    pub fn certificates(&self, all: &[Algorithm]) -> Vec<Algorithm> {
+        let mut wanted: Vec<Algorithm> = all.to_vec();
+        wanted.retain(|a| *a != Algorithm::Rsa { hash: None } && !self.authorities.is_empty());
         wanted
     }
 }
@@ -291,7 +386,7 @@ mod tests {
         let error = check(&format!("n {}\n@revoked * {}", text(&a), text(&a)), "n", 22, &a).unwrap_err();
         assert!(error.contains("REVOKED") && error.contains("/k:2"), "{error}");
         let error = check(&format!("@cert-authority * {}", text(&a)), "n", 22, &a).unwrap_err();
-        assert!(error.contains("certificates are not supported"), "{error}");
+        assert!(error.contains("by its certificate only") && error.contains("shows none"), "{error}");
         assert!(check("@revoked * nonsense", "n", 22, &a).unwrap_err().contains("line 1"));
     }
 

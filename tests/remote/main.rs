@@ -1,6 +1,7 @@
 //! One node for real: OpenSSH's server and a Docker daemon on loopback. Needs root, `sshd`, `dockerd` and a static
 //! busybox; a missing part is a failure with `SONOBA_LAB=require` and a visible skip otherwise.
 
+mod host_certificates;
 mod hostile;
 mod ways_in;
 

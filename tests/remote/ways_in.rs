@@ -70,7 +70,7 @@ async fn a_key_that_others_can_read_is_refused_until_it_is_mended_as_told() {
     fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
     let Err(error) = node.port(&node.profile(), node.ports[0]) else { panic!("a key that all can read was taken") };
     let NodeError::Refused(why) = &error else { panic!("{error:?}") };
-    let (_, mending) = why.split_once("mend that with: ").unwrap();
+    let (_, mending) = why.split_once("fix that with: ").unwrap();
     run(Command::new("sh").args(["-c", mending]));
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     let port = node.port(&node.profile(), node.ports[0]).unwrap();
