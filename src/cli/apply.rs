@@ -6,7 +6,7 @@ use super::follow::{Manner, follow};
 use super::setup::Setup;
 use super::{places, plan_file, say};
 use crate::engine::{self, RunDir};
-use crate::fleet::clean;
+use crate::fleet::{clean, count};
 use crate::plan::{self, Fingerprint, Plan, Severity};
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -128,7 +128,7 @@ pub(super) fn ask(plan: &Plan) -> Result<(), Failure> {
     writeln!(err, "{}", plan::render(plan))?;
     let warnings = plan.findings.iter().filter(|f| f.severity == Severity::Warning).count();
     if warnings > 0 {
-        writeln!(err, "{warnings} warning(s) above; to go on is to acknowledge them.")?;
+        writeln!(err, "{} above; to go on is to acknowledge them.", count(warnings, "warning", "warnings"))?;
     }
     write!(err, "To carry this out, type the cluster's name ({}): ", plan.cluster.name)?;
     err.flush()?;

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::setup::Setup;
 use super::{gone, places, runs, say};
 use crate::engine;
-use crate::fleet::{NodeName, fold_names};
+use crate::fleet::{NodeName, count, fold_names};
 use crate::inventory::NodeEntry;
 use crate::k8s::ClusterPort;
 use crate::remote::{Fleet, NodeError};
@@ -50,7 +50,7 @@ pub(super) async fn run(global: &Global) -> Result<(), Failure> {
     }
     match found.bad {
         0 => Ok(()),
-        n => Err(Failure::failed(format!("{n} finding(s) above to mend"))),
+        n => Err(Failure::failed(format!("{} above to fix", count(n, "finding", "findings")))),
     }
 }
 

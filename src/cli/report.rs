@@ -67,8 +67,10 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(out)?;
     writeln!(
         out,
-        "  pods      {} of {} proved undisturbed, {} disturbed",
-        r.pods.undisturbed, r.pods.checked, r.pods.disturbed
+        "  pods      {} of {} proved undisturbed, {}",
+        r.pods.undisturbed,
+        r.pods.checked,
+        r.pods.disturbed_words()
     )?;
     for text in [r.pods.unproved_words(), r.pods.control_words()].into_iter().flatten() {
         writeln!(out, "            {text}")?;
@@ -83,7 +85,7 @@ fn write_summary(r: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  changed   {node}: {pod}")?;
     }
     for e in &r.exceptions {
-        writeln!(out, "  {:<9} {}: {}", e.state, e.node, e.why)?;
+        writeln!(out, "  {:<9} {}", e.state, e.words())?;
     }
     for d in &r.decisions {
         writeln!(out, "  {:<9} {} by {} at {}: {}", d.what, d.of, d.by, d.at.strftime("%H:%M:%S"), d.why)?;

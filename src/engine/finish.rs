@@ -127,7 +127,7 @@ async fn broken(visit: &mut Visit, state: &TxState) -> Result<End, JournalError>
     put_back(visit).await?;
     compare(visit).await?;
     let end = failed(visit, format!("{}; look at the node", state.why)).await?;
-    // It holds nothing back any more: once a person has mended the node, it can be planned anew.
+    // It holds nothing back any more: once a person has fixed the node, it can be planned anew.
     forget(visit).await;
     Ok(end)
 }

@@ -81,7 +81,7 @@ pub(super) async fn take(shared: &Arc<Shared>, snapshot: &Snapshot) -> Result<()
         };
         shared.log.write(Event::SnapshotFailed { node: node.clone(), why: why.clone() }).await?;
         shared.stall(format!(
-            "no snapshot of etcd could be taken on {node}, so no member moves: {why}; mend it and resume, or plan again \
+            "no snapshot of etcd could be taken on {node}, so no member moves: {why}; fix it and resume, or plan again \
              with snapshot = false in [etcd]"
         ));
         return Ok(());

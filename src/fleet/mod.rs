@@ -28,5 +28,5 @@ pub use pod::{
     PodOwner, PodProof,
 };
 pub use secret::{Masker, Salt, is_masked, without_command};
-pub use text::{clean, clean_short, count, fold_names, is_unclean, quoted};
+pub use text::{clean, clean_short, count, fold_names, is_unclean, quoted, span};
 pub use version::{Version, VersionError};

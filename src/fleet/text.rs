@@ -40,6 +40,18 @@ pub fn count(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
+/// Milliseconds for people: `340 ms`, `3.2 s`, `42 s`, `4m 10s`, `1h 02m`.
+pub fn span(ms: u64) -> String {
+    let s = ms / 1000;
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..10_000 => format!("{}.{} s", s, ms % 1000 / 100),
+        10_000..60_000 => format!("{s} s"),
+        60_000..3_600_000 => format!("{}m {:02}s", s / 60, s % 60),
+        _ => format!("{}h {:02}m", s / 3600, s / 60 % 60),
+    }
+}
+
 /// Whether a terminal could act on `c`, or a reader not see it for what it is.
 pub fn is_unclean(c: char) -> bool {
     if c.is_ascii() {
@@ -115,6 +127,12 @@ pub fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_read_as_people_say_them() {
+        let said: Vec<String> = [340, 3_250, 42_900, 250_000, 3_720_000].into_iter().map(span).collect();
+        assert_eq!(said, ["340 ms", "3.2 s", "42 s", "4m 10s", "1h 02m"]);
+    }
 
     #[test]
     fn cleaning_leaves_no_escape_and_no_reordering() {

@@ -6,7 +6,7 @@ use super::run::{
     Tone, Watched,
 };
 use super::snapshot::{EtcdSnapshot, SnapshotState};
-use crate::fleet::{Component, Disturbance, NodeName, SwapId, clean};
+use crate::fleet::{Component, Disturbance, NodeName, SwapId, clean, span};
 use jiff::{SignedDuration, Timestamp};
 
 /// Log lines kept in memory; the journal has them all.
@@ -244,7 +244,7 @@ impl Run {
             }
             Event::ClientsLedAway { node, component, text, done, ms, .. } => {
                 let tone = if *done { Tone::Calm } else { Tone::Notice };
-                self.say(at, tone, Some(node), format!("{component}: {text} ({ms} ms)"));
+                self.say(at, tone, Some(node), format!("{component}: {text} ({})", span(*ms)));
             }
             Event::EndpointLeaving { node, address } => {
                 self.endpoints_out.insert(node.clone(), clean(address));
@@ -260,8 +260,9 @@ impl Run {
                     Some(proof) => format!("so far; they are proved at {}", proof.due.strftime("%H:%M:%S")),
                     None => String::new(),
                 };
+                let took = span(*ms);
                 let text =
-                    format!("committed in {ms} ms, {pods_undisturbed} of {pods_checked} pods undisturbed {proved}");
+                    format!("committed in {took}, {pods_undisturbed} of {pods_checked} pods undisturbed {proved}");
                 let text = text.trim_end().to_owned();
                 self.say(at, Tone::Calm, Some(node), text);
             }

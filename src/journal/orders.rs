@@ -114,7 +114,7 @@ impl Run {
             Some(g) if g.name != shown => Err(format!("the run waits for gate {:?} now, not for {shown:?}", g.name)),
             Some(g) if g.name == ROOM || g.name == API => Err(format!(
                 "this is no gate between waves and cannot be overridden: a swap may not start, or end, unproved ({}). \
-                 A quorum of etcd and the limit of a rack rest upon it; mend what it names, or abort",
+                 A quorum of etcd and the limit of a rack rest upon it; fix what it names, or abort",
                 g.why
             )),
             Some(_) => Ok(()),

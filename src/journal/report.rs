@@ -240,7 +240,7 @@ pub struct Exception {
     pub swap: SwapId,
     /// Its node.
     pub node: NodeName,
-    /// `rolled-back`, `failed`, `skipped` or `in-flight`.
+    /// `rolled-back`, `failed`, `drifted`, `skipped` or `in-flight`.
     pub state: String,
     /// Why, in words.
     pub why: String,
@@ -392,7 +392,22 @@ fn spread(ms: &[u64]) -> Downtime {
     Downtime { p50: rank(50), p99: rank(99), max: rank(100), count: sorted.len() }
 }
 
+impl Exception {
+    /// Its node, and why where that is known.
+    pub fn words(&self) -> String {
+        if self.why.is_empty() { self.node.to_string() } else { format!("{}: {}", self.node, self.why) }
+    }
+}
+
 impl PodCounts {
+    /// How many were disturbed, and of how many of these nothing shows by what.
+    pub fn disturbed_words(&self) -> String {
+        match self.unknown {
+            0 => format!("{} disturbed", self.disturbed),
+            unknown => format!("{} disturbed ({unknown} by an unknown cause)", self.disturbed),
+        }
+    }
+
     /// Which pods are not proved, in words; none where all are.
     pub fn unproved_words(&self) -> Option<String> {
         let nodes = fold_names(self.unproved_on.keys().map(NodeName::as_str));
@@ -506,8 +521,12 @@ impl Report {
         )?;
         writeln!(
             out,
-            "| pods compared | {} | {} proved undisturbed, {} disturbed, {} changed by others, {} not proved |",
-            pods.checked, pods.undisturbed, pods.disturbed, pods.changed_by_others, pods.unproved
+            "| pods compared | {} | {} proved undisturbed, {}, {} changed by others, {} not proved |",
+            pods.checked,
+            pods.undisturbed,
+            pods.disturbed_words(),
+            pods.changed_by_others,
+            pods.unproved
         )?;
         let at = self.journal.broken_at.map(|line| format!(" at line {line}")).unwrap_or_default();
         writeln!(out, "| journal | {} events | chain {}{at} |", self.journal.events, escape(&self.journal.chain))?;
@@ -547,7 +566,7 @@ impl Report {
         if !self.exceptions.is_empty() {
             writeln!(out, "\n## Swaps that are not committed\n")?;
             for e in &self.exceptions {
-                writeln!(out, "- {} ({}) {}: {}", e.node, e.swap, escape(&e.state), escape(&e.why))?;
+                writeln!(out, "- {} ({}) {}", escape(&e.state), e.swap, escape(&e.words()))?;
             }
         }
         if !self.decisions.is_empty() {

@@ -82,7 +82,7 @@ impl Default for Limits {
 }
 
 impl Default for Budget {
-    /// 3 failed swaps, the first lost node, the first disturbed pod.
+    /// 3 failed swaps, the first node that is NotReady, the first disturbed pod.
     fn default() -> Budget {
         Budget { failed_swaps: 3, not_ready_nodes: 1, disturbed_pods: 0 }
     }

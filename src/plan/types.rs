@@ -149,7 +149,7 @@ impl Budget {
     pub fn words(&self) -> [String; 3] {
         [
             count(self.failed_swaps.max(1), "failed swap", "failed swaps"),
-            count(self.not_ready_nodes.max(1), "lost node", "lost nodes"),
+            count(self.not_ready_nodes.max(1), "node NotReady", "nodes NotReady"),
             count(self.disturbed_pods.max(1), "disturbed pod", "disturbed pods"),
         ]
     }

@@ -178,7 +178,7 @@ pub enum NodeError {
     /// No connection, or it broke: whether the request took effect is not known.
     #[error("{0}")]
     Unreachable(String),
-    /// The connection is refused for good: host key, authentication, or a configuration to mend.
+    /// The connection is refused for good: host key, authentication, or a configuration to fix.
     #[error("{0}")]
     Refused(String),
     /// It took longer than its limit: whether the request took effect is not known.

@@ -272,7 +272,7 @@ pub(crate) fn deprecated(api: &str) -> Option<[&str; 4]> {
     (parts.next().is_none() && all.into_iter().all(plain)).then_some(all)
 }
 
-/// Why there is no scenario. The text says what to mend.
+/// Why there is no scenario. The text says what to fix.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// No scenario has that name.
@@ -340,7 +340,7 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Whether it can be simulated; says what to mend.
+    /// Whether it can be simulated; says what to fix.
     ///
     /// # Errors
     /// Names the field that does not fit.

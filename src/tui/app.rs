@@ -462,10 +462,10 @@ impl App {
             ),
             Command::Accept => match outline::finding(self) {
                 Some(f) if f.offer.is_empty() && !f.acknowledgeable => {
-                    Some("this finding has no offer, and must be mended")
+                    Some("this finding has no offer, and must be fixed")
                 }
                 Some(f) if !f.acknowledgeable && acknowledge::applies(self) => {
-                    Some("a rollback is planned without offers: mend what this finding says")
+                    Some("a rollback is planned without offers: fix what this finding says")
                 }
                 Some(_) => yes(!self.stage.planning, "the planner is at work"),
                 None => Some("choose a finding with the arrows first"),
@@ -474,10 +474,10 @@ impl App {
             Command::OpenConfirm => match &self.plan {
                 _ if self.live().is_some() => Some("a run is under way: only one at a time"),
                 Some(view) if acknowledge::is_enough(&view.plan) => Some(
-                    "this plan has errors to acknowledge first: choose each with the arrows, and accept it or mend it",
+                    "this plan has errors to acknowledge first: choose each with the arrows, and accept it or fix it",
                 ),
                 Some(view) if view.plan.refused() => {
-                    Some("this plan cannot be applied: mend its errors, observe again, plan again")
+                    Some("this plan cannot be applied: fix its errors, observe again, plan again")
                 }
                 Some(view) if view.plan.swaps().next().is_none() => Some("this plan has nothing to do"),
                 Some(_) => None,

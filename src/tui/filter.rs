@@ -226,7 +226,9 @@ fn numbers(value: &str) -> Result<Vec<u32>, String> {
 
 /// The state that a word means: the legend's, with `-` for its spaces.
 fn state(word: &str) -> Result<Mark, String> {
-    let known = |mark: &&Mark| mark.word().replace(' ', "-").eq_ignore_ascii_case(word);
+    // `not-ready` is NotReady too.
+    let letters = |word: &str| word.replace([' ', '-'], "").to_ascii_lowercase();
+    let known = |mark: &&Mark| letters(mark.word()) == letters(word);
     Mark::ALL.iter().find(known).copied().ok_or_else(|| {
         let all: Vec<String> = Mark::ALL.iter().map(|mark| mark.word().replace(' ', "-")).collect();
         format!("state={word}? The states are: {}", all.join(", "))

@@ -233,8 +233,8 @@ fn signs(t: &Theme, seen: BTreeMap<Key, usize>) -> BTreeMap<Key, Sign> {
             }
             Key::Health(health) => match health {
                 Health::Well => ('●', t.good, "well".into()),
-                Health::LeftOvers => ('◐', t.notice, "left-overs".into()),
-                Health::NotReady => ('!', t.alarm, "not ready".into()),
+                Health::LeftOvers => ('◐', t.notice, "left over".into()),
+                Health::NotReady => ('!', t.alarm, "NotReady".into()),
                 Health::NoSsh => ('×', t.alarm, "no SSH".into()),
                 Health::Down => ('✗', t.alarm, "component down".into()),
             },

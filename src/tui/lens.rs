@@ -80,7 +80,7 @@ impl Mark {
             Mark::New => "new",
             Mark::RolledBack => "rolled back",
             Mark::Skipped => "skipped",
-            Mark::NotReady => "not ready",
+            Mark::NotReady => "NotReady",
             Mark::Unreachable => "no SSH",
             Mark::Failed => "failed",
         }
@@ -176,7 +176,7 @@ pub fn both(run: Option<Mark>, seen: Mark, past: bool) -> Mark {
     match (run, past) {
         (None, _) => seen,
         (Some(mark), false) => mark,
-        // What was seen after a run stands; only its exceptions are remembered, until they are mended.
+        // What was seen after a run stands; only its exceptions are remembered, until they are fixed.
         (Some(mark @ (Mark::Failed | Mark::RolledBack | Mark::Skipped)), true)
             if seen == Mark::Old || seen == Mark::Mixed =>
         {

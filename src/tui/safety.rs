@@ -55,7 +55,7 @@ pub fn cluster_line(t: &Theme, cluster: &Cluster) -> Line<'static> {
         ("NotReady", names(&|n| !n.ready)),
         ("without SSH", names(&|n| n.reachable == Some(false))),
         ("with a component that is down", names(&|n| n.components.values().any(|r| !r.running))),
-        ("with left-overs of a swap", names(&|n| !n.leftovers.is_empty())),
+        ("with containers left over from a swap", names(&|n| !n.leftovers.is_empty())),
     ];
     let wrong: Vec<String> = wrong.into_iter().filter_map(|(what, of)| Some(format!("{what}: {}", of?))).collect();
     if wrong.is_empty() {

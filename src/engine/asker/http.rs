@@ -138,7 +138,7 @@ fn authorization(path: &PathBuf) -> Result<HeaderValue, String> {
         return Err(refused("it is not a file"));
     }
     if meta.permissions().mode() & 0o077 != 0 {
-        return Err(refused(&format!("others can read it; mend that with: chmod 600 {}", path.display())));
+        return Err(refused(&format!("others can read it; fix that with: chmod 600 {}", path.display())));
     }
     let mut text = String::new();
     file.take(HEADER).read_to_string(&mut text).map_err(|_| refused("it is not text"))?;

@@ -459,7 +459,7 @@ fn verdict(plan: &Plan, page: &mut Page) {
     let errors = plan.findings.iter().filter(|f| f.severity == Severity::Error).count();
     if errors > 0 {
         page.gap();
-        page.line(0, &format!("Refused: {} to mend first", count(errors, "error")));
+        page.line(0, &format!("Refused: {} to fix first", count(errors, "error")));
     }
 }
 

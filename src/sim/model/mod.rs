@@ -52,7 +52,7 @@ impl World {
     /// A cluster that has been running for a while: every component healthy, on the first release.
     ///
     /// # Errors
-    /// When the scenario does not fit together; says what to mend.
+    /// When the scenario does not fit together; says what to fix.
     pub fn new(scenario: &Scenario) -> Result<World, String> {
         scenario.check()?;
         let release = scenario.current().ok_or("at least one [[release]] is needed")?;

@@ -96,11 +96,11 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
         (e, _, _) if acknowledge::is_enough(plan) => {
             let errors = count(e, "error", "errors");
             let words =
-                format!("✗ This plan waits for you: {errors} to acknowledge ({} on each) or to mend.", key_of(app));
+                format!("✗ This plan waits for you: {errors} to acknowledge ({} on each) or to fix.", key_of(app));
             Line::styled(words, t.alarm)
         }
         (e, _, _) => {
-            let words = format!("✗ This plan cannot be applied: {} must be mended.", count(e, "error", "errors"));
+            let words = format!("✗ This plan cannot be applied: {} must be fixed.", count(e, "error", "errors"));
             Line::styled(words, t.alarm)
         }
     };
@@ -111,7 +111,7 @@ pub fn summary(app: &App, plan: &Plan) -> Vec<Line<'static>> {
 pub fn limits(app: &App, plan: &Plan) -> Line<'static> {
     let [swaps, nodes, pods] = plan.budget.words();
     let words = match usize::from(app.size.0) < ROOMY {
-        true => format!("pauses by itself at {swaps}, {nodes} or {pods}"),
+        true => format!("pauses at {swaps}, {nodes} or {pods}"),
         false => format!("a node that fails goes back by itself; the run pauses at {swaps}, {nodes} or {pods}"),
     };
     Line::styled(words, app.theme.dim)

@@ -240,7 +240,7 @@ fn image_name(image: &Image, to: &Image) -> String {
 fn verdict_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let t = &app.theme;
     let [swaps, nodes, pods] = app.budget.words();
-    let note = format!("pauses by itself at {swaps}, {nodes} or {pods}");
+    let note = format!("pauses at {swaps}, {nodes} or {pods}");
     let mut lines = vec![heading(t, "PLANNER", &note, width)];
     let wrong = app.stage.edit.as_ref().and_then(|edit| edit.wrong.clone());
     let built = app.sight.cluster.as_ref().map(|cluster| stage::build(app, cluster));
