@@ -261,8 +261,8 @@ async fn start_some(
 ) -> Result<Option<String>, JournalError> {
     let Some(wave) = shared.plan.phases.get(p).and_then(|phase| phase.waves.get(w)) else { return Ok(None) };
     let mut blocked = None;
-    if shared.world.borrow().api != Some(true) {
-        return Ok(Some("the cluster's API does not answer".into()));
+    if let Some(why) = shared.world.borrow().silent() {
+        return Ok(Some(why));
     }
     if let Some(why) = shared.log.with(|run, _| adrift_below(run, p)) {
         return Ok(Some(why));

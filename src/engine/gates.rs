@@ -225,8 +225,8 @@ impl Answers {
 
 async fn nodes_ready(shared: &Shared) -> Result<Result<(), String>, JournalError> {
     let world = world::look(shared).await?;
-    Ok(if world.api != Some(true) {
-        Err("the cluster's API does not answer".into())
+    Ok(if let Some(why) = world.silent() {
+        Err(why)
     } else if world.lost.is_empty() {
         Ok(())
     } else {
@@ -238,8 +238,8 @@ async fn nodes_ready(shared: &Shared) -> Result<Result<(), String>, JournalError
 /// plan moves on masters is well, so that a quorum stands while this one is away.
 pub(super) async fn others(shared: &Shared, swap: &Swap) -> Result<Result<(), String>, JournalError> {
     let world = world::look(shared).await?;
-    if world.api != Some(true) {
-        return Ok(Err("the cluster's API does not answer".into()));
+    if let Some(why) = world.silent() {
+        return Ok(Err(why));
     }
     let away = shared.plan.cluster.masters().map(|n| &n.name).filter(|n| **n != swap.node);
     let away: Vec<&str> = away.filter(|n| world.not_ready.contains(*n)).map(NodeName::as_str).collect();

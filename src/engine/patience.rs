@@ -23,7 +23,7 @@ impl MayPass for NodeError {
 
 impl MayPass for ClusterError {
     fn may_pass(&self) -> bool {
-        matches!(self, ClusterError::Away(_))
+        matches!(self, ClusterError::Away(_) | ClusterError::Credentials(_))
     }
 }
 

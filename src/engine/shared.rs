@@ -128,7 +128,7 @@ impl Shared {
         let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
         match self.ports.cluster.pod_events(&uids).await {
             Ok(events) => Ok(Some(events)),
-            Err(ClusterError::Away(why)) => {
+            Err(ClusterError::Away(why) | ClusterError::Credentials(why)) => {
                 tracing::debug!("events of pods: {why}");
                 Ok(None)
             }
@@ -159,6 +159,10 @@ impl Shared {
     pub(super) async fn command(&self, verb: Verb, by: &str) -> Result<String, String> {
         let by: String = clean(by).chars().take(120).collect();
         let verb = verb.checked()?;
+        if verb == Verb::Resume && self.log.with(|run, _| matches!(run.state, RunState::Pausing | RunState::Paused(_)))
+        {
+            self.let_in().await?;
+        }
         let _one = self.commands.lock().await;
         if self.wish() == Wish::Leave {
             return Err("the engine is about to end; `sonoba resume` starts another".into());
@@ -173,6 +177,30 @@ impl Shared {
             Ok(answer) => Ok(answer),
             Err(Not::Needed(answer)) => Ok(answer.to_owned()),
             Err(Not::Possible(why)) => Err(why),
+        }
+    }
+
+    /// Reads the credentials anew and asks the API something with them: an operator who resumes has often just renewed them, and a
+    /// run that cannot get in does not go on.
+    ///
+    /// # Errors
+    /// In words, when the API refuses them or there are none. One that does not answer is no reason: gates wait for that.
+    async fn let_in(&self) -> Result<(), String> {
+        /// Less than whoever commands waits for his answer.
+        const LIMIT: Duration = Duration::from_secs(25);
+        let cluster = &self.ports.cluster;
+        let asked = async {
+            cluster.renew_credentials().await?;
+            match self.plan.cluster.nodes.keys().next() {
+                Some(node) => cluster.node(node).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        match tokio::time::timeout(LIMIT, asked).await {
+            Ok(Err(ClusterError::Credentials(why))) => {
+                Err(format!("the run stays paused: the cluster's API: {why}; then: sonoba resume {}", self.run))
+            }
+            _ => Ok(()),
         }
     }
 

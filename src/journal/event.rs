@@ -397,6 +397,9 @@ pub enum Event {
         lost: Vec<NodeName>,
         /// Whether the API answered.
         api: bool,
+        /// How it refuses our credentials, in words; none where it does not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
     },
     /// Anything else worth keeping.
     Note {

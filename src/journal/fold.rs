@@ -278,11 +278,23 @@ impl Run {
                 let rest = if *untouched { "the node is as it was" } else { "the node needs a person" };
                 self.say(at, Tone::Alarm, Some(node), format!("failed: {why}; {rest}"));
             }
-            Event::ClusterSeen { ready, total, lost, api } => {
-                let new = ClusterView { ready: *ready, total: *total, lost: lost.clone(), api: *api };
+            Event::ClusterSeen { ready, total, lost, api, refused } => {
+                let refused = refused.as_deref().map(clean);
+                let new = ClusterView {
+                    ready: *ready,
+                    total: *total,
+                    lost: lost.clone(),
+                    api: *api,
+                    refused: refused.clone(),
+                };
                 let was = self.ready.replace(new);
-                if !api && was.as_ref().is_none_or(|w| w.api) {
-                    self.say(at, Tone::Notice, None, "the cluster's API does not answer".into());
+                let news = was.as_ref().is_none_or(|w| w.api || w.refused != refused);
+                match refused {
+                    Some(why) if !api && news => self.say(at, Tone::Alarm, None, format!("the cluster's API: {why}")),
+                    None if !api && news => {
+                        self.say(at, Tone::Notice, None, "the cluster's API does not answer".into())
+                    }
+                    _ => {}
                 }
                 for node in lost.iter().filter(|n| was.as_ref().is_none_or(|w| !w.lost.contains(n))) {
                     self.say(at, Tone::Alarm, Some(node), "NotReady".into());

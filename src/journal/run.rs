@@ -118,6 +118,8 @@ pub struct ClusterView {
     pub lost: Vec<NodeName>,
     /// Whether the API answered.
     pub api: bool,
+    /// How it refuses our credentials, in words; none where it does not.
+    pub refused: Option<String>,
 }
 
 /// What a run is doing.

@@ -1,33 +1,28 @@
 //! [`ClusterPort`] over kube.
 
+use super::credentials::{self, Renewer, Source};
 use super::events::EventWatch;
 use super::lease::RunLock;
-use super::patience::{Patience, for_good, shown};
+use super::patience::Patience;
 use super::watch::NodeWatch;
 use super::{
     ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease,
 };
 use crate::fleet::{Condition, NodeName, PodEvent, PodProof};
+use crate::plan::CredentialFacts;
 use async_trait::async_trait;
-use http_body_util::Limited;
-use hyper::Response;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ListParams};
-use kube::client::{ClientBuilder, DynBody};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use tower::util::MapResponseLayer;
 
 /// Objects asked for at once: what kubectl asks for.
 pub(super) const PAGE: u32 = 500;
-/// Bytes of one answer: a page of large nodes has a twentieth of it. A watch that had so much to tell begins anew.
-const LONGEST: usize = 256 << 20;
 /// No list is longer; an API server that has always one more page must not hold us up, nor fill our memory.
 const MOST: usize = 100_000;
 const PAGES: usize = MOST / PAGE as usize;
@@ -35,6 +30,7 @@ const PAGES: usize = MOST / PAGE as usize;
 /// The cluster's API through a kubeconfig. Keeps a watched copy of the nodes until it is dropped.
 pub struct KubeCluster {
     client: Client,
+    renewer: Arc<Renewer>,
     patience: Patience,
     watch: NodeWatch,
     /// Begun when it is first asked for: who only looks on does not pay for it.
@@ -45,8 +41,9 @@ pub struct KubeCluster {
 }
 
 impl KubeCluster {
-    /// Reads the kubeconfig and begins to watch the nodes. Credential plugins run as under kubectl. Must be called
-    /// within a Tokio runtime.
+    /// Reads the kubeconfig and begins to watch the nodes. A credential plugin is asked as kubectl asks it where there is no
+    /// terminal, within a time limit. The context and the API server stay what they are now; the credentials are read anew when
+    /// they change. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the kubeconfig, or the context in it, cannot be used, or its credentials cannot be had. That the API server
@@ -62,31 +59,12 @@ impl KubeCluster {
     ) -> Result<KubeCluster, ClusterError> {
         // The first one stays; it is ring in any case.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let file = kubeconfig.display();
-        let refused = |why: String| ClusterError::Refused(format!("kubeconfig {file}: {}", shown(&why)));
-        let parsed = Kubeconfig::read_from(kubeconfig).map_err(|e| refused(unreadable(&e)))?;
-        if let Some(wanted) = context
-            && !parsed.contexts.iter().any(|c| c.name == wanted)
-        {
-            let known: Vec<&str> = parsed.contexts.iter().map(|c| c.name.as_str()).collect();
-            return Err(refused(format!(
-                "has no context {wanted:?}, only: {}; mend `context` in the profile",
-                known.join(", ")
-            )));
-        }
-        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-        let mut config = Config::from_custom_kubeconfig(parsed, &options).await.map_err(|e| refused(reason(&e)))?;
-        config.connect_timeout = Some(patience.request.min(Duration::from_secs(5)));
-        // `Patience` tries again, and says so; two of them would multiply.
-        config.default_retry = false;
-        let builder =
-            ClientBuilder::try_from(config).map_err(|e| refused(for_good(&e).unwrap_or_else(|| reason(&e))))?;
-        let limit =
-            MapResponseLayer::new(|answer: Response<Box<DynBody>>| answer.map(|body| Limited::new(body, LONGEST)));
-        let client: Client = builder.with_layer(&limit).build();
+        let source = Source::new(kubeconfig, context, patience.plugin);
+        let renewer = Renewer::start(source, patience.request.min(Duration::from_secs(5))).await?;
+        let client = credentials::client(&renewer);
         let watch = NodeWatch::start(client.clone());
         let events = OnceLock::new();
-        Ok(KubeCluster { client, patience, watch, events, asked: Mutex::new(None), lock: RunLock::default() })
+        Ok(KubeCluster { client, renewer, patience, watch, events, asked: Mutex::new(None), lock: RunLock::default() })
     }
 
     /// The whole of a paged list. A snapshot that goes stale between two pages starts anew, as does any page that fails.
@@ -133,27 +111,6 @@ impl KubeCluster {
             }
         }
     }
-}
-
-/// Why a kubeconfig cannot be read. The parser quotes the lines around a mistake, and a token may stand in one of them.
-fn unreadable(error: &KubeconfigError) -> String {
-    let KubeconfigError::Parse(error) = error else { return reason(error) };
-    let line = error.location().map_or(String::new(), |at| format!(" at line {}", at.line()));
-    format!("it is not what a kubeconfig should be{line}; see what is wrong with: kubectl config view")
-}
-
-/// An error with its causes, each once.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[async_trait]
@@ -210,6 +167,14 @@ impl ClusterPort for KubeCluster {
 
     async fn leader(&self, lease: &str) -> Result<Option<String>, ClusterError> {
         lease::leader(&self.client, &self.patience, lease).await
+    }
+
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        self.renewer.ends()
+    }
+
+    async fn renew_credentials(&self) -> Result<(), ClusterError> {
+        self.renewer.renew().await
     }
 
     async fn facts(&self) -> Result<ClusterFacts, ClusterError> {

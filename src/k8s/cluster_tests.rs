@@ -23,7 +23,7 @@ fn pod(name: &str, node: &str) -> Value {
 }
 
 async fn connect(api: &FakeApi) -> KubeCluster {
-    let patience = Patience { total: Duration::from_secs(5), request: Duration::from_secs(2) };
+    let patience = Patience { total: Duration::from_secs(5), request: Duration::from_secs(2), ..Patience::default() };
     KubeCluster::connect_with(&api.kubeconfig(), None, patience).await.unwrap()
 }
 
@@ -54,7 +54,8 @@ async fn nodes_follow_the_watch_and_hostile_names_are_left_out() {
 async fn a_copy_is_not_believed_while_the_api_is_away() {
     let api = FakeApi::start().await;
     api.put(NODES, node("a", true));
-    let patience = Patience { total: Duration::from_millis(600), request: Duration::from_millis(300) };
+    let patience =
+        Patience { total: Duration::from_millis(600), request: Duration::from_millis(300), ..Patience::default() };
     let cluster = KubeCluster::connect_with(&api.kubeconfig(), None, patience).await.unwrap();
     cluster.nodes().await.unwrap();
     api.set_away(true);

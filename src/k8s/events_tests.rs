@@ -22,7 +22,7 @@ fn event(name: &str, uid: &str, reason: &str, message: &str) -> Value {
 }
 
 async fn connect(api: &FakeApi) -> KubeCluster {
-    let patience = Patience { total: Duration::from_secs(5), request: Duration::from_secs(5) };
+    let patience = Patience { total: Duration::from_secs(5), request: Duration::from_secs(5), ..Patience::default() };
     KubeCluster::connect_with(&api.kubeconfig(), None, patience).await.unwrap()
 }
 
@@ -107,7 +107,8 @@ async fn a_role_without_events_is_refused_with_what_to_add() {
 async fn an_api_that_does_not_answer_is_away() {
     let api = FakeApi::start().await;
     api.set_away(true);
-    let patience = Patience { total: Duration::from_millis(400), request: Duration::from_millis(400) };
+    let patience =
+        Patience { total: Duration::from_millis(400), request: Duration::from_millis(400), ..Patience::default() };
     let cluster = KubeCluster::connect_with(&api.kubeconfig(), None, patience).await.unwrap();
     let error = cluster.pod_events(&["u1"]).await.unwrap_err();
     assert!(matches!(&error, ClusterError::Away(why) if why.contains("readyz")), "{error}");

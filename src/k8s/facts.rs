@@ -44,7 +44,7 @@ pub(super) async fn gather(client: &Client, patience: &Patience) -> Result<Clust
     };
     let mut unanswered = Vec::new();
     let mut told = |answer: Result<(), ClusterError>| match answer {
-        Err(error @ ClusterError::Away(_)) => Err(error),
+        Err(error @ (ClusterError::Away(_) | ClusterError::Credentials(_))) => Err(error),
         Err(error) => {
             unanswered.push(error.to_string());
             Ok(false)

@@ -46,6 +46,8 @@ struct State {
     oldest: u64,
     /// The collection that the role may not touch.
     forbidden: Option<String>,
+    /// The only token that is accepted; any when there is none.
+    token: Option<String>,
 }
 
 /// The server; it ends when this is dropped.
@@ -53,6 +55,7 @@ pub(super) struct FakeApi {
     state: Arc<Mutex<State>>,
     events: broadcast::Sender<(String, String)>,
     task: JoinHandle<()>,
+    port: u16,
     dir: tempfile::TempDir,
 }
 
@@ -71,7 +74,16 @@ impl FakeApi {
         );
         std::fs::write(dir.path().join("kubeconfig"), kubeconfig).unwrap();
         let task = tokio::spawn(accept(listener, Arc::clone(&state), events.clone()));
-        FakeApi { state, events, task, dir }
+        FakeApi { state, events, task, port, dir }
+    }
+
+    pub fn server(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Accepts this token from now on, and no other.
+    pub fn expect(&self, token: &str) {
+        self.state.lock().unwrap().token = Some(token.to_owned());
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -163,9 +175,13 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let mut state = state.lock().unwrap();
-    state.log.push(format!("{} {}", head.method, head.uri));
+    let shown = head.headers.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    state.log.push(format!("{} {} {shown}", head.method, head.uri));
     if state.away {
         return Err(std::io::Error::other("away"));
+    }
+    if state.token.as_ref().is_some_and(|token| shown != format!("Bearer {token}")) {
+        return Ok(status(401, "Unauthorized"));
     }
     let query: BTreeMap<&str, &str> =
         head.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).collect();

@@ -1,8 +1,8 @@
 //! Riding over an API server that is itself being restarted: which failures pass, and how long to wait for that.
 
 use super::ClusterError;
+use super::credentials::CredentialProblem;
 use crate::fleet::clean;
-use kube::client::AuthError;
 use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
@@ -15,11 +15,13 @@ pub(super) struct Patience {
     pub total: Duration,
     /// For one try.
     pub request: Duration,
+    /// For the kubeconfig's credential plugin.
+    pub plugin: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { total: Duration::from_secs(30), request: Duration::from_secs(10) }
+        Patience { total: Duration::from_secs(30), request: Duration::from_secs(10), plugin: Duration::from_secs(20) }
     }
 }
 
@@ -100,9 +102,9 @@ fn judge(what: &str, error: &kube::Error) -> Fate {
                         after: after.map(|s| Duration::from_secs(s.into())),
                     }
                 }
-                401 => never(format!(
-                    "could not {what}: the API server does not accept the kubeconfig's credentials ({said}); renew them"
-                )),
+                401 => Fate::Never(Trouble::Other(ClusterError::Credentials(format!(
+                    "could not {what}: credentials refused: the API server answered 401 {said}; renew those in the kubeconfig"
+                )))),
                 403 => never(format!(
                     "could not {what}: {said}; grant what docs/rbac.yaml lists: kubectl apply -f rbac.yaml"
                 )),
@@ -112,9 +114,12 @@ fn judge(what: &str, error: &kube::Error) -> Fate {
         kube::Error::SerdeError(e) => {
             never(format!("could not {what}: the answer is not what Kubernetes would send: {}", shown(&e.to_string())))
         }
-        other => match for_good(other) {
-            Some(why) => never(format!("could not {what}: {why}")),
-            None => Fate::Again { why: root(other), after: None },
+        other => match (credentials(other), for_good(other)) {
+            (Some(problem), _) => {
+                Fate::Never(Trouble::Other(ClusterError::Credentials(format!("could not {what}: {problem}"))))
+            }
+            (None, Some(why)) => never(format!("could not {what}: {why}")),
+            (None, None) => Fate::Again { why: root(other), after: None },
         },
     }
 }
@@ -127,40 +132,58 @@ pub(super) fn refusal(what: &str, error: &kube::Error) -> Option<ClusterError> {
     }
 }
 
-/// Whether the failure lies in the configuration, so that asking again is in vain. Never quotes a credential plugin's
-/// output: it may hold a token.
-pub(super) fn for_good(error: &kube::Error) -> Option<String> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(e) = next {
-        if let Some(auth) = e.downcast_ref::<AuthError>() {
-            return Some(match auth {
-                AuthError::AuthExecRun { out, .. } => {
-                    format!(
-                        "the kubeconfig's credential plugin failed ({}); see why with: kubectl get nodes",
-                        out.status
-                    )
-                }
-                AuthError::AuthExecStart(e) => {
-                    format!("the kubeconfig's credential plugin did not start: {e}; install it or put it on the PATH")
-                }
-                AuthError::ReadTokenFile(e, path) => {
-                    format!("the kubeconfig's token file {} cannot be read: {e}", shown(&path.display().to_string()))
-                }
-                _ => "the kubeconfig's credentials cannot be used; see why with: kubectl get nodes".to_owned(),
-            });
-        }
+/// What an error is about that came through kube from the credentials.
+fn credentials(error: &kube::Error) -> Option<&CredentialProblem> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// An error and what caused it, down to the first.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
         // `io::Error::source` passes over the error that it wraps.
-        let wrapped = e.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = e.downcast_ref::<rustls::Error>().or_else(|| wrapped.and_then(|w| w.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
-            return Some(format!(
-                "the API server's certificate is not trusted ({}); mend certificate-authority in the kubeconfig",
-                shown(&distrust(why))
-            ));
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
         }
-        next = e.source();
     }
-    None
+    std::iter::successors(Some(error), |error| cause(*error))
+}
+
+/// What went wrong in TLS, where something did.
+fn tls(error: &kube::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether the failure lies in the configuration, so that asking again is in vain.
+pub(super) fn for_good(error: &kube::Error) -> Option<String> {
+    match tls(error)? {
+        rustls::Error::InvalidCertificate(why) => Some(format!(
+            "the API server's certificate is not trusted ({}); {}",
+            shown(&distrust(why)),
+            trust_again(why)
+        )),
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => Some(
+            "what answers there does not speak TLS; look at `server` in the kubeconfig: its port, and https:// or http://".into(),
+        ),
+        _ => None,
+    }
+}
+
+/// Whether the API server ended the handshake over what the client is, and how.
+pub(super) fn client_refused(error: &kube::Error) -> Option<String> {
+    use rustls::AlertDescription as Alert;
+    let rustls::Error::AlertReceived(alert) = tls(error)? else { return None };
+    let why = match alert {
+        Alert::CertificateExpired => "it has expired",
+        Alert::CertificateRevoked => "it is revoked",
+        Alert::UnknownCA => "who signed it is not known there",
+        Alert::CertificateRequired | Alert::NoCertificate => "there is none",
+        Alert::BadCertificate | Alert::CertificateUnknown | Alert::UnsupportedCertificate | Alert::AccessDenied => {
+            "it is not accepted"
+        }
+        _ => return None,
+    };
+    Some(format!("the API server ends the handshake over the client's certificate ({why})"))
 }
 
 /// The innermost cause: what the layers above repeat in longer words.
@@ -194,5 +217,20 @@ fn distrust(why: &rustls::CertificateError) -> String {
         Why::BadSignature => "its signature is wrong".to_owned(),
         // The library's own sentence.
         other => other.to_string(),
+    }
+}
+
+/// What to do about a certificate that is not trusted.
+fn trust_again(why: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as Why;
+    match why {
+        Why::Expired | Why::ExpiredContext { .. } => {
+            "renew it on the API server (kubeadm certs renew apiserver, or as your installer does), or correct this machine's clock"
+        }
+        Why::NotValidYet | Why::NotValidYetContext { .. } => "compare this machine's clock with the API server's",
+        Why::NotValidForName | Why::NotValidForNameContext { .. } => {
+            "use a name or address in `server` that the certificate has, or set tls-server-name in the kubeconfig"
+        }
+        _ => "correct certificate-authority in the kubeconfig",
     }
 }

@@ -1,7 +1,7 @@
 //! What may be asked of the cluster's API. Nothing here can evict or delete a pod.
 
 use crate::fleet::{Condition, NodeName, PodEvent, PodProof, Version};
-use crate::plan::ApiFacts;
+use crate::plan::{ApiFacts, CredentialFacts};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,19 @@ pub trait ClusterPort: Send + Sync {
     /// Puts an API server's address into the `default/kubernetes` Endpoints and EndpointSlice, or takes it out. For clusters
     /// whose API servers run with `--endpoint-reconciler-type=none`. Returns whether it was changed.
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError>;
+
+    /// What proves who we are to the API server and ends by itself, as far as it says so.
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        Vec::new()
+    }
+
+    /// Reads the credentials anew, and asks the plugin that issues them.
+    ///
+    /// # Errors
+    /// When they cannot be had; those that there were stay in use.
+    async fn renew_credentials(&self) -> Result<(), ClusterError> {
+        Ok(())
+    }
 
     /// The API servers' addresses in the `default/kubernetes` Endpoints and EndpointSlices, asked afresh.
     async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError>;
@@ -129,4 +142,8 @@ pub enum ClusterError {
     /// It answered that it would not.
     #[error("{0}")]
     Refused(String),
+    /// It does not accept who we are, or there is nothing to show it: a token, a certificate or a plugin's login has ended or
+    /// cannot be had. May pass: they are read anew.
+    #[error("{0}")]
+    Credentials(String),
 }

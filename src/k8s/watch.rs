@@ -4,8 +4,9 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -16,7 +17,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// A background task that keeps a copy of all nodes; it ends when this is dropped.
 pub(super) struct NodeWatch {
     store: reflector::Store<Node>,
-    heard: Arc<Mutex<Heard>>,
+    heard: watch::Receiver<Heard>,
     task: JoinHandle<()>,
 }
 
@@ -31,8 +32,7 @@ impl NodeWatch {
     /// Starts to watch.
     pub fn start(client: Client) -> NodeWatch {
         let (store, writer) = reflector::store();
-        let heard = Arc::new(Mutex::new(Heard::default()));
-        let note = Arc::clone(&heard);
+        let (note, heard) = watch::channel(Heard::default());
         let task = tokio::spawn(async move {
             let events = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
             // Most of a node's bytes are its images and field managers, which nobody asks for.
@@ -50,16 +50,24 @@ impl NodeWatch {
                 if let Err(error) = event {
                     tracing::debug!(%error, "the watch on nodes broke and begins anew");
                 }
-                *note.lock().unwrap_or_else(PoisonError::into_inner) = Heard { at: Some(Instant::now()), broken };
+                note.send_replace(Heard { at: Some(Instant::now()), broken });
             }
         });
         NodeWatch { store, heard, task }
     }
 
-    /// The copy, when the watch is whole and has spoken lately, waiting at most `patience` for it to be complete at first.
-    /// Also says when it last spoke.
+    /// The copy, when the watch is whole and has spoken lately, waiting at most `patience` for it to be complete at first, and no
+    /// longer than until it breaks. Also says when it last spoke.
     pub async fn fresh(&self, patience: Duration) -> Option<(Instant, Vec<Arc<Node>>)> {
-        if self.heard().broken || timeout(patience, self.store.wait_until_ready()).await.ok()?.is_err() {
+        let mut heard = self.heard.clone();
+        let complete = async {
+            tokio::select! {
+                biased;
+                _ = heard.wait_for(|heard| heard.broken) => false,
+                ready = self.store.wait_until_ready() => ready.is_ok(),
+            }
+        };
+        if !timeout(patience, complete).await.ok()? {
             return None;
         }
         let heard = self.heard();
@@ -74,7 +82,7 @@ impl NodeWatch {
     }
 
     fn heard(&self) -> Heard {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.heard.borrow()
     }
 }
 

@@ -16,10 +16,23 @@ pub struct Facts {
     pub api: Option<ApiFacts>,
     /// The staged images, as a registry knows them.
     pub images: BTreeMap<Image, ImageFacts>,
+    /// What lets us in and ends by itself.
+    pub credentials: Vec<CredentialFacts>,
     /// How fast this cluster's own past runs were.
     pub past: Option<Pace>,
     /// Questions that had no answer, in words.
     pub unanswered: Vec<String>,
+}
+
+/// Something that lets us in to the API or to nodes, and ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFacts {
+    /// What it is and where it stands, for instance `the client certificate of user "admin" in kubeconfig /home/ann/.kube/config`.
+    pub what: String,
+    /// When it ends.
+    pub until: Timestamp,
+    /// What to do about that.
+    pub mend: String,
 }
 
 /// What is known of one node.

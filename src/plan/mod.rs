@@ -49,8 +49,8 @@ pub use compare::{Bandwidth, Comparison, Strategy, compare};
 pub use doors::{Door, client_doors};
 pub use etcdctl::{Etcdctl, etcdctl};
 pub use facts::{
-    ApiFacts, ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, LongestGrace, NodeFacts, Pace, Spread,
-    StatefulSet,
+    ApiFacts, ContainerFacts, CredentialFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, LongestGrace, NodeFacts,
+    Pace, Spread, StatefulSet,
 };
 pub use fingerprint::Fingerprint;
 pub use flags::{FlagName, GateName, config_file};

@@ -269,7 +269,7 @@ impl Story {
             version: "0.1.0".into(),
         });
         story.tell(Event::EngineStarted { pid: 4242, host: "bastion1".into(), resumed: false });
-        story.tell(Event::ClusterSeen { ready: 63, total: 63, lost: Vec::new(), api: true });
+        story.tell(Event::ClusterSeen { ready: 63, total: 63, lost: Vec::new(), api: true, refused: None });
         story
     }
 

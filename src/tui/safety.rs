@@ -104,6 +104,7 @@ fn said(view: &RunView, tally: &Tally, now: Option<Timestamp>, brief: bool) -> (
 fn unproven(view: &RunView) -> Option<&'static str> {
     match &view.run.ready {
         _ if view.lost || view.orphaned => Some("nobody has looked since"),
+        Some(ready) if ready.refused.is_some() => Some("the API refuses our credentials"),
         Some(ready) if !ready.api => Some("the API does not answer"),
         None if !view.run.waves_begun.is_empty() => Some("no node was looked at yet"),
         _ => None,
@@ -176,7 +177,8 @@ mod tests {
     #[test]
     fn the_worst_that_happened_is_the_answer_and_what_nobody_saw_is_not_called_safe() {
         let node = || "rack0-cs1".parse().unwrap();
-        let seen = |lost: Vec<_>, api| Some(ClusterView { ready: 63 - lost.len(), total: 63, lost, api });
+        let seen =
+            |lost: Vec<_>, api| Some(ClusterView { ready: 63 - lost.len(), total: 63, lost, api, refused: None });
         let mut app = fixtures::running((120, 36), Options::default(), Story::new());
         let mut view = app.run.take().unwrap();
         view.run.ready = None;

@@ -83,7 +83,7 @@ fn paused(size: (u16, u16)) -> App {
         ..Default::default()
     }];
     story.tell(Event::PodsDisturbed { swap: swap.id, node: swap.node.clone(), pods });
-    story.tell(Event::ClusterSeen { ready: 62, total: 63, lost: vec![swap.node], api: true });
+    story.tell(Event::ClusterSeen { ready: 62, total: 63, lost: vec![swap.node], api: true, refused: None });
     for i in 1..=5 {
         let swap = story.swap(6, 3, i);
         story.commit_with(&swap, usize::from(i == 1));

@@ -227,7 +227,7 @@ proptest! {
                 6 => Event::PodsDisturbed { swap, node, pods: vec![Disturbance::default(); n] },
                 7 => {
                     let lost = workers.iter().skip(which).take(n).map(|(_, node)| node.clone()).collect();
-                    Event::ClusterSeen { ready: 1, total: 2, lost, api: true }
+                    Event::ClusterSeen { ready: 1, total: 2, lost, api: true, refused: None }
                 }
                 8 | 9 => Event::Command { verb: Verb::RollBack { nodes }, by },
                 10 => Event::Command { verb: Verb::Retry { nodes: if n == 1 { vec![] } else { nodes } }, by },

@@ -122,7 +122,12 @@ fn facts(app: &App) -> Line<'static> {
     // While a run is on, its journal is fresher than the last observation.
     let live = app.live().and_then(|v| v.run.ready.as_ref());
     let api = live.map_or(app.sight.error.is_none(), |r| r.api);
-    spans.push(if api { Span::styled("✓ API", t.good) } else { Span::styled("✗ API does not answer", t.alarm) });
+    let refused = live.is_some_and(|r| r.refused.is_some());
+    spans.push(match (api, refused) {
+        (true, _) => Span::styled("✓ API", t.good),
+        (false, true) => Span::styled("✗ API: credentials refused", t.alarm),
+        (false, false) => Span::styled("✗ API does not answer", t.alarm),
+    });
     let (ready, total) = match live {
         Some(r) => (r.ready, r.total),
         None => (index.ready, cluster.nodes.len()),
