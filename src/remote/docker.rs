@@ -3,10 +3,10 @@
 //! Bollard does what it has types for. Containers' configurations go through as raw JSON instead: typed models would
 //! drop the fields that they do not know, and nothing of a configuration may be lost.
 
-use super::connection::Connection;
+use super::connection::{Connection, Output};
 use super::port::{NodeError, PullProgress};
 use super::{limits, tally::Tally};
-use crate::fleet::{Image, clean};
+use crate::fleet::{Image, clean, clean_short};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use bollard::{BollardRequest, ClientVersion, Docker};
 use bytes::Bytes;
@@ -53,13 +53,34 @@ async fn open(link: &Connection) -> Result<(Box<dyn Stream>, bool), NodeError> {
     Ok((Box::new(link.pipe("docker system dial-stdio").await?), true))
 }
 
+/// What stands before the answer to [`ASK_DOCKER_HOST`], whatever a login shell prints first.
+const MARK: &str = "sonoba:";
+/// The first command on a connection.
+pub(crate) const ASK_DOCKER_HOST: &str = "exec sh -c 'printf \"sonoba:%s\" \"${DOCKER_HOST-}\"'";
+
 async fn find_socket(link: &Connection) -> Result<Option<String>, NodeError> {
-    let out = link.exec("asking for DOCKER_HOST", "printf %s \"${DOCKER_HOST-}\"", &[], limits::EXEC).await?;
-    let host = String::from_utf8_lossy(&out.stdout);
+    let out = link.exec("asking for DOCKER_HOST", ASK_DOCKER_HOST, &[], limits::EXEC).await?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    let Some((_, host)) = said.rsplit_once(MARK) else {
+        return Err(NodeError::Refused(link.says(not_ours(&out))));
+    };
     Ok(match host.trim() {
         "" => Some(SOCKET.to_owned()),
         host => host.strip_prefix("unix://").filter(|path| path.starts_with('/')).map(str::to_owned),
     })
+}
+
+/// What is wrong where commands are answered by something else than the command that was asked for.
+fn not_ours(out: &Output) -> String {
+    let said = [&out.stdout, &out.stderr].map(|bytes| clean_short(String::from_utf8_lossy(bytes).trim(), 200));
+    let said = said.into_iter().find(|said| !said.is_empty());
+    let said = said.map_or_else(|| "nothing".to_owned(), |said| format!("{said:?}"));
+    let status = out.status.map_or_else(|| "ended by a signal".to_owned(), |status| format!("status {status}"));
+    format!(
+        "its sshd does not run our commands, but one of its own: a forced command (ForceCommand in sshd_config, or command=\"…\" \
+         before our key in authorized_keys), or a login shell that is none (nologin). It said {said} ({status}). Let this user and \
+         key run commands; try: ssh USER@HOST true"
+    )
 }
 
 /// One request on a stream of its own: nothing is left half read for the next one.

@@ -11,7 +11,7 @@ use super::{ask, containers, facts, limits};
 use crate::fleet::{ContainerName, Image, Masker, NodeName, Salt, without_command};
 use crate::inventory::{NodeEntry, SshProfile};
 use crate::journal::Verdict;
-use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
+use crate::plan::{Change, Check, CredentialFacts, ImageFacts, NodeFacts, Swap};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use tokio::time::timeout;
 /// The nodes of a cluster over SSH. Nothing is dialled before the first call.
 pub struct SshFleet {
     nodes: HashMap<NodeName, Arc<SshNode>>,
+    dialer: Arc<Dialer>,
     masker: Arc<Masker>,
 }
 
@@ -64,13 +65,17 @@ impl SshFleet {
             let node = SshNode { target, dialer: dialer.clone(), held: Mutex::default(), masker: masker.clone() };
             (entry.name.clone(), Arc::new(node))
         };
-        Ok(SshFleet { nodes: nodes.iter().map(node).collect(), masker })
+        Ok(SshFleet { nodes: nodes.iter().map(node).collect(), dialer: dialer.clone(), masker })
     }
 }
 
 impl Fleet for SshFleet {
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>> {
         self.nodes.get(name).map(|node| node.clone() as Arc<dyn NodePort>)
+    }
+
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        self.dialer.keys.ends()
     }
 
     fn salt(&self) -> Option<Salt> {

@@ -22,6 +22,7 @@ mod successor;
 mod tally;
 
 pub use contract::{TxEnd, TxId, TxIdError, TxState, TxStep};
+pub(crate) use docker::ASK_DOCKER_HOST;
 pub(crate) use facts::disk_and_clock;
 pub use fleet::SshFleet;
 pub(crate) use known_hosts::check_file as check_known_hosts;

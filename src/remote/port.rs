@@ -3,7 +3,7 @@
 use super::contract::{TxId, TxState};
 use crate::fleet::{Component, ContainerName, Image, NodeName, Running, Salt};
 use crate::journal::Verdict;
-use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
+use crate::plan::{Change, Check, CredentialFacts, ImageFacts, NodeFacts, Swap};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +77,11 @@ pub trait NodePort: Send + Sync {
 pub trait Fleet: Send + Sync {
     /// The port of a node; `None` for a node that the inventory does not know.
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>>;
+
+    /// What let us in to nodes so far and ends by itself.
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        Vec::new()
+    }
 
     /// The salt with which its nodes mask arguments; none where nothing is masked.
     fn salt(&self) -> Option<Salt> {

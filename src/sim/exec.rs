@@ -2,8 +2,8 @@
 
 use super::docker;
 use super::shared::Shared;
-use crate::remote::disk_and_clock;
 use crate::remote::script::{Request, SCRIPT};
+use crate::remote::{ASK_DOCKER_HOST, disk_and_clock};
 use crate::sim::model::Reply;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg};
@@ -28,7 +28,7 @@ pub(crate) async fn run(shared: Arc<Shared>, node: usize, command: String, mut c
         None => match command.as_str() {
             "true" | ":" => reply(0, "", ""),
             // DOCKER_HOST is not set here.
-            "printf %s \"${DOCKER_HOST-}\"" => reply(0, "", ""),
+            ASK_DOCKER_HOST => reply(0, "sonoba:", ""),
             other if other == disk_and_clock("/var/lib/docker") => {
                 let real = jiff::Timestamp::now().as_second();
                 let (total, free, clock) = shared.on(node, |machine, env, now| machine.disk_and_clock(env, now, real));

@@ -46,8 +46,8 @@ async fn only_the_one_key_opens_a_node_and_its_shell_knows_few_words() {
         assert_eq!(exec(&ssh, "true", b"").await.status, 0);
     }
     let ssh = sim.ssh(WORKER).await;
-    let Ran { status, out, err } = exec(&ssh, "printf %s \"${DOCKER_HOST-}\"", b"").await;
-    assert_eq!((status, out.as_str(), err.as_str()), (0, "", ""));
+    let Ran { status, out, err } = exec(&ssh, "exec sh -c 'printf \"sonoba:%s\" \"${DOCKER_HOST-}\"'", b"").await;
+    assert_eq!((status, out.as_str(), err.as_str()), (0, "sonoba:", ""));
     let Ran { status, err, .. } = exec(&ssh, "rm -rf /", b"").await;
     assert_eq!(status, 127);
     assert!(err.contains("rm: not found"), "{err}");

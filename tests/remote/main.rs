@@ -186,10 +186,9 @@ fn profile() -> SshProfile {
     }
 }
 
-fn port(profile: &SshProfile, port: u16) -> Result<Arc<dyn NodePort>, NodeError> {
-    let name = "n1".parse().unwrap();
-    let entry = NodeEntry {
-        name,
+fn entry(port: u16) -> NodeEntry {
+    NodeEntry {
+        name: "n1".parse().unwrap(),
         address: "127.0.0.1".into(),
         port,
         user: None,
@@ -197,7 +196,11 @@ fn port(profile: &SshProfile, port: u16) -> Result<Arc<dyn NodePort>, NodeError>
         role: None,
         labels: Default::default(),
         master: false,
-    };
+    }
+}
+
+fn port(profile: &SshProfile, port: u16) -> Result<Arc<dyn NodePort>, NodeError> {
+    let entry = entry(port);
     let fleet = SshFleet::new(profile, std::slice::from_ref(&entry))?;
     Ok(fleet.node(&entry.name).unwrap())
 }

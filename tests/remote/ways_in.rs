@@ -1,8 +1,9 @@
 //! How we get in, and what we ask once there: the agent's keys, a key file's permissions, TLS.
 
 use super::{Guard, Node, check, run, wait};
+use sonoba::fleet::ContainerName;
 use sonoba::inventory::SshProfile;
-use sonoba::remote::NodeError;
+use sonoba::remote::{Fleet, NodeError, SshFleet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -128,4 +129,69 @@ async fn a_component_with_a_certificate_of_its_own_is_asked_over_tls() {
     assert!(matches!(error, NodeError::Failed(_)), "{error:?}");
     let error = ask(format!("https://127.0.0.1:{}/readyz", node.ports[1])).await.unwrap_err();
     assert!(matches!(error, NodeError::Failed(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_forced_command_is_named_as_that() {
+    let Some(node) = Node::start(false) else { return };
+    let key = fs::read_to_string(node.path("id.pub")).unwrap();
+    let names: [ContainerName; 1] = ["kubelet".parse().unwrap()];
+    // On the server that forwards sockets and on the one that does not; `restrict` forbids forwarding, too.
+    for port in node.ports {
+        for (options, said) in [
+            (r#"command="echo welcome to the backup""#, "welcome to the backup"),
+            (r#"restrict,command="/bin/false""#, "nothing"),
+            (r#"command="echo only sftp here >&2; exit 1""#, "only sftp here"),
+        ] {
+            fs::write(node.path("id.pub"), format!("{options} {key}")).unwrap();
+            let error = node.port(&node.profile(), port).unwrap().look(&names).await.unwrap_err();
+            let NodeError::Refused(why) = &error else { panic!("{error:?}") };
+            assert!(why.contains("a forced command") && why.contains("authorized_keys") && why.contains(said), "{why}");
+        }
+    }
+    // One that looks at what was asked and lets it through is none.
+    fs::write(node.path("id.pub"), format!(r#"command="echo hello; eval \"$SSH_ORIGINAL_COMMAND\"" {key}"#)).unwrap();
+    let error = node.port(&node.profile(), node.ports[0]).unwrap().look(&names).await.unwrap_err();
+    assert!(!error.to_string().contains("forced command"), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_lets_us_in_beside_its_key_and_tells_when_it_ends() {
+    let Some(node) = Node::start(false) else { return };
+    let keygen = |args: &[&str]| run(Command::new("ssh-keygen").arg("-q").args(args).current_dir(node.path("")));
+    keygen(&["-t", "ed25519", "-N", "", "-f", "authority"]);
+    let authority = fs::read_to_string(node.path("authority.pub")).unwrap();
+    // The key itself is not let in any more: only what the authority signed.
+    fs::write(node.path("id.pub.own"), fs::read_to_string(node.path("id.pub")).unwrap()).unwrap();
+    fs::write(node.path("id.pub"), format!("cert-authority {authority}")).unwrap();
+    let at = node.ports[0];
+    let look = async || {
+        let entry = super::entry(at);
+        let fleet = SshFleet::new(&node.profile(), std::slice::from_ref(&entry)).unwrap();
+        let answer = fleet.node(&entry.name).unwrap().ask(&check(format!("tcp://127.0.0.1:{at}"))).await;
+        (answer, fleet.credentials())
+    };
+    let sign = |validity: &str| {
+        let own = node.path("id.pub.own").display().to_string();
+        let copy = node.path("signing.pub").display().to_string();
+        fs::copy(own, &copy).unwrap();
+        keygen(&["-s", "authority", "-I", "ann's morning", "-n", "root", "-V", validity, "signing.pub"]);
+        fs::rename(node.path("signing-cert.pub"), node.path("id-cert.pub")).unwrap();
+    };
+    assert!(matches!(look().await.0, Err(NodeError::Refused(why)) if why.contains("is not let in; tried ssh-ed25519")));
+    sign("20200101000000Z:20200102000000Z");
+    let (refused, _) = look().await;
+    let Err(NodeError::Refused(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("ann's morning") && why.contains("has ended at 2020-01-02T00:00:00Z: renew it"), "{why}");
+    sign("20200101000000Z:20410203000000Z");
+    let (answer, ends) = look().await;
+    assert!(answer.unwrap().ok());
+    let [end] = &ends[..] else { panic!("{ends:?}") };
+    assert!(end.what.contains("ann's morning") && end.what.contains("id-cert.pub"), "{end:?}");
+    assert_eq!(end.until.to_string(), "2041-02-03T00:00:00Z");
+    // One that is for another key is not shown, and named.
+    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(node.path("other")));
+    fs::copy(node.path("other.pub"), node.path("id.pub.own")).unwrap();
+    sign("20200101000000Z:20410203000000Z");
+    assert!(matches!(look().await.0, Err(NodeError::Refused(why)) if why.contains("is for another key")));
 }
