@@ -8,10 +8,14 @@ use crate::engine;
 use crate::fleet::{NodeName, count, fold_names};
 use crate::inventory::NodeEntry;
 use crate::k8s::ClusterPort;
+use crate::plan::CredentialFacts;
 use crate::remote::{Fleet, NodeError};
 use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
+/// What ends sooner than this is told of.
+const SOON: SignedDuration = SignedDuration::from_hours(24);
 /// Nodes looked at at once.
 const WIDTH: usize = 64;
 /// Nodes told of one by one; the rest is counted.
@@ -92,11 +96,17 @@ async fn check(setup: &Setup, found: &mut Findings) {
         )),
     }
     match setup.cluster().await {
-        Ok(cluster) => api(cluster.as_ref(), &entries, found).await,
+        Ok(cluster) => {
+            api(cluster.as_ref(), &entries, found).await;
+            ending(&cluster.credentials(), found);
+        }
         Err(failure) => found.bad(failure.text),
     }
     match setup.fleet() {
-        Ok(fleet) => nodes(fleet.as_ref(), setup, &entries, found).await,
+        Ok(fleet) => {
+            nodes(fleet.as_ref(), setup, &entries, found).await;
+            ending(&fleet.credentials(), found);
+        }
         Err(failure) => found.bad(failure.text),
     }
     endpoints(setup, found).await;
@@ -164,6 +174,20 @@ async fn gates(setup: &Setup, found: &mut Findings) {
         match answer {
             Ok(()) => found.good(format!("gate {name}: it holds")),
             Err(why) => found.note(format!("gate {name} does not hold: {why}")),
+        }
+    }
+}
+
+/// What lets us in and ends soon: a night's run may be longer than it.
+fn ending(credentials: &[CredentialFacts], found: &mut Findings) {
+    let now = Timestamp::now();
+    for CredentialFacts { what, until, mend } in credentials {
+        if *until <= now {
+            found.bad(format!("{what} has ended at {until:.0}; {mend}"));
+        } else if *until <= now + SOON {
+            found.note(format!("{what} ends at {until:.0}; {mend}"));
+        } else {
+            found.good(format!("{what}: good until {until:.0}"));
         }
     }
 }

@@ -18,6 +18,8 @@ use tokio::time::timeout;
 const AT_ONCE: usize = 64;
 /// One node's answers, in all.
 const NODE: Duration = Duration::from_secs(60);
+/// Nodes that cannot be looked at, told of one by one.
+const TOLD: usize = 8;
 /// A page of CKE's.
 const CKE: Duration = Duration::from_secs(5);
 
@@ -28,14 +30,16 @@ pub async fn facts(profile: &Profile, ports: &Ports, cluster: &Cluster, stage: &
     if targets.is_empty() {
         return facts;
     }
-    let (nodes, api, images, cke) = tokio::join!(
+    let (nodes, shut, api, images, cke) = tokio::join!(
         nodes(profile, ports, cluster, stage, &targets),
+        shut(ports, cluster, stage),
         ports.cluster.facts(),
         registry(ports, cluster, &targets),
         cke(profile)
     );
     let (nodes, silent) = nodes;
     facts.nodes = nodes;
+    facts.unanswered.extend(shut);
     for (why, names) in silent {
         let names: Vec<&str> = names.iter().map(NodeName::as_str).collect();
         facts.unanswered.push(format!("{} told nothing of its state: {why}", fold_names(names)));
@@ -52,6 +56,8 @@ pub async fn facts(profile: &Profile, ports: &Ports, cluster: &Cluster, stage: &
         }
         Err(error) => facts.unanswered.push(format!("the cluster's API told nothing of its pods: {error}")),
     }
+    facts.credentials = ports.cluster.credentials();
+    facts.credentials.extend(ports.fleet.credentials());
     facts.images = images;
     sizes(cluster, &targets, &mut facts);
     match (cke, facts.api.as_mut()) {
@@ -101,6 +107,19 @@ async fn nodes(
         }
     }
     (known, silent)
+}
+
+/// Why nodes in scope could not be looked at: a plan that is refused for their sake says what is wrong with the first few.
+async fn shut(ports: &Ports, cluster: &Cluster, stage: &Stage) -> Vec<String> {
+    let shut = cluster.nodes.values().filter(|n| n.reachable == Some(false) && stage.scope.takes(n));
+    let ports = shut.filter_map(|n| ports.fleet.node(&n.name)).take(TOLD);
+    let asked = ports.map(|port| async move {
+        match timeout(NODE, port.look(&[])).await {
+            Ok(Err(error)) => Some(error.to_string()),
+            _ => None,
+        }
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
 async fn ask(name: NodeName, port: Arc<dyn NodePort>, inquiry: Inquiry) -> (NodeName, Result<NodeFacts, String>) {

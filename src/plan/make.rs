@@ -3,7 +3,9 @@
 use super::backwards::renumber;
 use super::findings::Findings;
 use super::order::{Ids, control_plane};
-use super::preflight::{check_control_plane, check_facts, check_limits, check_pins, check_skew, check_steps};
+use super::preflight::{
+    check_control_plane, check_credentials, check_facts, check_limits, check_pins, check_skew, check_steps,
+};
 use super::select::select;
 use super::way::{Hop, hops};
 use super::{
@@ -56,6 +58,10 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
     }
 
     let limits = stage.limits.clone();
+    let estimate = estimate::estimate(cluster, facts, &phases, &limits);
+    if !phases.is_empty() {
+        check_credentials(facts, &estimate, now, &mut findings);
+    }
     Plan {
         format: FORMAT,
         created: now,
@@ -63,7 +69,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         rollback_of: None,
         excluded: stage.scope.exclude.clone(),
         bumps,
-        estimate: estimate::estimate(cluster, facts, &phases, &limits),
+        estimate,
         limits,
         budget: stage.budget.clone(),
         components: settings.complete(),

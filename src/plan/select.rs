@@ -124,8 +124,16 @@ fn trouble(node: &Node) -> Option<(&'static str, &'static str, &'static str)> {
     // back of a swap that is still open, and its name is taken.
     let set_aside = || node.leftovers.iter().any(|name| name.as_str().ends_with(".sonoba-prev"));
     if unreachable(node) {
-        let text = "the node does not answer over SSH";
-        Some(("node-unreachable", text, "mend the way in (sonoba doctor)"))
+        let text = "the node does not answer over SSH, or does not let us work";
+        Some(("node-unreachable", text, "mend the way in (sonoba doctor says what is wrong)"))
+    } else if !node.ready && node.kubelet_version.is_none() {
+        // Whoever is known has said which kubelet he runs.
+        let text = "Kubernetes knows no node of this name, or has never heard of its kubelet";
+        Some((
+            "node-not-ready",
+            text,
+            "correct its name in the inventory to what `kubectl get nodes` has, or mend the node",
+        ))
     } else if !node.ready {
         Some(("node-not-ready", "Kubernetes does not call the node Ready", "mend the node"))
     } else if set_aside() {

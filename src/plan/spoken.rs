@@ -39,7 +39,9 @@ pub fn select<N>(what: &str, text: &str, known: &BTreeSet<&N>) -> Result<Vec<N>,
 where
     N: FromStr + Ord + Clone + AsRef<str> + Display,
 {
-    pick(text, known, |pattern| format!("no {what} {pattern:?} in the cluster"))
+    // A node that Kubernetes knows and the inventory does not is none of ours.
+    let place = if what == "node" { "in the cluster's inventory" } else { "in the cluster" };
+    pick(text, known, |pattern| format!("no {what} {pattern:?} {place}"))
 }
 
 /// The workers that a pin means. Masters have an order of their own, so a pattern passes over them.
@@ -48,7 +50,9 @@ where
 /// What cannot be read, or is no worker.
 pub fn pins(text: &str, cluster: &Cluster) -> Result<Vec<NodeName>, String> {
     let workers: BTreeSet<&NodeName> = cluster.workers().map(|n| &n.name).collect();
-    pick(text, &workers, |pattern| format!("no worker {pattern:?} in the cluster; only workers can be pinned"))
+    pick(text, &workers, |pattern| {
+        format!("no worker {pattern:?} in the cluster's inventory; only workers can be pinned")
+    })
 }
 
 /// Whether a node has the label.

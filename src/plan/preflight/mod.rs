@@ -3,6 +3,7 @@
 
 mod api;
 mod containers;
+mod credentials;
 mod drift;
 mod images;
 mod machines;
@@ -11,6 +12,7 @@ mod pods;
 mod policy;
 
 pub use containers::node_monitor_grace_ms;
+pub(super) use credentials::check as check_credentials;
 pub(super) use policy::{check_control_plane, check_limits, check_pins, check_skew, check_steps};
 
 use super::findings::Findings;
