@@ -65,7 +65,7 @@ pub(super) async fn start(
 fn refuse_errors(plan: &Plan, shown: &str) -> Result<(), Failure> {
     match errors(plan) {
         Some(errors) => Err(Failure::refused(format!(
-            "plan {shown} has errors:{errors}\nmend them and make the plan anew with: {}",
+            "plan {shown} has errors:{errors}\nfix them and make the plan anew with: {}",
             anew(plan)
         ))),
         None => Ok(()),

@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure>
     }
     if plan.refused() {
         return Err(Failure::refused(format!(
-            "the plan for {} has errors (see above); mend them and plan again",
+            "the plan for {} has errors (see above); fix them and plan again",
             cluster.name
         )));
     }

@@ -132,7 +132,7 @@ fn trouble(node: &Node) -> Option<(&'static str, &'static str, &'static str)> {
         Some((
             "node-not-ready",
             text,
-            "correct its name in the inventory to what `kubectl get nodes` has, or mend the node",
+            "correct its name in the inventory to what `kubectl get nodes` has, or fix the node",
         ))
     } else if !node.ready {
         Some(("node-not-ready", "Kubernetes does not call the node Ready", "mend the node"))

@@ -47,7 +47,7 @@ pub struct Stage {
     /// Releases whose images may be stopped at on the way; the profile's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub way: Vec<Release>,
-    /// Codes of findings that offer a change of arguments, and are to be mended by it; `all` takes every offer.
+    /// Codes of findings that offer a change of arguments, and are to be fixed by it; `all` takes every offer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<String>,
     /// Codes of errors that may be taken as they are, and are.

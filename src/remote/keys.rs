@@ -36,7 +36,7 @@ impl Keys {
     /// Reads the key file, when there is to be one.
     ///
     /// # Errors
-    /// When others may read the file, when it is encrypted, or when it is no key.
+    /// When others may read the file, when it is encrypted or RSA, or when it is no key.
     pub fn load(identity: Option<&Path>) -> Result<Keys, NodeError> {
         let keys = |proof| Keys { proof, certificates: Mutex::default() };
         let Some(path) = identity else { return Ok(keys(Proof::Agent)) };
@@ -44,9 +44,14 @@ impl Keys {
         let refused = |why: String| NodeError::Refused(format!("key {shown}: {why}"));
         let meta = std::fs::metadata(path).map_err(|e| refused(e.to_string()))?;
         if meta.permissions().mode() & 0o077 != 0 {
-            return Err(refused(format!("others can read it; mend that with: chmod 600 {shown}")));
+            return Err(refused(format!("others can read it; fix that with: chmod 600 {shown}")));
         }
         match load_secret_key(path, None) {
+            // The crate rsa does not hide a private key from whoever times its signatures (RUSTSEC-2023-0071): a node could.
+            Ok(key) if key.algorithm().is_rsa() => Err(refused(format!(
+                "it is an RSA key, with which only the agent signs; give it to the agent (ssh-add {shown}) and take ssh.identity out \
+                 of the profile, or use an Ed25519 key (ssh-keygen -t ed25519)"
+            ))),
             Ok(key) => Ok(keys(Proof::File(Arc::new(key), beside(path)))),
             Err(Error::KeyIsEncrypted) => Err(refused(format!(
                 "it is encrypted; give it to the agent (ssh-add {shown}) and take ssh.identity out of the profile"
@@ -77,8 +82,7 @@ impl Keys {
                     }
                     Err(why) => tried.push(why),
                 }
-                let hash = rsa_hash(handle, key.public_key()).await.map_err(broken)?;
-                let signing = PrivateKeyWithHashAlg::new(key.clone(), hash);
+                let signing = PrivateKeyWithHashAlg::new(key.clone(), None);
                 if handle.authenticate_publickey(user, signing).await.map_err(broken)?.success() {
                     return Ok(());
                 }

@@ -195,3 +195,20 @@ async fn a_certificate_lets_us_in_beside_its_key_and_tells_when_it_ends() {
     sign("20200101000000Z:20410203000000Z");
     assert!(matches!(look().await.0, Err(NodeError::Refused(why)) if why.contains("is for another key")));
 }
+
+/// The crate that would sign with it gives its key away to whoever measures how long it takes.
+#[tokio::test]
+async fn an_rsa_key_signs_in_the_agent_only() {
+    let Some(node) = Node::start(false) else { return };
+    fs::remove_file(node.path("id")).unwrap();
+    run(Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-N", "", "-f"]).arg(node.path("id")));
+    let Err(error) = node.port(&node.profile(), node.ports[0]) else { panic!("an RSA key was loaded") };
+    let words = format!("ssh-add {}", node.path("id").display());
+    assert!(matches!(&error, NodeError::Refused(why) if why.contains(&words) && why.contains("RSA")), "{error}");
+    let socket = node.path("agent").display().to_string();
+    let agent = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn().unwrap();
+    let _agent = Guard(agent);
+    wait("ssh-agent", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    run(Command::new("ssh-add").arg(node.path("id")).env("SSH_AUTH_SOCK", &socket));
+    log_in(&node, Some(&socket), "");
+}

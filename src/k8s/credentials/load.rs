@@ -104,7 +104,7 @@ impl Source {
         {
             let known: Vec<&str> = parsed.contexts.iter().map(|c| c.name.as_str()).collect();
             return Err(self.refused(&format!(
-                "has no context {wanted:?}, only: {}; mend `context` in the profile",
+                "has no context {wanted:?}, only: {}; fix `context` in the profile",
                 known.join(", ")
             )));
         }

@@ -144,7 +144,7 @@ fn told(entry: &Entry, component: Component, flags: &[FlagName], edits: &[ArgEdi
     let how: Vec<String> = edits.iter().map(ToString::to_string).collect();
     let told = |severity, text| Told::new(severity, entry.id.clone(), text).link(&entry.source);
     if taken {
-        return told(Severity::Info, format!("{text}; mended by: {}", how.join(", ")));
+        return told(Severity::Info, format!("{text}; fixed by: {}", how.join(", ")));
     }
     let told = told(entry.severity, text).mend(said(&entry.mend, component, flags));
     let told = if mends { told.offer(how.join(", ")) } else { told };

@@ -180,7 +180,7 @@ fn one_finding_an_entry_with_all_its_nodes_and_an_offer_that_the_operator_takes(
     assert!(!plan.refused(), "{:?}", plan.findings);
     let one = plan.findings.iter().find(|f| f.code == "kubelet-flag-runonce").unwrap();
     assert_eq!(one.severity, Severity::Info);
-    assert!(one.text.ends_with("; mended by: drop --runonce"), "{}", one.text);
+    assert!(one.text.ends_with("; fixed by: drop --runonce"), "{}", one.text);
     assert_eq!(edits(&plan, Component::Kubelet).len(), 2);
     assert_eq!(edits(&plan, Component::KubeProxy), []);
 
