@@ -104,7 +104,7 @@ async fn inverse(setup: &Setup, args: &RollbackArgs, folded: &Run, chain: Chain)
 fn refuse_errors(plan: &Plan, run: &str) -> Result<(), Failure> {
     match apply::errors(plan) {
         Some(errors) => Err(Failure::refused(format!(
-            "the rollback of run {run} has errors:{errors}\nmend them, then: sonoba rollback {run}"
+            "the rollback of run {run} has errors:{errors}\nfix them, then: sonoba rollback {run}"
         ))),
         None => Ok(()),
     }
