@@ -98,13 +98,22 @@ enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<Remembered>);
 
+/// What tells one start of a container from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LastStart {
+    /// Restarts that Docker has counted since the commit.
+    counted: u32,
+    /// By the node's clock.
+    at: Option<Timestamp>,
+}
+
 #[derive(Debug, Default)]
 struct Remembered {
     looked: Option<Instant>,
     /// Since when a component answers that it is not well, and when it did last: one that flaps is not well in between.
     unwell: HashMap<(SwapId, Component), (Instant, Instant)>,
-    /// Restarts beyond those at the commit, and when the last of them was seen.
-    restarts: HashMap<(SwapId, Component), ((u32, Option<Timestamp>), Instant)>,
+    /// The last start of those that were started again since the commit, and when it was seen.
+    restarts: HashMap<(SwapId, Component), (LastStart, Instant)>,
     /// What was told last.
     told: HashMap<(SwapId, Component), Kind>,
     /// Since when a node does not answer, why, and whether that was said.
@@ -267,7 +276,7 @@ fn restarted(
         memory.restarts.remove(&key);
         return None;
     }
-    let (now, last) = (Instant::now(), (more, here.started));
+    let (now, last) = (Instant::now(), LastStart { counted: more, at: here.started });
     let seen = memory.restarts.entry(key).or_insert((last, now));
     if seen.0 != last {
         *seen = (last, now);
