@@ -13,6 +13,7 @@ use super::undo;
 use super::visit::{End, PATIENCE, Visit, containers};
 use crate::fleet::{Component, Node};
 use crate::journal::{Event, JournalError, Kept, Run};
+use crate::k8s::ClusterError;
 use crate::plan::Swap;
 use crate::remote::{Look, NodePort, TxId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,6 +206,10 @@ async fn intend(
         Ok(pods) => pods,
         Err(error) => {
             discard(&swap, port.as_ref()).await;
+            if let ClusterError::Credentials(why) = &error {
+                // The next one would fare no better.
+                shared.trouble(Some(why.clone()));
+            }
             let why = format!("its pods cannot be listed, so nothing could be proved: {error}");
             return fail(shared, &swap.id, &node.name, why, true).await.map(Err);
         }

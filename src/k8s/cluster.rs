@@ -117,13 +117,16 @@ impl KubeCluster {
 impl ClusterPort for KubeCluster {
     async fn nodes(&self) -> Result<Vec<NodeView>, ClusterError> {
         let asked_at = self.asked.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(at, _)| *at);
-        if let Some((at, nodes)) = self.watch.fresh(self.patience.request).await
+        let refused = self.renewer.refused();
+        if !refused
+            && let Some((at, nodes)) = self.watch.fresh(self.patience.request).await
             && asked_at.is_none_or(|asked| asked < at)
         {
             return Ok(nodes.iter().filter_map(|n| convert::node(n)).collect());
         }
         // A silent watch is normal in a small cluster: the answer of a moment ago still holds, unless the watch broke.
-        if self.watch.spoke().is_some()
+        if !refused
+            && self.watch.spoke().is_some()
             && let Some((at, nodes)) = self.asked.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
             && at.elapsed() < Duration::from_secs(5)
         {

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::{Body, ClientBuilder, DynBody};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ const URGENT: SignedDuration = SignedDuration::from_secs(5);
 pub(in crate::k8s) struct Renewer {
     current: RwLock<Arc<Current>>,
     reading: tokio::sync::Mutex<Reading>,
+    /// Whether the last answer refused them. A watch that was begun before goes on all the same.
+    refused: AtomicBool,
     connect: Duration,
 }
 
@@ -72,7 +75,12 @@ impl Renewer {
         let current = Current::new(1, loaded, &source, connect)?;
         let last = (Instant::now(), Ok(()));
         let reading = tokio::sync::Mutex::new(Reading { source, last });
-        Ok(Arc::new(Renewer { current: RwLock::new(Arc::new(current)), reading, connect }))
+        Ok(Arc::new(Renewer {
+            current: RwLock::new(Arc::new(current)),
+            reading,
+            refused: AtomicBool::new(false),
+            connect,
+        }))
     }
 
     /// Reads everything anew now, and asks the plugin.
@@ -88,12 +96,28 @@ impl Renewer {
         self.current().ends.clone()
     }
 
+    /// Whether the API server refused them last.
+    pub(in crate::k8s) fn refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends a request; one that is refused for its credentials once more, with those that there are by then.
     async fn send(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let answer = Arc::clone(&self).ask(request).await;
+        match &answer {
+            Ok(_) => self.refused.store(false, Ordering::Relaxed),
+            Err(error) if error.is::<CredentialProblem>() => self.refused.store(true, Ordering::Relaxed),
+            // Nobody answered: what was known before still holds.
+            Err(_) => {}
+        }
+        answer
+    }
+
+    async fn ask(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let current = self.fresh().await;
         let again = copy(&request);
         let answer = current.client.send(request).await;

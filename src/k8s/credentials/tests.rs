@@ -213,3 +213,21 @@ async fn what_ends_is_told_with_its_place_and_what_renews_it() {
     let what = format!("the client certificate of user \"ann\" in kubeconfig {}", shown("kubeconfig"));
     assert_eq!(ends(&files.connect().await.unwrap()), [(what, "2041-02-03T00:00:00Z".to_owned())]);
 }
+
+#[tokio::test]
+async fn nodes_that_a_watch_still_tells_of_are_not_believed_while_credentials_are_refused() {
+    let (api, files) = (FakeApi::start().await, Files::new());
+    api.put("/api/v1/nodes", json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "a"}}));
+    files.kubeconfig(&api.server(), &json!({"token": "first"}));
+    api.expect("first");
+    let cluster = files.connect().await.unwrap();
+    assert_eq!(cluster.nodes().await.unwrap().len(), 1);
+    // The watch was begun before, and goes on.
+    api.expect("second");
+    refused(&cluster).await;
+    let told = cluster.nodes().await;
+    assert!(matches!(&told, Err(ClusterError::Credentials(_))), "{told:?}");
+    files.kubeconfig(&api.server(), &json!({"token": "second"}));
+    answered(&cluster).await;
+    assert_eq!(cluster.nodes().await.unwrap().len(), 1);
+}
