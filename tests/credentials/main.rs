@@ -122,7 +122,8 @@ fn an_end_of_line_after_a_token_is_passed_over_and_one_inside_is_named() {
         );
         night.user(night.plugin(&script));
     };
-    let ways: [(&str, &dyn Fn(&str)); 3] =
+    type Put<'a> = &'a dyn Fn(&str);
+    let ways: [(&str, Put<'_>); 3] =
         [("token of user", &inline), ("token file", &file), ("credential plugin", &plugin)];
     for (named, put) in ways {
         put("s3cret\n");
@@ -248,7 +249,8 @@ fn what_a_file_holds_is_taken_up_when_it_is_renewed() {
 fn an_untrusted_certificate_is_named_at_once_and_as_such() {
     let authority = || Authority::new("the cluster's authority");
     let stranger = Authority::new("a stranger");
-    let cases: [(fn(&Authority, &Authority) -> Pair, &str, &str); 3] = [
+    type Sign = fn(&Authority, &Authority) -> Pair;
+    let cases: [(Sign, &str, &str); 3] = [
         (|_, stranger| stranger.sign("127.0.0.1", DAY), "its issuer is unknown", "certificate-authority"),
         (|own, _| own.sign("127.0.0.1", Ends::Ago(Duration::from_secs(60))), "it has expired", "renew it"),
         (|own, _| own.sign("api.example", DAY), "it is for another name", "tls-server-name"),
