@@ -191,7 +191,7 @@ async fn a_kubeconfig_that_cannot_be_used_says_why_and_keeps_its_secrets() {
         {apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, 'echo s3cret; exit 3'], interactiveMode: Never}}}]\n";
     std::fs::write(&path, plugin).unwrap();
     let error = KubeCluster::connect(&path, None).await.err().unwrap().to_string();
-    assert!(error.contains("plugin failed") && !error.contains("s3cret"), "{error}");
+    assert!(error.contains("plugin sh failed") && !error.contains("s3cret"), "{error}");
     let typo = "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user:\n    token: s3cret\n    exec: s3cret\n";
     std::fs::write(&path, typo).unwrap();
     let error = KubeCluster::connect(&path, None).await.err().unwrap().to_string();
