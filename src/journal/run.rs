@@ -479,7 +479,9 @@ impl Run {
     /// How a swap stands for whoever counts it, one state each: one whose drift is on record and which was skipped since, or
     /// whose retry failed before anything was stopped, still stands as drifted.
     pub fn standing(&self, swap: &SwapView) -> SwapState {
-        let adrift = || self.drifts.range((swap.id.clone(), Component::ALL[0])..).any(|((s, _), _)| *s == swap.id);
+        let adrift = || {
+            self.drifts.range((swap.id.clone(), Component::ALL[0])..).next().is_some_and(|((s, _), _)| *s == swap.id)
+        };
         match swap.state {
             SwapState::Skipped | SwapState::Failed if !self.drifts.is_empty() && adrift() => SwapState::Drifted,
             state => state,

@@ -125,9 +125,9 @@ fn trouble(node: &Node) -> Option<(&'static str, &'static str, &'static str)> {
     let set_aside = || node.leftovers.iter().any(|name| name.as_str().ends_with(".sonoba-prev"));
     if unreachable(node) {
         let text = "the node does not answer over SSH, or does not let us work";
-        Some(("node-unreachable", text, "mend the way in (sonoba doctor says what is wrong)"))
+        Some(("node-unreachable", text, "fix the way in (sonoba doctor says what is wrong)"))
     } else if !node.ready && node.kubelet_version.is_none() {
-        // Whoever is known has said which kubelet he runs.
+        // A node that has registered has reported its kubelet's version.
         let text = "Kubernetes knows no node of this name, or has never heard of its kubelet";
         Some((
             "node-not-ready",
@@ -135,7 +135,7 @@ fn trouble(node: &Node) -> Option<(&'static str, &'static str, &'static str)> {
             "correct its name in the inventory to what `kubectl get nodes` has, or fix the node",
         ))
     } else if !node.ready {
-        Some(("node-not-ready", "Kubernetes does not call the node Ready", "mend the node"))
+        Some(("node-not-ready", "Kubernetes does not call the node Ready", "fix the node"))
     } else if set_aside() {
         let text = "an unfinished swap left a *.sonoba-prev container";
         Some(("left-over", text, "let the earlier run finish (sonoba resume), or see to the container"))

@@ -164,7 +164,7 @@ pub fn node_mark(node: &Node, view: Option<&RunView>, target: &Target<'_>) -> Ma
     let seen = seen_mark(node, target);
     let Some(view) = view else { return seen };
     let mut flags = Flags::default();
-    view.run.swaps_of(&node.name).for_each(|swap| flags.add(swap.state));
+    view.run.swaps_of(&node.name).for_each(|swap| flags.add(view.run.standing(swap)));
     if view.run.ready.as_ref().is_some_and(|r| r.lost.contains(&node.name)) {
         flags.lost();
     }
@@ -263,8 +263,10 @@ pub fn component_mark<'a>(
 ) -> Option<(Mark, &'a Image)> {
     let running = node.components.get(&component)?;
     let run = view.filter(|v| !v.past).map(|v| &v.run);
-    if let Some((swap, to)) = run.and_then(|run| swap_of(run, &node.name, component)) {
-        match swap.state {
+    if let Some((state, to)) =
+        run.and_then(|run| swap_of(run, &node.name, component).map(|(swap, to)| (run.standing(swap), to)))
+    {
+        match state {
             SwapState::Committed => return Some((Mark::New, to)),
             SwapState::Failed | SwapState::Drifted => return Some((Mark::Failed, &running.image)),
             SwapState::RolledBack => return Some((Mark::RolledBack, &running.image)),

@@ -35,7 +35,7 @@ pub(super) fn check(cluster: &Cluster, facts: &Facts, settings: &Settings, phase
     for (name, member) in members() {
         for alarm in &member.alarms {
             let text = format!("etcd reports the alarm {}: it takes no writes while it stands", clean_short(alarm, 40));
-            let mend = "mend its cause (for NOSPACE: compact, defragment), then etcdctl alarm disarm";
+            let mend = "fix its cause (for NOSPACE: compact, defragment), then etcdctl alarm disarm";
             findings.on(name, Severity::Error, "etcd-alarm", text, mend);
         }
         let quota = member.quota.filter(|q| *q > 0).unwrap_or(QUOTA);

@@ -97,7 +97,7 @@ pub(in crate::plan) fn check_control_plane(cluster: &Cluster, phases: &[Phase], 
         }
         for (node, why) in not_whole(cluster, component) {
             let text = format!("{component} must serve on every master before one restarts, but this master {why}");
-            findings.on(node, Severity::Error, "control-plane-not-whole", text, "mend the master, then plan again");
+            findings.on(node, Severity::Error, "control-plane-not-whole", text, "fix the master, then plan again");
         }
     }
     let masters = cluster.masters().count();
@@ -149,7 +149,7 @@ pub(in crate::plan) fn check_skew(cluster: &Cluster, phases: &[Phase], findings:
 fn check_apiservers_known(cluster: &Cluster, state: &State, findings: &mut Findings) {
     let unknown: Vec<&NodeName> =
         cluster.masters().map(|n| &n.name).filter(|n| state.version(Component::KubeApiserver, n).is_none()).collect();
-    let mend = "mend the way to the masters (sonoba doctor), and use tags that begin with the version";
+    let mend = "fix the way to the masters (sonoba doctor), and use tags that begin with the version";
     if unknown.len() == cluster.masters().count() {
         let text = "no kube-apiserver's version is known, so the version-skew policy cannot be checked";
         findings.add(Severity::Error, "apiserver-unknown", text, mend);

@@ -14,7 +14,7 @@ pub(super) fn time(ms: u64) -> String {
     let s = ms / 1_000;
     match (s / 3_600, s / 60 % 60, s % 60) {
         (0, 0, 0) if ms > 0 => format!("{ms}ms"),
-        (0, 0, s) if !ms.is_multiple_of(1_000) && s < 60 => format!("{s}.{}s", ms % 1_000 / 100),
+        (0, 0, s) if !ms.is_multiple_of(1_000) => format!("{s}.{}s", ms % 1_000 / 100),
         (0, 0, s) => format!("{s}s"),
         (0, m, 0) => format!("{m}m"),
         (0, m, s) => format!("{m}m {s}s"),

@@ -131,6 +131,23 @@ fn run_paused_by_a_drift() {
     at_each_size("run-drifted", drifted);
 }
 
+/// Skipping it is a decision, and changes nothing of what runs there.
+#[test]
+fn a_node_that_drifted_and_was_skipped_is_marked_as_failed() {
+    use crate::tui::lens::{Mark, Target, component_mark, node_mark};
+    let mut story = Story::midway();
+    let swap = story.swap(6, 1, 2);
+    let (node, why) = (swap.node.clone(), "rivers was stopped: it does not run any more".to_owned());
+    story.tell(Event::ComponentDrifted { swap: swap.id, node: node.clone(), component: Component::Rivers, why });
+    let verb = Verb::Skip { nodes: vec![node.clone()], why: "known".into() };
+    story.tell(Event::Command { verb, by: "ann".into() });
+    let app = fixtures::running((120, 36), Options::default(), story);
+    let (cluster, target) = (fixtures::cluster(), Target::of(&app));
+    assert_eq!(node_mark(&cluster.nodes[&node], app.run.as_ref(), &target), Mark::Failed);
+    let rivers = component_mark(&cluster.nodes[&node], Component::Rivers, app.run.as_ref(), &target);
+    assert_eq!(rivers.map(|(mark, _)| mark), Some(Mark::Failed));
+}
+
 #[test]
 fn run_whose_engine_is_gone() {
     at_each_size("run-orphaned", |size| {
