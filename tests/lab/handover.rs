@@ -6,9 +6,10 @@ use crate::cluster::Cluster;
 use crate::lab::Lab;
 use crate::prober::Prober;
 use crate::program::Sonoba;
-use crate::upgrade::PATIENCE;
+use crate::upgrade::nobody_waited_long;
 use crate::{parts, profile};
 use color_eyre::eyre::{Result, ensure};
+use serde_json::Value;
 use sonoba::fleet::Component;
 use sonoba::journal::{Event, Record, Step, read};
 use std::collections::BTreeMap;
@@ -25,11 +26,10 @@ fn no_client_notices_a_control_plane_whose_clients_are_led_away_first() -> Resul
     if !parts::ready() {
         return Ok(());
     }
-    let led = upgraded(true)?;
+    let (led, report) = upgraded(true)?;
     println!("lab: leader hands over:  {}", led.words());
     ensure!(led.failed == 0, "requests failed: {:?}", led.failures);
-    ensure!(led.longest < PATIENCE, "a request took {:?}", led.longest);
-    Ok(())
+    nobody_waited_long(led.longest, &report)
 }
 
 /// The same without: what it is good for. Measured, not demanded: an election may be quick.
@@ -39,12 +39,12 @@ fn clients_notice_a_leader_that_is_stopped() -> Result<()> {
     if !parts::ready() {
         return Ok(());
     }
-    println!("lab: leader is stopped: {}", upgraded(false)?.words());
+    println!("lab: leader is stopped: {}", upgraded(false)?.0.words());
     Ok(())
 }
 
-/// etcd, API servers, controller-manager and scheduler go from old to new under load.
-fn upgraded(move_leader: bool) -> Result<Asked> {
+/// etcd, API servers, controller-manager and scheduler go from old to new under load; what clients saw, and the report.
+fn upgraded(move_leader: bool) -> Result<(Asked, Value)> {
     let lab = Lab::start()?;
     let cluster = Cluster::start(&lab)?;
     let wishes = profile::Wishes { move_leader, ..profile::Wishes::default() };
@@ -85,7 +85,7 @@ fn upgraded(move_leader: bool) -> Result<Asked> {
     let all = (cluster.api_addresses().0.len(), cluster.api_addresses().1.len());
     ensure!(all == (3, 3), "an API server is missing in the Endpoints: {all:?}");
     lab.end()?;
-    Ok(asked)
+    Ok((asked, report))
 }
 
 fn agree(ours: u64, theirs: u64) -> bool {
