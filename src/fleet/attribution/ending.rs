@@ -5,6 +5,7 @@ use super::restart::{ended_how, is_signalled};
 use super::testimony::{Told, is_rejection};
 use super::window::word;
 use crate::fleet::{ContainerExit, ContainerRole, PodProof};
+use jiff::Timestamp;
 
 impl Case<'_> {
     /// It ended, and the API still lists it.
@@ -32,8 +33,10 @@ impl Case<'_> {
         if at.is_some_and(|at| self.window.is_before(at)) {
             return Weighed::others(how);
         }
+        let first_sync = |at: &Timestamp| self.window.is_of_first_sync(*at, self.old.grace_s);
         let stopping = |c: &crate::fleet::ContainerProof| {
-            self.seen.told_within(self.window, &c.name, Told::Stopping).filter(|_| self.reach.ends)
+            let told = self.seen.told_within(self.window, &c.name, Told::Stopping);
+            told.filter(|at| self.reach.ends && first_sync(at))
         };
         if let Some(at) = self.old.containers.iter().find_map(stopping) {
             return Weighed::unknown(format!("its kubelet told it to end at {}", self.window.place(at)));
@@ -41,10 +44,13 @@ impl Case<'_> {
         if let Some(weighed) = worst.and_then(|_| self.liveness()) {
             return weighed;
         }
+        let crowd = self.together.many_out_of_memory();
         match worst {
             None if exits.is_empty() => self.open("it ended, and the API does not say how".to_owned()),
             None => Weighed::others(how),
-            Some(e) if e.reason == "OOMKilled" && !self.together.many_out_of_memory() => Weighed::others(how),
+            Some(e) if e.reason == "OOMKilled" && !(crowd && at.as_ref().is_some_and(first_sync)) => {
+                Weighed::others(how)
+            }
             Some(e) if is_signalled(e.code) || self.reach.exits => {
                 self.open(format!("it ended{when}: {}", ended_how(e)))
             }

@@ -28,12 +28,21 @@ impl Case<'_> {
         if let Some(because) = self.flapped_before(flips).filter(|_| !crowd) {
             return Weighed::others(because);
         }
+        // A container that ends takes the pod's Ready along, and is seen to be replaced only later.
+        let told = self.old.containers.iter().find_map(|was| self.told_to_end(new, was));
+        if let Some(told) = told.filter(|_| !crowd) {
+            return told;
+        }
         let changed = match at {
             Some(at) => format!("its Ready condition changed at {}", window.place(at)),
             None => "its Ready condition changed".to_owned(),
         };
         let with_probe = |at: Timestamp| format!("its readiness probe failed at {}", window.place(at));
+        // A kubelet, a proxy or rivers that starts shows within that time what it does to probes.
+        let late = |at: Timestamp| !window.is_of_first_sync(at, 0);
         match (failed, reach.probes) {
+            (Some(at), _) if late(at) => Weighed::others(with_probe(at)),
+            (None, _) if at.is_some_and(late) => Weighed::others(changed),
             (Some(at), Probes::OnNode) => Weighed::swap(with_probe(at)),
             (Some(at), _) => Weighed::unknown(with_probe(at)),
             (None, _) if flips => {

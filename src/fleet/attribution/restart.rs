@@ -96,14 +96,14 @@ impl Case<'_> {
         if let Some(told) = self.told_to_end(new, was) {
             return told;
         }
+        let first_sync = at.is_some_and(|at| window.is_of_first_sync(at, self.old.grace_s));
         if let Some(at) = self.seen.at("SandboxChanged").filter(|at| !window.is_before(*at)) {
             let because = format!("its kubelet made the pod's sandbox anew at {}", window.place(at));
-            return if self.reach.ends { Weighed::swap(because) } else { Weighed::others(because) };
+            return if self.reach.ends && first_sync { Weighed::swap(because) } else { Weighed::others(because) };
         }
         let many = self.together.many_restarted().filter(|_| self.reach.ends);
-        let first_sync = at.is_some_and(|at| window.is_of_first_sync(at, self.old.grace_s));
         if exit.is_some_and(|e| e.reason == "OOMKilled") {
-            let crowd = self.together.many_out_of_memory();
+            let crowd = first_sync && self.together.many_out_of_memory();
             return match crowd && self.reach.ends {
                 true => Weighed::unknown(format!("{ended}; memory ran out in other pods too")),
                 false => Weighed::others(ended),
@@ -146,7 +146,7 @@ impl Case<'_> {
     }
 
     /// What the kubelet said when it told the container to end.
-    fn told_to_end(&self, new: &PodProof, was: &ContainerProof) -> Option<Weighed> {
+    pub(super) fn told_to_end(&self, new: &PodProof, was: &ContainerProof) -> Option<Weighed> {
         let (seen, window, name) = (&self.seen, self.window, was.name.as_str());
         if let Some(at) = seen.told_within(window, name, Told::Resize) {
             return Some(Weighed::others(format!(
@@ -166,7 +166,7 @@ impl Case<'_> {
         }
         if let Some(at) = seen.told_within(window, name, Told::Stopping).filter(|_| new.deleting.is_none()) {
             let because = format!("its kubelet told it to end at {}", window.place(at));
-            return Some(match self.reach.ends {
+            return Some(match self.reach.ends && window.is_of_first_sync(at, self.old.grace_s) {
                 true => Weighed::unknown(because),
                 false => Weighed::others(because),
             });

@@ -22,7 +22,7 @@ pub(super) struct Together {
     span: Option<(Timestamp, Timestamp)>,
     /// Pods whose Ready condition changed as a new kubelet would change it.
     flipped: usize,
-    /// Pods with a container that ran out of memory within the swap.
+    /// Pods with a container that ran out of memory when a new kubelet may have been the cause.
     out_of_memory: usize,
 }
 
@@ -48,7 +48,9 @@ impl Together {
             }
             let ran_out = |is: &crate::fleet::ContainerProof, was| {
                 new_exit(was, is)
-                    .is_some_and(|e| e.reason == "OOMKilled" && e.finished_at.is_some_and(|at| !window.is_before(at)))
+                    .filter(|e| e.reason == "OOMKilled")
+                    .and_then(|e| e.finished_at)
+                    .is_some_and(|at| window.is_of_first_sync(at, old.grace_s))
             };
             if changed_containers(old, new).any(|(was, is)| is.is_some_and(|is| ran_out(is, was))) {
                 seen.out_of_memory += 1;
