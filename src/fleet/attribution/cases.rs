@@ -244,7 +244,6 @@ pub(super) const ROWS: &[Row] = &[
     row(&[Kubelet], "no Ready for a moment 40 s before the first stop", OTHERS, 1, "before the swap's first stop", |s| s.flap(WEB, -40)),
     row(&[KubeProxy], "readiness fails after kube-proxy's swap", OURS, 1, "readiness probe failed", |s| { s.event(WEB, "Unhealthy", "Readiness probe failed: i/o timeout", 10); s.not_ready(WEB, 12); }),
     row(&[KubeProxy], "readiness begins to fail twenty minutes after kube-proxy's swap", OTHERS, 1, "readiness probe failed", |s| { s.window.after = at(1_800); s.event(WEB, "Unhealthy", "Readiness probe failed: i/o timeout", 1_200); s.not_ready(WEB, 1_202); }),
-    row(&[Rivers], "not Ready twenty minutes after rivers' swap, and no event tells why", OTHERS, 1, "its Ready condition changed", |s| { s.window.after = at(1_800); s.not_ready(WEB, 1_200); }),
     row(&[Rivers], "not Ready after rivers' swap, and no event tells why", OPEN, 1, "its Ready condition changed", |s| s.not_ready(WEB, 12)),
     row(&[KubeProxy], "flaps since long before kube-proxy's swap", OTHERS, 1, "readiness probe failed before", |s| { s.event(WEB, "Unhealthy", "Readiness probe failed: i/o timeout", -200); s.event(WEB, "Unhealthy", "Readiness probe failed: i/o timeout", 10); s.flap(WEB, 20); }),
     row(&[KubeProxy], "no events: it had become Ready again shortly before", OTHERS, 1, "flapped before", |s| { s.events = None; s.was(WEB, |p| p.ready_since = Some(at(-300))); s.flap(WEB, 20); }),

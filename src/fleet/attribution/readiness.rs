@@ -42,7 +42,6 @@ impl Case<'_> {
         let late = |at: Timestamp| !window.is_of_first_sync(at, 0);
         match (failed, reach.probes) {
             (Some(at), _) if late(at) => Weighed::others(with_probe(at)),
-            (None, _) if at.is_some_and(late) => Weighed::others(changed),
             (Some(at), Probes::OnNode) => Weighed::swap(with_probe(at)),
             (Some(at), _) => Weighed::unknown(with_probe(at)),
             (None, _) if flips => {
