@@ -1,8 +1,9 @@
 //! The control group: how often pods change on nodes that no swap touches, over the same time as swaps are under way. On a large
 //! cluster pods come and go every second; what that amounts to is measured, not assumed.
 
+use super::elsewhere::MEMORY;
 use super::shared::Shared;
-use crate::fleet::{NodeName, PodProof, changed_pods, restarted_pods};
+use crate::fleet::{NodeName, PodProof, changed_pods, lately_restarted, restarted_pods};
 use crate::journal::{Event, JournalError, Run, RunState, SwapState};
 use futures::future::join_all;
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub(super) async fn keep_sampling(shared: Arc<Shared>) -> Result<(), JournalErro
         turn = turn.wrapping_add(NODES);
         let begun = Instant::now();
         let before = pods(&shared, nodes).await;
+        hear_of_restarts(&shared, &before);
         sleep(WINDOW).await;
         sample(&shared, before, begun).await?;
         told = tell_of_many(&shared, told)?;
@@ -65,6 +67,18 @@ async fn pods(shared: &Shared, nodes: Vec<NodeName>) -> Vec<(NodeName, Vec<PodPr
     });
     let asked: Vec<_> = asked.collect();
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// What restarted shortly before the first look counts as well: the canary's turn comes before a sample is through. Only on nodes that
+/// this run has not touched yet.
+fn hear_of_restarts(shared: &Shared, sample: &[(NodeName, Vec<PodProof>)]) {
+    let now = shared.log.now();
+    let since = now.checked_sub(MEMORY).unwrap_or_default();
+    let new = |node: &NodeName| shared.log.with(|run, _| run.swaps_of(node).all(|s| s.begun.is_none()));
+    for (_, pods) in sample.iter().filter(|(node, _)| new(node)) {
+        let restarts = lately_restarted(pods, since).into_iter();
+        shared.elsewhere.heard_of(restarts.map(|(uid, at)| (uid, now.duration_since(at).unsigned_abs())));
+    }
 }
 
 async fn sample(shared: &Shared, before: Vec<(NodeName, Vec<PodProof>)>, begun: Instant) -> Result<(), JournalError> {

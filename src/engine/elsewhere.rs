@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// So long a restart is remembered.
-const MEMORY: Duration = Duration::from_secs(600);
+pub(super) const MEMORY: Duration = Duration::from_secs(600);
 
 /// Calm pods of the control group that were seen to restart: their UIDs, and when.
 #[derive(Debug, Default)]
@@ -15,10 +15,18 @@ pub(super) struct Elsewhere(Mutex<HashMap<String, Instant>>);
 impl Elsewhere {
     /// These restarted just now.
     pub(super) fn saw(&self, uids: impl IntoIterator<Item = String>) {
+        self.heard_of(uids.into_iter().map(|uid| (uid, Duration::ZERO)));
+    }
+
+    /// These restarted so long ago.
+    pub(super) fn heard_of(&self, restarts: impl IntoIterator<Item = (String, Duration)>) {
         let now = Instant::now();
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| now.duration_since(*at) < MEMORY);
-        seen.extend(uids.into_iter().map(|uid| (uid, now)));
+        for (uid, at) in restarts.into_iter().filter_map(|(uid, ago)| Some((uid, now.checked_sub(ago)?))) {
+            let latest = seen.entry(uid).or_insert(at);
+            *latest = at.max(*latest);
+        }
     }
 
     /// Pods that restarted within the last ten minutes.
@@ -42,5 +50,11 @@ mod tests {
         assert_eq!(elsewhere.restarts(), 2);
         tokio::time::advance(Duration::from_secs(300)).await;
         assert_eq!(elsewhere.restarts(), 1);
+        elsewhere.heard_of([("b".to_owned(), Duration::from_secs(400)), ("c".to_owned(), Duration::from_secs(300))]);
+        assert_eq!(elsewhere.restarts(), 2);
+        tokio::time::advance(Duration::from_secs(299)).await;
+        assert_eq!(elsewhere.restarts(), 2, "the later of two times counts");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(elsewhere.restarts(), 0);
     }
 }

@@ -15,7 +15,7 @@ mod secret;
 mod text;
 mod version;
 
-pub use attribution::{SwapWindow, changed_pods, judge_pods, restarted_pods};
+pub use attribution::{SwapWindow, changed_pods, judge_pods, lately_restarted, restarted_pods};
 pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
 pub use condition::Condition;

@@ -39,6 +39,21 @@ pub fn restarted_pods(before: &[PodProof], after: &[PodProof], since: Timestamp)
     restarted.map(|old| old.uid.clone()).collect()
 }
 
+/// The pods of one look of which a container was restarted since `since` after it had run for an hour or more, as the record of its
+/// last end says: their UIDs, and when it ended.
+pub fn lately_restarted(pods: &[PodProof], since: Timestamp) -> Vec<(String, Timestamp)> {
+    let calm_until = |pod: &PodProof| {
+        let ends = pod.containers.iter().filter_map(|c| c.last_exit.as_ref());
+        let calm = ends.filter_map(|exit| {
+            let (started, finished) = (exit.started_at?, exit.finished_at?);
+            (finished >= since && finished.duration_since(started) >= RESTLESS).then_some(finished)
+        });
+        calm.max()
+    };
+    let run = pods.iter().filter(|pod| !pod.ended && pod.deleting.is_none());
+    run.filter_map(|pod| Some((pod.uid.clone(), calm_until(pod)?))).collect()
+}
+
 /// Whether a pod had restarted or lost Ready by itself within the hour before `at`.
 fn is_restless(pod: &PodProof, at: Timestamp) -> bool {
     let lately = |time: Option<Timestamp>| time.is_some_and(|time| at.duration_since(time) < RESTLESS);
@@ -50,7 +65,7 @@ fn is_restless(pod: &PodProof, at: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::{AGENT, Scene, WEB, at};
+    use super::super::cases::{AGENT, DB, Scene, WEB, at};
     use super::*;
     use crate::fleet::{Component, DisturbanceKind};
 
@@ -134,6 +149,23 @@ mod tests {
             }
             assert!(settled > 0, "{started} {ready} {restarts}");
         }
+    }
+
+    #[test]
+    fn one_look_tells_which_calm_pods_restarted_lately() {
+        let mut scene = scene();
+        for pod in [WEB, DB, AGENT] {
+            scene.after[pod].containers[0].started_at = Some(at(-90 * MINUTE));
+        }
+        // One just now, one long ago; and one that had run for a minute only.
+        scene.restart(WEB, 0, 1, "Error", -2 * MINUTE);
+        scene.restart(DB, 0, 1, "Error", -20 * MINUTE);
+        scene.after[AGENT].containers[0].started_at = Some(at(-3 * MINUTE));
+        scene.restart(AGENT, 0, 1, "Error", -2 * MINUTE);
+        let lately = lately_restarted(&scene.after, at(-10 * MINUTE));
+        assert_eq!(lately, [(scene.after[WEB].uid.clone(), at(-2 * MINUTE))]);
+        scene.after[WEB].deleting = Some(at(0));
+        assert_eq!(lately_restarted(&scene.after, at(-10 * MINUTE)), []);
     }
 
     #[test]

@@ -27,5 +27,5 @@ mod property_tests;
 
 pub use change::changed_pods;
 pub use judge::judge_pods;
-pub use late::restarted_pods;
+pub use late::{lately_restarted, restarted_pods};
 pub use window::SwapWindow;
