@@ -1,7 +1,7 @@
 //! The cockpit.
 //!
-//! A pure core with I/O around it: [`app::App`] is all that a screen shows, [`update`] takes one message to the next
-//! state and to the effects that it asks for, [`draw`] paints a state. Only the [`driver`] owns the terminal: it turns
+//! A pure core with I/O around it: `app::App` is all that a screen shows, `update` takes one message to the next
+//! state and to the effects that it asks for, `draw` paints a state. Only the `driver` owns the terminal: it turns
 //! keys, journal records and answers into messages and carries effects out through a [`Backend`].
 //!
 //! All that a screen says of a run is folded from its journal (law 1): a pause is shown when the journal says so.
