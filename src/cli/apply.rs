@@ -47,8 +47,13 @@ pub(super) async fn start(
 ) -> Result<(), Failure> {
     let state = places::state_dir(global)?;
     let run = RunDir::create(&state, plan, &setup.profile).map_err(Failure::failed)?;
-    let pid = engine::begin(&run).await.map_err(Failure::failed)?;
     let id = run.id();
+    let told = |why: &str| {
+        say::err(format!(
+            "run {id} has not begun: it {why}; it is given up by Ctrl-C here, or with: sonoba abort {id}"
+        ));
+    };
+    let pid = engine::begin(&run, told).await.map_err(Failure::failed)?;
     if detach {
         if json {
             let told = serde_json::json!({"run": id, "dir": run.path(), "engine": pid});

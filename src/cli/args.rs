@@ -324,6 +324,9 @@ pub(super) struct EngineArgs {
     /// The run's folder
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
+    /// Whoever started it holds its standard input, and gives the run up by letting go of it before it began
+    #[arg(long)]
+    pub leashed: bool,
 }
 
 /// What is simulated. What is left out is as the scenario says.

@@ -115,7 +115,7 @@ impl Backend for Live {
     async fn start(&self, plan: Plan) -> Result<RunHandle, String> {
         let state = places::state_dir(&self.global).map_err(|f| f.text)?;
         let run = RunDir::create(&state, &plan, &self.setup.profile).map_err(|e| e.to_string())?;
-        self.started(engine::begin(&run).await.map_err(|e| e.to_string())?);
+        self.started(engine::begin(&run, |_| ()).await.map_err(|e| e.to_string())?);
         Ok(handle(&run, plan))
     }
 

@@ -21,6 +21,7 @@ async fn command(run: &RunDir, verb: Verb) -> Result<(), Failure> {
     let (id, answer) = (run.id(), told.answer);
     // The engine's own answer: a run that is paused already, or was not paused, is not said to do anything new.
     match (verb, told.started) {
+        (Verb::Abort, _) if run.given_up().is_some() => say::out(format!("{id}: {answer}")),
         (Verb::Pause, _) => say::out(format!("{id}: {answer}; go on with: sonoba resume {id}")),
         (Verb::Resume, None) => say::out(format!("{id}: {answer}; watch it with: sonoba watch {id}")),
         (Verb::Resume, Some(pid)) => say::out(format!(
@@ -96,7 +97,8 @@ pub(super) struct Told {
 pub(super) async fn tell(run: &RunDir, verb: Verb) -> Result<Told, EngineError> {
     match engine::command(run, verb.clone(), &operator()).await {
         Err(EngineError::NoEngine { .. }) if verb == Verb::Resume => {
-            let started = Some(engine::start(run).await?);
+            let told = |why: &str| super::say::err(format!("run {} does not go on yet: it {why}", run.id()));
+            let started = Some(engine::start(run, told).await?);
             // A run that stood paused still does; one that did not has nothing to resume, and says so.
             match engine::command(run, verb, &operator()).await {
                 Ok(answer) | Err(EngineError::Refused(answer)) => Ok(Told { started, answer }),

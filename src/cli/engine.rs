@@ -4,7 +4,7 @@ use super::args::EngineArgs;
 use super::failure::Failure;
 use super::logging;
 use super::setup::Setup;
-use crate::engine::{self, RunDir};
+use crate::engine::{self, RunDir, Start};
 
 /// Carries the run out. Everything it needs is in the run's folder.
 pub(super) async fn run(args: &EngineArgs) -> Result<(), Failure> {
@@ -12,17 +12,18 @@ pub(super) async fn run(args: &EngineArgs) -> Result<(), Failure> {
     engine::detach();
     let run = RunDir::open(&args.run).map_err(Failure::failed)?;
     let _guard = logging::to_file(&run.log())?;
-    let served = serve(run).await;
+    let served = serve(run, args.leashed).await;
     if let Err(failure) = &served {
         tracing::error!("{}", failure.text);
     }
     served
 }
 
-async fn serve(run: RunDir) -> Result<(), Failure> {
+async fn serve(run: RunDir, leashed: bool) -> Result<(), Failure> {
     let setup = Setup::read(&run.profile())?;
     let ports = setup.ports().await?;
-    let outcome = engine::serve(run, ports).await.map_err(Failure::failed)?;
+    let start = Start { profile: Some(setup.profile), leashed };
+    let outcome = engine::serve(run, ports, start).await.map_err(Failure::failed)?;
     tracing::info!("the engine ends: {}", outcome.word());
     Ok(())
 }

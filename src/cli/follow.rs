@@ -8,11 +8,11 @@ use super::report::summary;
 use super::{runs, say};
 use crate::engine::{self, RunDir};
 use crate::journal::{
-    self, EngineSeen, Follower, Outcome, PauseReason, Record, Report, Run, RunState, SwapState, Verb,
+    self, EngineSeen, Follower, LockView, Outcome, PauseReason, Record, Report, Run, RunState, SwapState, Verb,
 };
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How a run is followed.
@@ -27,6 +27,9 @@ pub(super) struct Manner {
 /// How often the engine is asked whether it lives.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// A run that waits for its own run lock goes on by itself once it can be renewed. So long that is followed.
+const LOCK: Duration = Duration::from_secs(60);
+
 /// Prints a run's progress until it ends or stands paused.
 ///
 /// # Errors
@@ -38,6 +41,8 @@ pub(super) async fn follow(run: &RunDir, manner: Manner) -> Result<(), Failure> 
     let mut out = Printer { json: manner.json, gone: false };
     let mut pause_sent = false;
     let mut silent = 0;
+    let mut waits_told = false;
+    let mut unsure_since: Option<Instant> = None;
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     let heard = |e| Failure::failed(format!("Ctrl-C cannot be heard: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(heard)?;
@@ -52,7 +57,10 @@ pub(super) async fn follow(run: &RunDir, manner: Manner) -> Result<(), Failure> 
                         out.print(&record, progress.take(&record));
                         next = follower.try_next();
                     }
-                    if let Some(end) = stands(progress.run(), pause_sent) {
+                    unsure_since = unsure_since.filter(|_| waits_for_the_lock(progress.run()));
+                    if waits_for_the_lock(progress.run()) {
+                        unsure_since.get_or_insert_with(Instant::now);
+                    } else if let Some(end) = stands(progress.run(), pause_sent) {
                         return finish(run, progress.run(), &follower, manner, end);
                     }
                 }
@@ -75,7 +83,14 @@ pub(super) async fn follow(run: &RunDir, manner: Manner) -> Result<(), Failure> 
                 }
             }
             _ = heartbeat.tick() => {
+                if unsure_since.is_some_and(|since| since.elapsed() > LOCK) {
+                    return finish(run, progress.run(), &follower, manner, End::Paused);
+                }
                 // Three times in a row: what an engine wrote last may not have been read yet.
+                if progress.run().events == 0 && !waits_told && let Some(why) = engine::waits(run).await {
+                    waits_told = true;
+                    say::err(format!("run {0} has not begun: it {why}; give it up with: sonoba abort {0}", run.id()));
+                }
                 silent = if engine::attended(run).await == Some(EngineSeen::Gone) { silent + 1 } else { 0 };
                 if silent >= 3 && progress.run().ended().is_none() {
                     return finish(run, progress.run(), &follower, manner, End::Dead);
@@ -83,6 +98,11 @@ pub(super) async fn follow(run: &RunDir, manner: Manner) -> Result<(), Failure> 
             }
         }
     }
+}
+
+/// Whether it is paused only because its run lock could not be renewed: once it is, the run goes on by itself.
+fn waits_for_the_lock(run: &Run) -> bool {
+    run.lock == LockView::Unsure && run.state == RunState::Paused(PauseReason::Trouble)
 }
 
 /// Why there is nothing more to follow.
@@ -205,6 +225,15 @@ mod tests {
         assert!(matches!(stands(&paused(PauseReason::Trouble), false), Some(End::Paused)));
         assert!(stands(&paused(PauseReason::Operator), false).is_none());
         assert!(matches!(stands(&paused(PauseReason::Operator), true), Some(End::Paused)));
+    }
+
+    #[test]
+    fn a_pause_for_want_of_the_lock_is_waited_out_unless_another_has_it() {
+        let paused = Event::Paused { reason: PauseReason::Trouble, why: "x".into() };
+        let told = |lock: Event| waits_for_the_lock(&run(vec![lock, paused.clone()]));
+        assert!(told(Event::LockUnsure { why: "x".into(), lapsed: true }));
+        assert!(!told(Event::LockLost { why: "x".into() }));
+        assert!(!told(Event::LockHeld { token: crate::fleet::FenceToken::new(1) }));
     }
 
     #[test]

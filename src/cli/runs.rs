@@ -19,9 +19,16 @@ pub(super) async fn find_to_act(global: &Global, word: &str, takes: Takes) -> Re
     if word != "latest" {
         return find(global, word);
     }
-    let newest = find(global, word)?;
+    let newest = find(global, word);
     let mut open = Vec::new();
-    for run in chosen(global)?.0.into_iter().filter(RunDir::begun) {
+    for run in chosen(global)?.0 {
+        if !run.begun() {
+            // One that waits for its turn has an engine, and can be given up.
+            if let (Some(report), Takes::Attended) = (waiting(&run).await, takes) {
+                open.push((run, report));
+            }
+            continue;
+        }
         // One that cannot be read cannot be acted on either; `sonoba runs` warns of it.
         let Ok((folded, chain)) = fold(&run) else { continue };
         if folded.ended().is_none() && folded.events > 0 {
@@ -35,9 +42,9 @@ pub(super) async fn find_to_act(global: &Global, word: &str, takes: Takes) -> Re
         open.retain(attended);
     }
     match open.as_slice() {
-        [] => Ok(newest),
+        [] => newest,
         // One that was left behind long ago is not meant by a command that names none: the newest one came after it.
-        [(run, report)] if report.orphaned() && run.id() != newest.id() => Ok(newest),
+        [(run, report)] if report.orphaned() && newest.as_ref().is_ok_and(|newest| newest.id() != run.id()) => newest,
         [(run, _)] => Ok(run.clone()),
         many => {
             let list: String = many
@@ -57,6 +64,17 @@ pub(super) async fn find_to_roll_back(global: &Global, word: &str) -> Result<Run
     // It refuses where it must; of an ended run, the latest is meant.
     find_to_act(global, word, Takes::Attended).await?;
     find(global, word)
+}
+
+/// The report on a run that has not begun, and waits for its turn; none of one that does not.
+async fn waiting(run: &RunDir) -> Option<Report> {
+    if run.given_up().is_some() {
+        return None;
+    }
+    let why = engine::waits(run).await?;
+    let (folded, chain) = fold(run).ok()?;
+    let engine = Some(journal::EngineSeen::Alive);
+    Some(Report { outcome: "waiting".into(), why, engine, ..journal::report(&folded, chain) })
 }
 
 /// Which runs a command can be meant for.
@@ -210,9 +228,12 @@ impl Unread {
 
     /// A run that can be read and says nothing.
     fn empty(run: &RunDir) -> Unread {
-        match run.begun() {
-            true => Unread::of(run, "unreadable", format!("its journal is empty: {}", run.journal().display())),
-            false => Unread::of(run, "not begun", "its engine ended before it began; nothing was touched".into()),
+        match (run.begun(), run.given_up()) {
+            (true, _) => Unread::of(run, "unreadable", format!("its journal is empty: {}", run.journal().display())),
+            (false, Some(why)) => Unread::of(run, "given up", format!("{why}; nothing was touched")),
+            (false, None) => {
+                Unread::of(run, "not begun", "its engine ended before it began; nothing was touched".into())
+            }
         }
     }
 }
@@ -232,7 +253,10 @@ pub(super) async fn list(global: &Global, args: &RunsArgs) -> Result<(), Failure
     let mut listed: Vec<Listed> = Vec::new();
     for run in &runs {
         listed.push(match fold(run) {
-            Ok((folded, _)) if folded.events == 0 => Listed::Unread(Unread::empty(run)),
+            Ok((folded, _)) if folded.events == 0 => match waiting(run).await {
+                Some(report) => Listed::Run(Box::new(report)),
+                None => Listed::Unread(Unread::empty(run)),
+            },
             Ok((folded, chain)) => Listed::Run(Box::new(report_of(run, &folded, chain).await)),
             Err(failure) => Listed::Unread(Unread::of(run, "unreadable", failure.text)),
         });

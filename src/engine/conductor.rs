@@ -1,7 +1,9 @@
 //! Walks the plan: phases, waves, gates. Everything that it knows of the past it reads from the folded journal, so that it
 //! does not matter which engine wrote it.
 
+use super::endpoints::put_back_first;
 use super::error::EngineError;
+use super::fence::Standing;
 use super::finish::fail;
 use super::gates;
 use super::members::etcd_leader;
@@ -9,7 +11,7 @@ use super::order::{alone, moves_etcd, room};
 use super::prefetch::prefetch;
 use super::proving::LastLook;
 use super::relook::{COMPONENTS, Scope, look};
-use super::resume::to_do;
+use super::resume::{settle, to_do};
 use super::shared::{Shared, Wish};
 use super::snapshot;
 use super::swap;
@@ -197,7 +199,7 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
     let mut wishes = shared.wish.subscribe();
     loop {
         let wish = *wishes.borrow_and_update();
-        let held = wish != Wish::Run || shared.must_pause().is_some() || undo::pending(shared);
+        let held = wish != Wish::Run || shared.must_pause().is_some() || shared.fenced() || undo::pending(shared);
         if held && flight.swaps.is_empty() {
             checkpoint(shared).await?;
             continue;
@@ -306,36 +308,85 @@ async fn land(shared: &Shared, mut flight: Flight, error: JournalError) -> Halt 
     error.into()
 }
 
-/// To be passed whenever nothing is in flight: takes back what was commanded back, and stands still while the run is paused,
-/// or must pause by itself.
+/// To be passed whenever nothing is in flight: settles what was left open for want of the run lock, takes back what was
+/// commanded back, and stands still while the lock is not held, or the run is paused or must pause by itself.
 pub(super) async fn checkpoint(shared: &Arc<Shared>) -> Result<(), Halt> {
+    // What the journal calls a pause is one for want of the lock: with the lock it is over, or another's.
+    let mut for_the_lock = false;
     loop {
+        if shared.fenced() {
+            ends(shared.wish())?;
+            for_the_lock |= hold_for_the_lock(shared).await?;
+            continue;
+        }
         undo::carry_out(shared).await?;
-        let (reason, why) = match shared.wish() {
-            Wish::Abort => return Err(Halt::Abort),
-            Wish::Leave => return Err(Halt::Leave),
-            Wish::Pause => match shared.must_pause() {
-                Some(cause) => cause,
-                None => (PauseReason::Operator, shared.paused_by()),
-            },
-            Wish::Run => match shared.must_pause() {
-                Some(cause) => cause,
-                None => return Ok(()),
-            },
+        let wish = shared.wish();
+        ends(wish)?;
+        let paused = shared.log.with(|run, _| matches!(run.state, RunState::Paused(_)));
+        let (reason, why) = match shared.must_pause() {
+            // Found out meanwhile.
+            Some((PauseReason::Trouble, _)) => continue,
+            Some(cause) => cause,
+            None if wish == Wish::Pause => (PauseReason::Operator, shared.paused_by()),
+            None => {
+                if paused {
+                    shared.log.write(Event::Resumed).await?;
+                }
+                return Ok(());
+            }
         };
         shared.hold();
         // An engine that took a paused run up finds it so in the journal already.
-        if !shared.log.with(|run, _| matches!(run.state, RunState::Paused(_))) {
+        if !paused || std::mem::take(&mut for_the_lock) {
             shared.log.write(Event::Paused { reason, why }).await?;
         }
         let mut wishes = shared.wish.subscribe();
-        if wishes.wait_for(|wish| *wish != Wish::Pause || undo::pending(shared)).await.is_err() {
+        let moves = |wish: &Wish| *wish != Wish::Pause || undo::pending(shared) || shared.fenced();
+        if wishes.wait_for(moves).await.is_err() {
             return Err(Halt::Leave);
         }
-        if shared.wish() == Wish::Run {
+        if shared.wish() == Wish::Run && !shared.fenced() {
             shared.log.write(Event::Resumed).await?;
         }
     }
+}
+
+fn ends(wish: Wish) -> Result<(), Halt> {
+    match wish {
+        Wish::Abort => Err(Halt::Abort),
+        Wish::Leave => Err(Halt::Leave),
+        Wish::Run | Wish::Pause => Ok(()),
+    }
+}
+
+/// The run lock is not held, or was not: waits for the next news of it, or settles what was left open once it is held again.
+/// Whether a pause was written down.
+async fn hold_for_the_lock(shared: &Arc<Shared>) -> Result<bool, Halt> {
+    let standing = shared.fence.standing();
+    let Some(why) = standing.cause() else {
+        if shared.fence.check().is_err() {
+            // Only a moment: the engine was stopped, and asks.
+            shared.fence.next_answer(LOOK).await;
+            if shared.fence.check().is_err() {
+                gates::pause_or(shared, LOOK).await;
+            }
+        } else if shared.take_left_open() {
+            put_back_first(shared).await?;
+            settle(shared).await?;
+        }
+        return Ok(false);
+    };
+    if !matches!(standing, Standing::Unsure(_)) {
+        // Nodes may have gone back by themselves, and addresses may be out.
+        shared.leave_open();
+    }
+    let told = shared.log.with(|run, _| matches!(run.state, RunState::Paused(PauseReason::Trouble)) && run.why == why);
+    if !told {
+        shared.log.write(Event::Paused { reason: PauseReason::Trouble, why }).await?;
+    }
+    // Whatever changes about the lock wakes it, and so does a command.
+    gates::pause_or(shared, LOOK).await;
+    Ok(!told)
 }
 
 /// How a run that was walked to its end came out, in a word and in a sentence.

@@ -4,7 +4,7 @@ use super::error::EngineError;
 use super::pace::Pace;
 use super::run_dir::RunDir;
 use super::shared::Shared;
-use crate::fleet::{clean, clean_short};
+use crate::fleet::{RunId, clean, clean_short};
 use crate::journal::{JournalError, Verb};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -52,6 +52,19 @@ struct Answer {
     pid: u32,
     /// What was done, or why not.
     text: String,
+    /// What the run waits for before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waits: Option<String>,
+}
+
+impl Answer {
+    fn of(done: Result<String, String>) -> Answer {
+        let (ok, text) = match done {
+            Ok(text) => (true, text),
+            Err(text) => (false, text),
+        };
+        Answer { ok, pid: std::process::id(), text, waits: None }
+    }
 }
 
 /// The socket, removed when it is dropped.
@@ -170,26 +183,61 @@ fn peer_uid(stream: &UnixStream) -> Option<u32> {
 }
 
 async fn serve_peer(shared: Arc<Shared>, pace: Arc<Pace>, mut stream: UnixStream, asked: Arc<AtomicBool>) {
-    let pid = std::process::id();
     let answer = if let Some(uid) = peer_uid(&stream) {
         let Ok(Ok(line)) = timeout(LIMIT, read_line(&mut stream)).await else { return };
         asked.store(true, Ordering::Relaxed);
-        match read_request(&line) {
-            Ok(Request { verb: Ask::Ping, .. }) => Answer { ok: true, pid, text: shared.run.to_string() },
+        Answer::of(match read_request(&line) {
+            Ok(Request { verb: Ask::Ping, .. }) => Ok(shared.run.to_string()),
             // Each command that is followed is a sync of the disk that the run needs too.
-            Ok(_) if !pace.admit() => Answer { ok: false, pid, text: super::pace::REFUSAL.into() },
-            Ok(Request { verb: Ask::Command(verb), by }) => match shared.command(verb, &signed(&by, uid)).await {
-                Ok(text) => Answer { ok: true, pid, text },
-                Err(text) => Answer { ok: false, pid, text },
-            },
-            Err(text) => Answer { ok: false, pid, text },
-        }
+            Ok(_) if !pace.admit() => Err(super::pace::REFUSAL.into()),
+            Ok(Request { verb: Ask::Command(verb), by }) => shared.command(verb, &signed(&by, uid)).await,
+            Err(text) => Err(text),
+        })
     } else {
-        Answer { ok: false, pid, text: "only the user who runs the engine may command it".into() }
+        Answer::of(Err(STRANGER.into()))
     };
-    if let Ok(mut line) = serde_json::to_vec(&answer) {
+    say(&mut stream, &answer).await;
+}
+
+/// What is told to another user.
+const STRANGER: &str = "only the user who runs the engine may command it";
+
+async fn say(stream: &mut UnixStream, answer: &Answer) {
+    if let Ok(mut line) = serde_json::to_vec(answer) {
         line.push(b'\n');
         let _ = timeout(LIMIT, stream.write_all(&line)).await;
+    }
+}
+
+/// Answers for as long as the run waits to begin. Returns once somebody has given it up, which only a run can be that never began
+/// (`fresh`): who did.
+pub(super) async fn answer_while_it_waits(door: &Door, run: &RunId, why: &str, fresh: bool) -> String {
+    loop {
+        let Ok((mut stream, _)) = door.listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        let Some(uid) = peer_uid(&stream) else {
+            say(&mut stream, &Answer::of(Err(STRANGER.into()))).await;
+            continue;
+        };
+        let Ok(Ok(line)) = timeout(LIMIT, read_line(&mut stream)).await else { continue };
+        let waits = Some(why.to_owned());
+        match read_request(&line) {
+            Ok(Request { verb: Ask::Ping, .. }) => {
+                say(&mut stream, &Answer { waits, ..Answer::of(Ok(run.to_string())) }).await;
+            }
+            Ok(Request { verb: Ask::Command(Verb::Abort), by }) if fresh => {
+                let text = "given up before it began: nothing was done".to_owned();
+                say(&mut stream, &Answer { waits, ..Answer::of(Ok(text)) }).await;
+                return signed(&by, uid);
+            }
+            Ok(_) => {
+                let text = format!("the run does not go on yet: it {why}; try again once it does");
+                say(&mut stream, &Answer { waits, ..Answer::of(Err(text)) }).await;
+            }
+            Err(text) => say(&mut stream, &Answer::of(Err(text))).await,
+        }
     }
 }
 
@@ -235,6 +283,17 @@ pub async fn command(run: &RunDir, verb: Verb, by: &str) -> Result<String, Engin
 /// When no engine answers.
 pub async fn ping(run: &RunDir) -> Result<u32, EngineError> {
     ask(run, Request { verb: Ask::Ping, by: String::new() }).await.map(|answer| answer.pid)
+}
+
+/// What the run waits for before it begins, or goes on, in words that follow "the run"; none where it does not, or no engine answers.
+pub async fn waits(run: &RunDir) -> Option<String> {
+    let answer = ask(run, Request { verb: Ask::Ping, by: String::new() }).await.ok()?;
+    answer.waits.map(|why| clean(&why))
+}
+
+/// Whether the run's engine answers; its process id, and what the run waits for.
+pub(super) async fn greet(run: &RunDir) -> Result<(u32, Option<String>), EngineError> {
+    ask(run, Request { verb: Ask::Ping, by: String::new() }).await.map(|answer| (answer.pid, answer.waits))
 }
 
 async fn ask(run: &RunDir, request: Request) -> Result<Answer, EngineError> {

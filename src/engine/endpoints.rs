@@ -19,6 +19,11 @@ pub(super) async fn put_back_first(shared: &Shared) -> Result<(), JournalError> 
     let out = shared.log.with(|run, _| run.endpoints_out.clone());
     let Some(settings) = shared.plan.components.get(&Component::KubeApiserver) else { return Ok(()) };
     for (node, address) in out {
+        if shared.fence.check().is_err() {
+            // Once the run lock is held, it is the first thing again.
+            shared.leave_open();
+            return Ok(());
+        }
         let Some(port) = shared.ports.fleet.node(&node) else { continue };
         if !is_settled(shared, &node, port.as_ref()).await {
             continue;

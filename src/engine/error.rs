@@ -54,6 +54,14 @@ pub enum EngineError {
     /// The engine answered that it would not.
     #[error("{0}")]
     Refused(String),
+    /// The run was given up before it began.
+    #[error("run {run} is given up before it began: {why}; nothing was done")]
+    GivenUp {
+        /// The run.
+        run: String,
+        /// Why.
+        why: String,
+    },
     /// The engine's process ended before it answered.
     #[error("the engine of run {run} did not start: {why}")]
     Died {

@@ -6,12 +6,14 @@ use super::probe::Probes;
 use super::relook;
 use super::resume::{Reclaimed, reclaim};
 use super::shared::{Shared, Wish};
+use super::swap::left_open;
 use super::undo;
 use super::verify::{healthy, node_is_ready};
 use super::visit::{End, PATIENCE, Visit, containers, endpoint};
 use super::waiting::Waiting;
 use crate::fleet::{Component, ContainerName, Node, NodeName, SwapId};
 use crate::journal::{API, Event, JournalError, SwapState, SwapView};
+use crate::k8s::ClusterError;
 use crate::plan::Swap;
 use crate::remote::{TxEnd, TxState};
 use futures::future::try_join_all;
@@ -21,8 +23,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long a node is asked once more after its transaction has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How long an abort waits for the API to take an API server back into the Endpoints.
-const ABORT_WAITS: Duration = Duration::from_secs(300);
+/// How long an abort waits for the API to take an API server back into the Endpoints, and for the run lock.
+pub(super) const ABORT_WAITS: Duration = Duration::from_secs(300);
 /// Between two looks at an old component that was put back.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -37,6 +39,7 @@ pub(super) async fn finish(visit: &mut Visit, followed: Followed) -> Result<End,
             put_back(visit).await?;
             return failed(visit, why).await;
         }
+        Followed::Left => return Ok(left_open(&visit.shared)),
         Followed::Lost(error) => {
             let limit = visit.deadline().as_secs();
             let why = format!(
@@ -316,12 +319,20 @@ pub(super) async fn serve_again(shared: &Shared, node: &Node, swap: &Swap) -> Re
         };
         // Nothing else may move without the API either, and the next master must not leave before this one is back: so
         // an API that is away is waited for; an engine that was told to end has waited long enough, and an abort ends.
+        let fenced = matches!(error, ClusterError::Fenced(_));
         let waits = match shared.wish() {
             Wish::Leave => false,
             Wish::Abort => aborting.get_or_insert_with(Instant::now).elapsed() < ABORT_WAITS,
+            Wish::Run | Wish::Pause if fenced => {
+                // The journal knows that it is out: it is put back before anything else, once the run lock is held.
+                shared.leave_open();
+                return waiting.over(shared);
+            }
             Wish::Run | Wish::Pause => true,
         };
-        if error.may_pass() && waits {
+        if (error.may_pass() || fenced) && waits {
+            // A lock that is not held is refused at once, and not asked for meanwhile.
+            sleep(if fenced { LOOK } else { Duration::ZERO }).await;
             let why = format!("{name}: {address} is to be put back into the default/kubernetes Endpoints: {error}");
             waiting.on(shared, API, &why, None)?;
             continue;

@@ -7,7 +7,7 @@ use super::relook::{COMPONENTS, Scope, look};
 use super::shared::Shared;
 use super::waiting::Waiting;
 use super::world;
-use crate::fleet::{Component, GateName, NodeName, fold_names};
+use crate::fleet::{Component, ContainerName, GateName, NodeName, fold_names};
 use crate::journal::JournalError;
 use crate::plan::{Gate, OwnGate, Swap};
 use futures::future::join_all;
@@ -251,5 +251,23 @@ pub(super) async fn others(shared: &Shared, swap: &Swap) -> Result<Result<(), St
             return Ok(Err(why));
         }
     }
-    Ok(Ok(()))
+    Ok(set_aside(shared, swap).await)
+}
+
+/// Whether no other master is in the middle of a swap: one of another run, whose lock ran out, may be followed by nobody and
+/// goes back by itself when its switch says so.
+async fn set_aside(shared: &Shared, swap: &Swap) -> Result<(), String> {
+    let names: Vec<ContainerName> = shared.plan.components.values().map(|s| s.container.clone()).collect();
+    let others = shared.plan.cluster.masters().map(|n| &n.name).filter(|n| **n != swap.node);
+    let looks = others.filter_map(|name| Some((name, shared.ports.fleet.node(name)?))).map(|(name, port)| {
+        let names = &names;
+        async move {
+            let seen = port.look(names).await.map_err(|error| error.to_string())?;
+            match seen.leftovers.iter().find(|left| left.as_str().ends_with(".sonoba-prev")) {
+                Some(left) => Err(format!("{name}: {left} is there, so a swap is under way, or was left unfinished")),
+                None => Ok(()),
+            }
+        }
+    });
+    join_all(looks).await.into_iter().collect()
 }

@@ -177,7 +177,7 @@ async fn knock(port: &dyn NodePort, door: &Door, track: &Mutex<Track>) {
         Ok(answer) => Some(door.any_status || answer.ok()),
         // Nothing listens, or it does not answer in time.
         Err(NodeError::Failed(_) | NodeError::TimedOut(_)) => Some(false),
-        Err(NodeError::Unreachable(_) | NodeError::Refused(_)) => None,
+        Err(NodeError::Unreachable(_) | NodeError::Refused(_) | NodeError::Fenced { .. }) => None,
     };
     lock(track).heard(sent, Instant::now(), answered);
 }

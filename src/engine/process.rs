@@ -13,6 +13,20 @@ pub fn detach() {
     }
 }
 
+/// Whoever starts an engine holds the other end of its standard input until the run has begun. Returns when that is let go of:
+/// a start that nobody waits for any more must not come true later, unattended.
+pub(super) async fn let_go() {
+    use std::os::fd::AsFd;
+    use tokio::io::AsyncReadExt;
+    let input = std::io::stdin().as_fd().try_clone_to_owned();
+    let Ok(mut leash) = input.and_then(tokio::net::unix::pipe::Receiver::from_owned_fd) else {
+        return std::future::pending().await;
+    };
+    let mut byte = [0];
+    // Nothing is ever written.
+    while matches!(leash.read(&mut byte).await, Ok(n) if n > 0) {}
+}
+
 /// Panics go to the log, where an operator finds them; the hook before is called as well.
 pub(super) fn log_panics() {
     let before = std::panic::take_hook();

@@ -132,6 +132,12 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, swap: &Swap) -> Result<Reclaim
 pub(super) async fn call_off_the_rest(shared: &Shared) -> Result<(), JournalError> {
     let open: Vec<Swap> = shared.log.with(|run, _| run.in_flight().map(|s| run.planned(s).clone()).collect());
     for swap in &open {
+        if shared.log.intent(&swap.id).is_some_and(|intent| !intent.lost) {
+            // Without the run lock nobody could take it to its end.
+            let why = "the run was aborted without the run lock, so its node was left to itself: it goes back by itself,                        unless it was committed before; look at it";
+            fail(shared, &swap.id, &swap.node, why.into(), false).await.map(drop)?;
+            continue;
+        }
         match shared.ports.fleet.node(&swap.node) {
             Some(port) => call_off(shared, swap, port.as_ref(), ABORTED).await.map(drop)?,
             None => {

@@ -9,6 +9,7 @@
 //!               journal.jsonl   the facts
 //!               journal.head    the last record that the engine had put on disk when it acted, should the journal be cut
 //!               journal.begun   says that there was a journal, should it be gone
+//!               given-up        says that it never began, and never will
 //!               control.sock    the engine's ear; where the path would be too long for a socket, `control.path` says
 //!                               where it is instead
 //!               engine.log      the engine's log, and engine.err what it said when it died

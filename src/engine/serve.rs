@@ -6,7 +6,8 @@ use super::conductor::{Halt, outcome, walk};
 use super::control;
 use super::endpoints::put_back_first;
 use super::error::EngineError;
-use super::finish::tidy;
+use super::fence::RunFence;
+use super::finish::{ABORT_WAITS, tidy};
 use super::lease;
 use super::lock;
 use super::log::Log;
@@ -19,7 +20,10 @@ use super::resume::{Intents, call_off_the_rest, settle};
 use super::run_dir::{RunDir, host};
 use super::shared::{Shared, Wish};
 use super::sound::sound;
+use super::steady::{self, Steady};
 use super::steer::Steer;
+pub use super::turn::Start;
+use super::turn::Turn;
 use super::world;
 use crate::journal::{Disk, Event, FileSystem, JournalError, Outcome, PauseReason, Run, RunState, Writer};
 use jiff::Timestamp;
@@ -34,10 +38,11 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 ///
 /// # Errors
 /// When the run is locked or has ended, or the engine cannot go on.
-pub async fn serve(run: RunDir, ports: Ports) -> Result<Outcome, EngineError> {
+pub async fn serve(run: RunDir, ports: Ports, start: Start) -> Result<Outcome, EngineError> {
     process::detach();
     process::log_panics();
-    carry(run, ports, Arc::new(Timestamp::now), Arc::new(FileSystem), process::signals).await
+    let clocks = (Arc::new(Timestamp::now) as Clock, steady::of_machine());
+    carry(run, ports, clocks, Arc::new(FileSystem), start, process::signals).await
 }
 
 /// Carries a run out within this process, without its signals. Dropping it is what a crash is: the run can be carried on.
@@ -58,14 +63,16 @@ pub async fn carry_out_on(
     clock: Clock,
     disk: Arc<dyn Disk>,
 ) -> Result<Outcome, EngineError> {
-    carry(run, ports, clock, disk, |_| std::future::pending()).await
+    let start = Start { profile: None, leashed: false };
+    carry(run, ports, (clock, steady::of_tokio()), disk, start, |_| std::future::pending()).await
 }
 
 async fn carry<S>(
     run: RunDir,
     ports: Ports,
-    clock: Clock,
+    (clock, steady): (Clock, Steady),
     disk: Arc<dyn Disk>,
+    start: Start,
     signals: impl FnOnce(Arc<Shared>) -> S,
 ) -> Result<Outcome, EngineError>
 where
@@ -79,6 +86,7 @@ where
         host(),
         about.operator
     );
+    run.may_begin()?;
     let _run_lock = lock::take(&run.lock_path(), "an engine has this run", &line)?;
     let cluster = format!("the cluster {} is being worked on", about.cluster);
     let _cluster_lock = lock::take(&run.cluster_lock_path()?, &cluster, &line)?;
@@ -86,11 +94,19 @@ where
     let opened = open(&run, &clock, disk)?;
     let (resumed, cut) = (opened.resumed, opened.cut);
     let holder = lease::holder(&about.operator, &about.host, id);
-    lease::take(ports.cluster.as_ref(), &holder, resumed).await?;
-    run.mark_begun()?;
+    let fence = Arc::new(RunFence::new(steady, id.clone()));
     let door = control::open(&run)?;
+    let turn = Turn { run: &run, plan: &opened.plan, ports: &ports, fence: &fence, holder: &holder, resumed };
+    if let Err(error) = turn.wait(&door, &start).await {
+        // Only ours is given back; one that was never had is left alone.
+        if let Err(error) = ports.cluster.unlock(&holder).await {
+            tracing::warn!("the run lock is left to run out by itself: {error}");
+        }
+        return Err(error);
+    }
+    run.mark_begun()?;
 
-    let shared = Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, opened.log));
+    let shared = Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, fence, opened.log));
     if !resumed {
         let (operator, host) = (about.operator.clone(), about.host.clone());
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -155,6 +171,7 @@ where
 ///
 /// - a swap in flight is followed for its deadline and 120 s (`follow`), then its old components have the longer of its deadline
 ///   and 60 s to serve again, its pods 60 s to be listed, an API server's address 300 s to be put back (`finish`);
+/// - what was left open for want of the run lock waits 300 s for the lock, and is then settled as above (`settle`);
 /// - before the end nodes that were lost are asked once more for 10 s, and one that answers is followed as above (`tidy`);
 /// - what runs on the nodes is asked of 32 at once, for at most 5 s and one call's own limit each (`relook`).
 ///
@@ -173,6 +190,14 @@ async fn end(shared: &Arc<Shared>, result: Result<(), Halt>) -> Result<Outcome, 
         Err(Halt::Engine(error)) => return Err(error),
     };
     if aborted {
+        if shared.left_open() {
+            shared.fence.awaited(ABORT_WAITS).await;
+            shared.take_left_open();
+            put_back_first(shared).await?;
+            if let Err(Halt::Engine(error)) = settle(shared).await {
+                return Err(error);
+            }
+        }
         call_off_the_rest(shared).await?;
     }
     tidy(shared).await?;

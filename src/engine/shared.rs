@@ -2,6 +2,7 @@
 
 use super::Ports;
 use super::elsewhere::Elsewhere;
+use super::fence::RunFence;
 use super::log::Log;
 use super::relook::Memory;
 use super::steer::Steer;
@@ -25,7 +26,10 @@ pub(super) struct Shared {
     pub(super) run: RunId,
     /// The run's folder.
     pub(super) folder: PathBuf,
+    /// The ways out, guarded by the run lock.
     pub(super) ports: Ports,
+    /// How sure it is that the run lock is held.
+    pub(super) fence: Arc<RunFence>,
     pub(super) log: Log,
     pub(super) wish: watch::Sender<Wish>,
     pub(super) world: watch::Sender<World>,
@@ -43,16 +47,25 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// The API does not let us read pods' events; said once.
     events_refused: AtomicBool,
+    /// Something was left open for want of the run lock: it is settled before anything else is done.
+    left_open: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(plan: Arc<Plan>, (run, folder): (RunId, PathBuf), ports: Ports, log: Log) -> Shared {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        (run, folder): (RunId, PathBuf),
+        ports: Ports,
+        fence: Arc<RunFence>,
+        log: Log,
+    ) -> Shared {
         let steer = log.steer();
         Shared {
             plan,
             run,
             folder,
-            ports,
+            ports: ports.guarded(&fence),
+            fence,
             log,
             wish: steer.wish.clone(),
             world: watch::Sender::new(World::default()),
@@ -63,6 +76,7 @@ impl Shared {
             commands: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
             events_refused: AtomicBool::new(false),
+            left_open: AtomicBool::new(false),
         }
     }
 
@@ -98,8 +112,33 @@ impl Shared {
     }
 
     /// Notes trouble that must pause the run.
-    pub(super) fn trouble(&self, why: Option<String>) {
+    pub(super) fn trouble(&self, why: String) {
         self.steer.trouble(why);
+    }
+
+    /// Wakes whoever waits for a wish, so that it looks again at what holds the run up.
+    pub(super) fn wake(&self) {
+        self.wish.send_modify(|_| ());
+    }
+
+    /// A swap was left as it is for want of the run lock, or something was not done that has to be.
+    pub(super) fn leave_open(&self) {
+        self.left_open.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something is left open for want of the run lock.
+    pub(super) fn left_open(&self) -> bool {
+        self.left_open.load(Ordering::Relaxed)
+    }
+
+    /// What was left open is settled from here on.
+    pub(super) fn take_left_open(&self) -> bool {
+        self.left_open.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether nothing may start now for want of the run lock.
+    pub(super) fn fenced(&self) -> bool {
+        self.left_open() || self.fence.check().is_err() || self.fence.standing().cause().is_some()
     }
 
     /// How long one of the cluster's own gates may be closed before the run pauses.
@@ -117,7 +156,8 @@ impl Shared {
         let over = || self.log.with(|run, ledger| ledger.over(run, &self.plan.budget));
         let budget = || over().map(|why| (PauseReason::Budget, why));
         let drift = || self.log.with(|run, ledger| ledger.drift(run)).map(|why| (PauseReason::Drift, why));
-        self.steer.in_trouble().or_else(drift).or_else(budget).or_else(|| self.steer.stalled())
+        let lock = || self.fence.standing().cause().map(|why| (PauseReason::Trouble, why));
+        lock().or_else(|| self.steer.in_trouble()).or_else(drift).or_else(budget).or_else(|| self.steer.stalled())
     }
 
     /// What the API has recorded about these pods; none where it does not answer, or does not let us ask, which is said once.
@@ -128,7 +168,7 @@ impl Shared {
         let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
         match self.ports.cluster.pod_events(&uids).await {
             Ok(events) => Ok(Some(events)),
-            Err(ClusterError::Away(why) | ClusterError::Credentials(why)) => {
+            Err(ClusterError::Away(why) | ClusterError::Credentials(why) | ClusterError::Fenced(why)) => {
                 tracing::debug!("events of pods: {why}");
                 Ok(None)
             }
@@ -159,9 +199,12 @@ impl Shared {
     pub(super) async fn command(&self, verb: Verb, by: &str) -> Result<String, String> {
         let by: String = clean(by).chars().take(120).collect();
         let verb = verb.checked()?;
-        if verb == Verb::Resume && self.log.with(|run, _| matches!(run.state, RunState::Pausing | RunState::Paused(_)))
-        {
-            self.let_in().await?;
+        if verb == Verb::Resume {
+            if self.log.with(|run, _| matches!(run.state, RunState::Pausing | RunState::Paused(_))) {
+                self.let_in().await?;
+            }
+            // Not by itself after it was lost, and not before it is held again.
+            self.fence.ask().await?;
         }
         let _one = self.commands.lock().await;
         if self.wish() == Wish::Leave {

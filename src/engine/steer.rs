@@ -29,7 +29,7 @@ pub(super) struct Steer {
 
 #[derive(Debug, Default)]
 struct Causes {
-    /// Why the engine cannot go on by itself, where there is such a thing (the run lock was lost).
+    /// Why the engine cannot go on by itself, where there is such a thing (its credentials are refused); until an operator resumes.
     trouble: Option<String>,
     /// The gate that did not hold in its time, in words; until an operator resumes.
     stalled: Option<String>,
@@ -66,26 +66,24 @@ impl Steer {
         });
     }
 
-    /// Notes trouble that must pause the run.
-    pub(super) fn trouble(&self, why: Option<String>) {
-        self.causes().trouble = why;
-        // Wakes whoever waits, so that the pause is seen.
-        self.wish.send_modify(|_| ());
-    }
-
     /// A gate did not hold in its time: the run pauses at its next checkpoint.
     pub(super) fn stall(&self, why: String) {
         self.causes().stalled = Some(why);
     }
 
-    /// What the engine cannot go on with by itself.
-    pub(super) fn in_trouble(&self) -> Option<(PauseReason, String)> {
-        self.causes().trouble.clone().map(|why| (PauseReason::Trouble, why))
-    }
-
     /// The gate that did not hold in its time.
     pub(super) fn stalled(&self) -> Option<(PauseReason, String)> {
         self.causes().stalled.clone().map(|why| (PauseReason::Gate, why))
+    }
+
+    /// Notes trouble that must pause the run.
+    pub(super) fn trouble(&self, why: String) {
+        self.causes().trouble = Some(why);
+    }
+
+    /// What was noted so.
+    pub(super) fn in_trouble(&self) -> Option<(PauseReason, String)> {
+        self.causes().trouble.clone().map(|why| (PauseReason::Trouble, why))
     }
 
     /// Who paused last; empty where nobody did.

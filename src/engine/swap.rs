@@ -1,7 +1,7 @@
 //! One node's swap, from the first look to the result in the journal.
 
 use super::finish::{fail, finish, serve_again};
-use super::follow::{Followed, begin, follow};
+use super::follow::{Followed, Refused, begin, follow};
 use super::leave::{Left, lead_away};
 use super::patience::patiently;
 use super::prefetch::pull;
@@ -38,6 +38,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut swap: Swap) -> Result<End, Jour
         Reclaimed::Away(why) => return fail(&shared, &id, &name, why, false).await,
         Reclaimed::Ended(end) => return Ok(end),
     }
+    if shared.fenced() {
+        return Ok(End::NotBegun);
+    }
     let event = Event::SwapPreparing { swap: id.clone(), node: name.clone() };
     let wanted = |run: &Run| match run.swap(&id) {
         Some(view) if view.undo.is_none() && to_do(run, &swap) => Ok(()),
@@ -66,6 +69,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut swap: Swap) -> Result<End, Jour
             shared.log.write(event).await?;
             return Ok(End::Committed);
         }
+        // It was left for want of the run lock: it stays open, and is done from the start once the lock is held.
+        Err(_) if shared.fence.check().is_err() => return Ok(left_open(&shared)),
         Err(why) => return fail(&shared, &id, &name, why, true).await,
     };
     if shared.wish() == Wish::Abort {
@@ -208,12 +213,15 @@ async fn intend(
             discard(&swap, port.as_ref()).await;
             if let ClusterError::Credentials(why) = &error {
                 // The next one would fare no better.
-                shared.trouble(Some(why.clone()));
+                shared.trouble(why.clone());
             }
             let why = format!("its pods cannot be listed, so nothing could be proved: {error}");
             return fail(shared, &swap.id, &node.name, why, true).await.map(Err);
         }
     };
+    if shared.fence.check().is_err() {
+        return Ok(Err(left_open(shared)));
+    }
     let attempt = shared.log.with(|run, _| run.swap(&swap.id).map_or(1, |s| s.attempts));
     let tx = TxId::new(&shared.run, &node.name, &swap.id, attempt);
     shared
@@ -252,6 +260,7 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
             serve_again(&visit.shared, &visit.node, &visit.swap).await?;
             return call_off(&visit.shared, &visit.swap, visit.port.as_ref(), &why).await;
         }
+        Left::Not(_) if visit.shared.fence.check().is_err() => return Ok(left_open(&visit.shared)),
         Left::Not(why) => {
             discard(&visit.swap, visit.port.as_ref()).await;
             return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, true).await;
@@ -263,15 +272,20 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
     });
     let stop_timeout_s = stop_timeout.max().unwrap_or(10);
     visit.probes = Probes::start(&visit.shared, &visit.port, visit.doors()).await;
-    if let Err((error, unsure)) = begin(visit, stop_timeout_s).await {
-        if !unsure {
-            discard(&visit.swap, visit.port.as_ref()).await;
-            serve_again(&visit.shared, &visit.node, &visit.swap).await?;
+    match begin(visit, stop_timeout_s).await {
+        Ok(()) => {}
+        Err(Refused::Fenced) => return Ok(left_open(&visit.shared)),
+        Err(Refused::Node { error, unsure }) => {
+            if !unsure {
+                discard(&visit.swap, visit.port.as_ref()).await;
+                serve_again(&visit.shared, &visit.node, &visit.swap).await?;
+            }
+            let why = format!("the swap did not begin: {error}");
+            return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, !unsure).await;
         }
-        let why = format!("the swap did not begin: {error}");
-        return fail(&visit.shared, &visit.swap.id, &visit.node.name, why, !unsure).await;
     }
     match follow(visit, None).await? {
+        Followed::Left => Ok(left_open(&visit.shared)),
         Followed::Gone => {
             // It was there when it began. Nobody but a person removes a transaction's folder.
             let why = format!("transaction {} is gone from the node; look at its containers", visit.tx);
@@ -279,6 +293,12 @@ async fn carry_out(visit: &mut Visit) -> Result<End, JournalError> {
         }
         followed => finish(visit, followed).await,
     }
+}
+
+/// The swap stays as it is for want of the run lock: it is open in the journal, and settled once the lock is held.
+pub(super) fn left_open(shared: &Shared) -> End {
+    shared.leave_open();
+    End::NotBegun
 }
 
 /// Prepared containers that will not be used. A failure leaves one behind, which the next try removes.

@@ -2,6 +2,7 @@
 
 mod drift;
 mod fake;
+mod fence;
 mod gates;
 mod leave;
 mod proof;

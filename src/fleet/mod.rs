@@ -4,6 +4,7 @@ mod attribution;
 mod cluster;
 mod component;
 mod condition;
+mod fence;
 mod image;
 mod json;
 mod label;
@@ -19,6 +20,7 @@ pub use attribution::{SwapWindow, changed_pods, judge_pods, lately_restarted, re
 pub use cluster::{Cluster, Leaders, Node, Running, natural};
 pub use component::Component;
 pub use condition::Condition;
+pub use fence::FenceToken;
 pub use image::{Image, ImageError};
 pub use json::{read_clean, write_clean};
 pub use label::{Label, LabelError, check_key as check_label_key};

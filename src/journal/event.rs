@@ -2,7 +2,7 @@
 
 use super::snapshot::EtcdSnapshot;
 use super::verb::Verb;
-use crate::fleet::{ClusterName, Component, Disturbance, Image, NodeName, PodProof, RunId, SwapId};
+use crate::fleet::{ClusterName, Component, Disturbance, FenceToken, Image, NodeName, PodProof, RunId, SwapId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +46,23 @@ pub enum Event {
         host: String,
         /// Whether another engine had it before.
         resumed: bool,
+    },
+    /// The run holds the cluster's run lock, for the first time or again.
+    LockHeld {
+        /// Which holding of it: higher than that of every holder before.
+        token: FenceToken,
+    },
+    /// The run lock could not be renewed for a while: nothing new starts.
+    LockUnsure {
+        /// Why, in words.
+        why: String,
+        /// For so long that another may take it: nothing is sent to any node any more.
+        lapsed: bool,
+    },
+    /// Another run has the run lock, or had it meanwhile. This one goes on at an operator's word alone.
+    LockLost {
+        /// Whose it is, in words.
+        why: String,
     },
     /// An operator's command was accepted.
     Command {

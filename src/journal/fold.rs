@@ -2,8 +2,8 @@
 
 use super::event::{Event, Outcome, PauseReason, Record, Step, Verdict};
 use super::run::{
-    ClusterView, Drift, FailedSwap, GateView, LogLine, PendingProof, PullState, Run, RunState, SwapState, SwapView,
-    Tone, Watched,
+    ClusterView, Drift, FailedSwap, GateView, LockView, LogLine, PendingProof, PullState, Run, RunState, SwapState,
+    SwapView, Tone, Watched,
 };
 use super::snapshot::{EtcdSnapshot, SnapshotState};
 use crate::fleet::{Component, Disturbance, NodeName, SwapId, clean, span};
@@ -32,9 +32,23 @@ impl Run {
                 if self.state == RunState::Starting {
                     self.state = RunState::Running;
                 }
+                self.lock = LockView::Unknown;
                 if *resumed {
                     self.say(at, Tone::Notice, None, format!("engine {pid} on {host} took the run up again"));
                 }
+            }
+            Event::LockHeld { token } => {
+                if std::mem::replace(&mut self.lock, LockView::Held(*token)) != LockView::Unknown {
+                    self.say(at, Tone::Notice, None, "the run lock is held again".into());
+                }
+            }
+            Event::LockUnsure { why, .. } => {
+                self.lock = LockView::Unsure;
+                self.say(at, Tone::Alarm, None, why.clone());
+            }
+            Event::LockLost { why } => {
+                self.lock = LockView::Lost;
+                self.say(at, Tone::Alarm, None, why.clone());
             }
             Event::Command { verb, by } => self.command(at, verb, by),
             Event::Paused { reason, why } => {

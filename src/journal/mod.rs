@@ -41,8 +41,8 @@ pub use report::{
     Report, SwapCounts, report,
 };
 pub use run::{
-    Churn, ClusterView, Decision, Drift, FailedSwap, GateView, LogLine, MANY_RESTARTED, PendingProof, Pods, PullState,
-    ROLLBACK_MS, Run, RunState, SwapState, SwapView, Tone, Watched,
+    Churn, ClusterView, Decision, Drift, FailedSwap, GateView, LockView, LogLine, MANY_RESTARTED, PendingProof, Pods,
+    PullState, ROLLBACK_MS, Run, RunState, SwapState, SwapView, Tone, Watched,
 };
 pub use snapshot::{EtcdSnapshot, SnapshotState};
 pub use verb::{LONGEST_REASON, Verb};

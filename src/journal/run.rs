@@ -2,7 +2,7 @@
 
 use super::event::{Outcome, PauseReason, Step, Verdict};
 use super::snapshot::SnapshotState;
-use crate::fleet::{ClusterName, Component, Disturbance, DisturbanceKind, Image, NodeName, RunId, SwapId};
+use crate::fleet::{ClusterName, Component, Disturbance, DisturbanceKind, FenceToken, Image, NodeName, RunId, SwapId};
 use crate::plan::{PhaseKind, Plan, Swap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub struct Run {
     pub events: u64,
     /// What it is doing.
     pub state: RunState,
+    /// How it stands with the cluster's run lock.
+    pub lock: LockView,
     /// Why it is paused, aborting or ended so; empty when there is nothing to say.
     pub why: String,
     /// The phase that it is in; `phases_done` counts those behind it.
@@ -137,6 +139,19 @@ pub enum RunState {
     Aborting,
     /// It is over.
     Ended(Outcome),
+}
+
+/// How a run stands with the cluster's run lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockView {
+    /// Its engine has not said yet.
+    Unknown,
+    /// It has it.
+    Held(FenceToken),
+    /// It could not be renewed for a while. The run goes on by itself once it is held again.
+    Unsure,
+    /// Another has it, or had it meanwhile.
+    Lost,
 }
 
 /// One swap as it is now.
@@ -423,6 +438,7 @@ impl Run {
             now: None,
             events: 0,
             state: RunState::Starting,
+            lock: LockView::Unknown,
             why: String::new(),
             phase: None,
             wave: None,

@@ -8,7 +8,7 @@ use super::watch::NodeWatch;
 use super::{
     ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease,
 };
-use crate::fleet::{Condition, NodeName, PodEvent, PodProof};
+use crate::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof};
 use crate::plan::CredentialFacts;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -186,6 +186,10 @@ impl ClusterPort for KubeCluster {
 
     async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError> {
         self.lock.take(&self.client, &self.patience, holder).await
+    }
+
+    async fn renew(&self, holder: &Holder, above: Option<FenceToken>) -> Result<Locked, ClusterError> {
+        self.lock.renew(&self.client, &self.patience, holder, above).await
     }
 
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {

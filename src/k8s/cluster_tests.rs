@@ -3,6 +3,7 @@
 use super::fake::{FakeApi, Fault};
 use super::patience::Patience;
 use super::{ClusterError, ClusterPort, Holder, KubeCluster, Locked};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -108,36 +109,89 @@ async fn pods_are_paged_and_only_those_of_the_node() {
     assert_eq!(api.count("fieldSelector=spec.nodeName%3Da"), 6);
 }
 
-#[tokio::test]
-async fn the_lock_has_one_holder_and_comes_back() {
-    let api = FakeApi::start().await;
-    let (one, two) = (connect(&api).await, connect(&api).await);
-    let (ann, ben) = (holder("ann@bastion/r1", 600), holder("ben@bastion/r2", 600));
-    assert_eq!(one.lock(&ann).await.unwrap(), Locked::Ours);
-    assert_eq!(one.lock(&ann).await.unwrap(), Locked::Ours, "renewed");
-    match two.lock(&ben).await.unwrap() {
-        Locked::Theirs { by, since } => assert!(by == "ann@bastion/r1" && since.is_some()),
-        Locked::Ours => panic!("two holders"),
+/// The lock is ours; its token.
+async fn ours(cluster: &KubeCluster, holder: &Holder) -> u32 {
+    match cluster.lock(holder).await.unwrap() {
+        Locked::Ours(token) => token.get(),
+        theirs => panic!("{theirs:?}"),
     }
-    two.unlock(&ben).await.unwrap();
-    assert_eq!(one.lock(&ann).await.unwrap(), Locked::Ours, "who does not hold it cannot give it back");
-    one.unlock(&ann).await.unwrap();
-    assert_eq!(two.lock(&ben).await.unwrap(), Locked::Ours);
-    let lease = api.get(LEASES, "sonoba").unwrap();
-    assert_eq!(lease["spec"]["holderIdentity"], "ben@bastion/r2");
-    assert_eq!(lease["spec"]["leaseTransitions"], 1);
 }
 
 #[tokio::test]
-async fn a_dead_holders_lock_is_taken_over_after_it_was_watched() {
+async fn the_lock_has_one_holder_and_comes_back_with_a_higher_token() {
     let api = FakeApi::start().await;
-    api.put(LEASES, json!({"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": {"name": "sonoba"},
-        "spec": {"holderIdentity": "dead@old/r0", "leaseDurationSeconds": 2, "renewTime": "2020-01-01T00:00:00.000000Z", "leaseTransitions": 4}}));
-    let cluster = connect(&api).await;
+    let (one, two) = (connect(&api).await, connect(&api).await);
+    let (ann, ben) = (holder("ann@bastion/r1", 600), holder("ben@bastion/r2", 600));
+    let first = ours(&one, &ann).await;
+    assert_eq!(ours(&one, &ann).await, first, "renewed");
+    match two.lock(&ben).await.unwrap() {
+        Locked::Theirs { by, since } => assert!(by == "ann@bastion/r1" && since.is_some()),
+        Locked::Ours(_) => panic!("two holders"),
+    }
+    two.unlock(&ben).await.unwrap();
+    assert_eq!(ours(&one, &ann).await, first, "who does not hold it cannot give it back");
+    one.unlock(&ann).await.unwrap();
+    assert_eq!(ours(&two, &ben).await, first + 1);
+    let lease = api.get(LEASES, "sonoba").unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "ben@bastion/r2");
+    assert_eq!(lease["spec"]["leaseTransitions"], first + 1);
+    // Nodes have seen a higher one.
+    let lifted = two.renew(&ben, Some(crate::fleet::FenceToken::new(first + 5))).await.unwrap();
+    assert_eq!(lifted, Locked::Ours(crate::fleet::FenceToken::new(first + 6)));
+    assert_eq!(ours(&two, &ben).await, first + 6);
+}
+
+fn lease(by: &str, seconds: i64, renewed: Timestamp) -> serde_json::Value {
+    json!({"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": {"name": "sonoba"},
+        "spec": {"holderIdentity": by, "leaseDurationSeconds": seconds, "renewTime": renewed.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        "leaseTransitions": 4}})
+}
+
+#[tokio::test]
+async fn a_dead_holders_lock_is_taken_over_after_it_was_watched_for_its_whole_duration() {
+    // However far the two clocks are apart.
+    for off in [-400, -61, 61, 400] {
+        let api = FakeApi::start().await;
+        api.put(LEASES, lease("dead@old/r0", 2, Timestamp::now() + SignedDuration::from_secs(off)));
+        let cluster = connect(&api).await;
+        let begun = std::time::Instant::now();
+        assert_eq!(ours(&cluster, &holder("ann@b/r1", 30)).await, 5);
+        assert!(begun.elapsed() >= Duration::from_secs(2), "{off}: {:?}", begun.elapsed());
+        assert_eq!(api.get(LEASES, "sonoba").unwrap()["spec"]["leaseTransitions"], 5);
+    }
+}
+
+#[tokio::test]
+async fn a_living_holders_lock_is_never_taken_however_far_its_clock_is_off() {
+    for off in [-400, 400] {
+        let api = FakeApi::start().await;
+        let put =
+            |s: i64| api.put(LEASES, lease("ben@far/r2", 3, Timestamp::now() + SignedDuration::from_secs(off + s)));
+        put(0);
+        let cluster = connect(&api).await;
+        let me = holder("ann@b/r1", 30);
+        let renews = async {
+            for s in 0..3 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                put(s + 1);
+            }
+        };
+        let (told, ()) = tokio::join!(cluster.lock(&me), renews);
+        assert!(matches!(told.unwrap(), Locked::Theirs { by, .. } if by == "ben@far/r2"), "{off}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_never_waits_and_knows_how_long_it_has_watched() {
+    let api = FakeApi::start().await;
+    let long_ago = Timestamp::now() - SignedDuration::from_hours(1);
+    api.put(LEASES, lease("dead@old/r0", 2, long_ago));
+    let (cluster, me) = (connect(&api).await, holder("ann@b/r1", 30));
     let begun = std::time::Instant::now();
-    assert_eq!(cluster.lock(&holder("ann@b/r1", 30)).await.unwrap(), Locked::Ours);
-    assert!(begun.elapsed() >= Duration::from_secs(1), "half its duration is watched first");
-    assert_eq!(api.get(LEASES, "sonoba").unwrap()["spec"]["leaseTransitions"], 5);
+    assert!(matches!(cluster.renew(&me, None).await.unwrap(), Locked::Theirs { .. }));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(cluster.renew(&me, None).await.unwrap(), Locked::Ours(crate::fleet::FenceToken::new(5)));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What may be asked of the cluster's API. Nothing here can evict or delete a pod.
 
-use crate::fleet::{Condition, NodeName, PodEvent, PodProof, Version};
+use crate::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof, Version};
 use crate::plan::{ApiFacts, CredentialFacts};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -39,8 +39,13 @@ pub trait ClusterPort: Send + Sync {
     /// the answer. In a large cluster this takes a while: it reads every pod.
     async fn facts(&self) -> Result<ClusterFacts, ClusterError>;
 
-    /// Takes, or renews, the run lock: the Lease `kube-system/sonoba`.
+    /// Takes the run lock, the Lease `kube-system/sonoba`. Where somebody else's may have run out, it is watched for its whole
+    /// duration first, so this can take that long.
     async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError>;
+
+    /// Renews the run lock, or takes it where that needs no waiting. The token is higher than `above`, where that is given: for
+    /// a holder whose token the nodes call old, as after somebody deleted the Lease.
+    async fn renew(&self, holder: &Holder, above: Option<FenceToken>) -> Result<Locked, ClusterError>;
 
     /// Gives the run lock back, if `holder` has it.
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError>;
@@ -122,8 +127,8 @@ pub struct Holder {
 /// The answer to a wish to lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Locked {
-    /// It is ours.
-    Ours,
+    /// It is ours; with the token of this holding, which stays as long as nobody else comes in between.
+    Ours(FenceToken),
     /// Somebody else has it.
     Theirs {
         /// Who.
@@ -146,4 +151,7 @@ pub enum ClusterError {
     /// cannot be had. May pass: they are read anew.
     #[error("{0}")]
     Credentials(String),
+    /// It was not asked: the run does not hold the run lock, or not any more.
+    #[error("{0}")]
+    Fenced(String),
 }

@@ -3,7 +3,7 @@
 //! A transaction lives in a folder of the SSH user's own, `$HOME/.sonoba/tx/ID`. Its verdict is one file that is
 //! created by a hard link, so that of the engine and the dead-man's switch exactly one decides.
 
-use crate::fleet::{NameError, NodeName, RunId, SwapId};
+use crate::fleet::{FenceToken, NameError, NodeName, RunId, SwapId};
 use crate::journal::{Step, Verdict};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -57,6 +57,18 @@ impl fmt::Display for TxId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// The engine's right to act on a node: that its run holds the run lock, and until when. It goes with everything that changes a
+/// node, and the node itself looks at it last: a request that was held up on its way is refused there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// Which holding of the lock. A node refuses one that is lower than another it has seen.
+    pub token: FenceToken,
+    /// The run that holds it: two runs that come with one token are told apart, as after somebody deleted the Lease.
+    pub run: RunId,
+    /// The node refuses once its own monotonic clock is past this. Milliseconds since it booted.
+    pub until_ms: u64,
 }
 
 /// What a node says of a transaction.

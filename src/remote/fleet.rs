@@ -1,7 +1,7 @@
 //! Every node over SSH: one connection a node, kept and shared, dialled again when it is broken.
 
 use super::connection::{Connection, Target};
-use super::contract::{TxId, TxState};
+use super::contract::{Fence, TxId, TxState};
 use super::docker::Engine;
 use super::keys::Keys;
 use super::known_hosts::KnownHosts;
@@ -179,6 +179,11 @@ impl SshNode {
             }
             if out.status != Some(0) {
                 let why: String = without_command(&String::from_utf8_lossy(&out.stderr)).chars().take(400).collect();
+                if out.status == Some(script::FENCED) {
+                    let out = String::from_utf8_lossy(&out.stdout).into_owned();
+                    let why = why.trim().trim_start_matches("sonoba swap: ").to_owned();
+                    return Err(script::read_fenced(&out, link.says(why)));
+                }
                 let status = out.status.map_or_else(|| "a signal".into(), |s| format!("status {s}"));
                 return Err(NodeError::Failed(link.says(format!("the swap script ended with {status}: {why}"))));
             }
@@ -229,9 +234,10 @@ impl NodePort for SshNode {
         self.with(async |link| containers::discard(&Engine::over(&link).await?, names).await).await
     }
 
-    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32) -> Result<(), NodeError> {
+    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32, fence: &Fence) -> Result<(), NodeError> {
         let request = Request::Begin {
             tx: tx.clone(),
+            fence: fence.clone(),
             deadline_ms: swap.deadline_ms,
             stop_timeout_s,
             containers: swap.changes.iter().map(|c| c.container.clone()).collect(),
@@ -244,14 +250,14 @@ impl NodePort for SshNode {
         script::read_state(&answer).map_err(|why| NodeError::Failed(self.target.says(why)))
     }
 
-    async fn give_verdict(&self, tx: &TxId, verdict: Verdict) -> Result<Verdict, NodeError> {
-        let answer = self.script(&Request::Verdict(tx.clone(), verdict), limits::EXEC).await?;
+    async fn give_verdict(&self, tx: &TxId, verdict: Verdict, fence: &Fence) -> Result<Verdict, NodeError> {
+        let answer = self.script(&Request::Verdict(tx.clone(), verdict, fence.clone()), limits::EXEC).await?;
         script::read_verdict(&answer)
             .ok_or_else(|| NodeError::Failed(self.target.says(format!("answered {answer:?} instead of a verdict"))))
     }
 
-    async fn recover(&self, tx: &TxId) -> Result<(), NodeError> {
-        self.script(&Request::Recover(tx.clone()), limits::BEGIN).await.map(drop)
+    async fn recover(&self, tx: &TxId, fence: &Fence) -> Result<(), NodeError> {
+        self.script(&Request::Recover(tx.clone(), fence.clone()), limits::BEGIN).await.map(drop)
     }
 
     async fn forget(&self, tx: &TxId) -> Result<(), NodeError> {

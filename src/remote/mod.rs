@@ -21,7 +21,7 @@ pub mod script;
 mod successor;
 mod tally;
 
-pub use contract::{TxEnd, TxId, TxIdError, TxState, TxStep};
+pub use contract::{Fence, TxEnd, TxId, TxIdError, TxState, TxStep};
 pub(crate) use docker::ASK_DOCKER_HOST;
 pub(crate) use facts::disk_and_clock;
 pub use fleet::SshFleet;

@@ -1,7 +1,7 @@
 //! What the engine may ask of a node.
 
-use super::contract::{TxId, TxState};
-use crate::fleet::{Component, ContainerName, Image, NodeName, Running, Salt};
+use super::contract::{Fence, TxId, TxState};
+use crate::fleet::{Component, ContainerName, FenceToken, Image, NodeName, Running, Salt};
 use crate::journal::Verdict;
 use crate::plan::{Change, Check, CredentialFacts, ImageFacts, NodeFacts, Swap};
 use async_trait::async_trait;
@@ -28,17 +28,21 @@ pub trait NodePort: Send + Sync {
     async fn discard(&self, containers: &[ContainerName]) -> Result<(), NodeError>;
 
     /// Starts the critical section; returns once the node's own runner has it. A transaction that exists is left alone.
-    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32) -> Result<(), NodeError>;
+    ///
+    /// # Errors
+    /// [`NodeError::Fenced`] where the node does not believe (any more) that the run holds the run lock; so do
+    /// [`NodePort::give_verdict`] and [`NodePort::recover`].
+    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32, fence: &Fence) -> Result<(), NodeError>;
 
     /// What the node says of a transaction.
     async fn tx_state(&self, tx: &TxId) -> Result<TxState, NodeError>;
 
     /// Gives a verdict; returns the one that stands, which is the dead-man's switch's where that was first.
-    async fn give_verdict(&self, tx: &TxId, verdict: Verdict) -> Result<Verdict, NodeError>;
+    async fn give_verdict(&self, tx: &TxId, verdict: Verdict, fence: &Fence) -> Result<Verdict, NodeError>;
 
     /// Takes over a transaction whose runner is gone (the node was rebooted, the runner killed): finishes a commit
     /// that was decided, rolls back everything else. Returns when the node has taken it up.
-    async fn recover(&self, tx: &TxId) -> Result<(), NodeError>;
+    async fn recover(&self, tx: &TxId, fence: &Fence) -> Result<(), NodeError>;
 
     /// Forgets a transaction that has ended.
     async fn forget(&self, tx: &TxId) -> Result<(), NodeError>;
@@ -192,6 +196,14 @@ pub enum NodeError {
     /// The node (Docker, the script) answered that it could not.
     #[error("{0}")]
     Failed(String),
+    /// It was not done because the run does not hold the run lock, or not any more: nothing was changed.
+    #[error("{why}")]
+    Fenced {
+        /// A higher token that the node has seen, or the same of another run; none where the request came too late.
+        newer: Option<FenceToken>,
+        /// In words.
+        why: String,
+    },
 }
 
 impl NodeError {
@@ -202,6 +214,7 @@ impl NodeError {
             NodeError::Refused(why) => NodeError::Refused(text(why)),
             NodeError::TimedOut(why) => NodeError::TimedOut(text(why)),
             NodeError::Failed(why) => NodeError::Failed(text(why)),
+            NodeError::Fenced { newer, why } => NodeError::Fenced { newer, why: text(why) },
         }
     }
 

@@ -1,8 +1,9 @@
 //! The swap script's command line and its answers: written and read here only, by the client and by the simulator.
 
-use super::contract::{TxEnd, TxId, TxState, TxStep};
+use super::contract::{Fence, TxEnd, TxId, TxState, TxStep};
 use super::limits;
-use crate::fleet::{ContainerName, clean, clean_short, quoted, without_command};
+use super::port::NodeError;
+use crate::fleet::{ContainerName, FenceToken, clean, clean_short, quoted, without_command};
 use crate::journal::{Step, Verdict};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -52,13 +53,15 @@ pub enum Request {
         stop_timeout_s: u32,
         /// The containers, in order.
         containers: Vec<ContainerName>,
+        /// By what right.
+        fence: Fence,
     },
     /// Tell what is known of a transaction.
     State(TxId),
     /// Give a verdict; answers with the one that stands.
-    Verdict(TxId, Verdict),
+    Verdict(TxId, Verdict, Fence),
     /// Take over from a runner that is gone.
-    Recover(TxId),
+    Recover(TxId, Fence),
     /// Remove a transaction that has ended.
     Forget(TxId),
 }
@@ -78,14 +81,14 @@ impl Request {
                     SCRIPT.len()
                 )
             }
-            Request::Begin { tx, deadline_ms, stop_timeout_s, containers } => {
+            Request::Begin { tx, deadline_ms, stop_timeout_s, containers, fence } => {
                 let names: Vec<&str> = containers.iter().map(ContainerName::as_str).collect();
-                run(format!("begin {tx} {deadline_ms} {stop_timeout_s} {}", names.join(" ")))
+                run(format!("begin {tx} {} {deadline_ms} {stop_timeout_s} {}", right(fence), names.join(" ")))
             }
             Request::State(tx) => run(format!("state {tx}")),
-            Request::Verdict(tx, Verdict::Commit) => run(format!("commit {tx}")),
-            Request::Verdict(tx, Verdict::Rollback) => run(format!("rollback {tx}")),
-            Request::Recover(tx) => run(format!("recover {tx}")),
+            Request::Verdict(tx, Verdict::Commit, fence) => run(format!("commit {tx} {}", right(fence))),
+            Request::Verdict(tx, Verdict::Rollback, fence) => run(format!("rollback {tx} {}", right(fence))),
+            Request::Recover(tx, fence) => run(format!("recover {tx} {}", right(fence))),
             Request::Forget(tx) => run(format!("forget {tx}")),
         }
     }
@@ -98,22 +101,49 @@ impl Request {
         let mut words = command.strip_prefix(LAUNCH.as_str())?.split(' ');
         let verb = words.next()?;
         let tx: TxId = words.next()?.parse().ok()?;
+        let mut fence = || {
+            let token = FenceToken::new(words.next()?.parse().ok()?);
+            Some(Fence { token, run: words.next()?.parse().ok()?, until_ms: words.next()?.parse().ok()? })
+        };
         let request = match verb {
             "begin" => Request::Begin {
                 tx,
+                fence: fence()?,
                 deadline_ms: words.next()?.parse().ok()?,
                 stop_timeout_s: words.next()?.parse().ok()?,
                 containers: words.by_ref().map(|w| w.parse().ok()).collect::<Option<_>>()?,
             },
             "state" => Request::State(tx),
-            "commit" => Request::Verdict(tx, Verdict::Commit),
-            "rollback" => Request::Verdict(tx, Verdict::Rollback),
-            "recover" => Request::Recover(tx),
+            "commit" => Request::Verdict(tx, Verdict::Commit, fence()?),
+            "rollback" => Request::Verdict(tx, Verdict::Rollback, fence()?),
+            "recover" => Request::Recover(tx, fence()?),
             "forget" => Request::Forget(tx),
             _ => return None,
         };
         words.next().is_none().then_some(request)
     }
+}
+
+/// A fence as the script takes it.
+fn right(fence: &Fence) -> String {
+    format!("{} {} {}", fence.token, fence.run, fence.until_ms)
+}
+
+/// The script's exit code where it refuses for want of the run lock.
+pub const FENCED: u32 = 5;
+
+/// The first line that the script writes then: `fenced late UPTIME`, or `fenced newer TOKEN`.
+pub fn write_fenced(newer: Option<FenceToken>, uptime_ms: u64) -> String {
+    match newer {
+        Some(token) => format!("fenced newer {token}\n"),
+        None => format!("fenced late {uptime_ms}\n"),
+    }
+}
+
+/// Reads what the script wrote when it ended with [`FENCED`]; `why` is what it said for people.
+pub fn read_fenced(out: &str, why: String) -> NodeError {
+    let newer = out.lines().next().and_then(|line| line.strip_prefix("fenced newer ")?.trim().parse().ok());
+    NodeError::Fenced { newer: newer.map(FenceToken::new), why }
 }
 
 const STEPS: [(&str, Step); 8] = [
@@ -248,6 +278,7 @@ mod tests {
     #[test]
     fn every_command_reads_back() {
         let tx: TxId = "r1.n1.s1.1".parse().unwrap();
+        let fence = Fence { token: FenceToken::new(29_934_000), run: "r1".parse().unwrap(), until_ms: 8_123_450 };
         for request in [
             Request::Install,
             Request::Begin {
@@ -255,15 +286,25 @@ mod tests {
                 deadline_ms: 25_000,
                 stop_timeout_s: 10,
                 containers: vec!["rivers".parse().unwrap(), "kubelet".parse().unwrap()],
+                fence: fence.clone(),
             },
             Request::State(tx.clone()),
-            Request::Verdict(tx.clone(), Verdict::Commit),
-            Request::Verdict(tx.clone(), Verdict::Rollback),
-            Request::Recover(tx.clone()),
+            Request::Verdict(tx.clone(), Verdict::Commit, fence.clone()),
+            Request::Verdict(tx.clone(), Verdict::Rollback, fence.clone()),
+            Request::Recover(tx.clone(), fence),
             Request::Forget(tx),
         ] {
             assert_eq!(Request::parse(&request.command()), Some(request));
         }
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_the_lock_reads_back() {
+        let fenced = |newer| NodeError::Fenced { newer, why: "no".into() };
+        for newer in [None, Some(FenceToken::new(7))] {
+            assert_eq!(read_fenced(&write_fenced(newer, 12), "no".into()), fenced(newer));
+        }
+        assert_eq!(read_fenced("nonsense", "no".into()), fenced(None));
     }
 
     #[test]

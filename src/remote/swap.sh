@@ -1,15 +1,20 @@
 #!/bin/sh
 # Takes components of this node from old to new in place, as one transaction that the node finishes by itself.
 #
-#   swap.sh begin ID DEADLINE_MS STOP_S NAME...   start; each NAME.sonoba-next has been created beforehand
-#   swap.sh state ID                              what is known of it
-#   swap.sh commit|rollback ID                    give a verdict; prints the one that stands
-#   swap.sh recover ID                            take over from a runner that is gone
-#   swap.sh forget ID                             remove its folder once it has ended
+#   swap.sh begin ID FENCE DEADLINE_MS STOP_S NAME...   start; each NAME.sonoba-next has been created beforehand
+#   swap.sh state ID                                    what is known of it
+#   swap.sh commit|rollback ID FENCE                    give a verdict; prints the one that stands
+#   swap.sh recover ID [FENCE]                          take over from a runner that is gone; without FENCE: by hand
+#   swap.sh forget ID                                   remove its folder once it has ended
 #
-# $HOME/.sonoba/tx/ID holds: args (what was asked), c.NAME (ids and restart policy, from before anything was touched),
+# FENCE is TOKEN RUN UNTIL: which holding of the cluster's run lock asks, of which run, and the uptime of this node in ms
+# until which it holds for sure. What comes later, or after a higher token, ends with 5 and changes nothing.
+#
+# $HOME/.sonoba/tx/ID holds: fence and args (what was asked, and by what right), c.NAME (ids and restart policy, from before anything was touched),
 # steps (uptime in ms, step, name), until (the dead-man's switch, as uptime in ms), verdict (a hard link, so that the
 # first to decide wins), owner.N (the runners in turn; the last one owns), end, why, log, err.
+#
+# $HOME/.sonoba/fence holds an empty file for each token that was seen, TOKEN.RUN; older ones are removed.
 #
 # The folder is also the claim on its containers: from args to end no other transaction may begin with one of them.
 #
@@ -43,6 +48,13 @@ number() {
     esac
 }
 
+# A number that may be as large as an uptime in ms.
+large() {
+    case $1 in
+    '' | *[!0-9]* | 0?* | ????????????????*) die "not a number: $1" 2 ;;
+    esac
+}
+
 # Sets $now: milliseconds since boot. Never the wall clock, which jumps. No fork: it is read between stop and start.
 uptime_ms() {
     read -r now _ </proc/uptime
@@ -64,6 +76,54 @@ read_verdict() {
 decide() {
     ln "$T/v.$1" "$T/verdict" 2>/dev/null
     read_verdict
+}
+
+# ---- the run lock ----------------------------------------------------------------------------------------------
+
+# Sets $newer to a token that was seen here and outranks token $1 of run $2; fails when there is none. The same token of
+# another run does: somebody deleted the lock, and only the cluster knows who has it now. No fork.
+outranked() {
+    for seen in "$HOME"/.sonoba/fence/*; do
+        seen=${seen##*/}
+        newer=${seen%%.*}
+        case $newer in '' | *[!0-9]*) continue ;; esac
+        [ "$newer" -lt "$1" ] || [ "$seen" = "$1.$2" ] || return 0
+    done
+    return 1
+}
+
+# Refuses unless the run lock is held by token $1 of run $2, as far as this node knows, and the uptime is not past $3. The
+# own token is written down before the others are looked at: of two that come at once, the older sees the newer.
+admit() {
+    large "$1"
+    name "$2"
+    large "$3"
+    fences=$HOME/.sonoba/fence
+    [ -d "$fences" ] || mkdir -p "$fences" || die "cannot make $fences"
+    [ -e "$fences/$1.$2" ] || { true >"$fences/$1.$2"; } 2>/dev/null || die "cannot write to $fences; is the disk full?"
+    if outranked "$1" "$2"; then
+        printf 'fenced newer %s\n' "$newer"
+        die "the run lock has gone to another: $seen was here after $1.$2; nothing was changed" 5
+    fi
+    uptime_ms
+    if [ "$now" -gt "$3" ]; then
+        printf 'fenced late %s\n' "$now"
+        die "the run lock of $2 was sure until uptime $3 ms only, and it is $now; nothing was changed" 5
+    fi
+    for seen in "$fences"/*; do
+        older=${seen##*/}
+        older=${older%%.*}
+        case $older in '' | *[!0-9]*) continue ;; esac
+        [ "$older" -ge "$1" ] || rm -f "$seen"
+    done
+}
+
+# Whether the right with which this was begun still stands. No fork.
+still_admitted() {
+    token='' whose='' limit=0
+    [ -s "$T/fence" ] && read -r token whose limit <"$T/fence"
+    uptime_ms
+    [ -n "$token" ] && [ "$now" -le "$limit" ] && ! outranked "$token" "$whose"
 }
 
 # ---- runners ---------------------------------------------------------------------------------------------------
@@ -449,6 +509,9 @@ run() {
         1) keep && fail "$one is not what this swap put there any more" ;;
         2) fail "docker does not say what $one is" ;;
         esac
+        # Until here docker may have been slow for long, and another may have taken the lock. From the first stop on, the
+        # switch decides.
+        [ -n "$until" ] || still_admitted || { keep && fail 'the run lock ran out before anything was stopped'; }
         step stopping "$one" || fail "$one could not be logged"
         if [ -z "$until" ]; then
             until=$((now + deadline))
@@ -910,6 +973,9 @@ refuse() {
 }
 
 begin() {
+    admit "$1" "$2" "$3"
+    fence="$1 $2 $3"
+    shift 3
     number "$1"
     number "$2"
     mkdir -p "$HOME/.sonoba/tx" || die "cannot make $HOME/.sonoba/tx"
@@ -920,7 +986,8 @@ begin() {
         return 0
     fi
     if ! { true >"$T/steps" && echo commit >"$T/v.commit" && echo rollback >"$T/v.rollback" &&
-        printf '%s\n' "$@" >"$T/args.part" && [ -s "$T/v.commit" ] && [ -s "$T/v.rollback" ] && [ -s "$T/args.part" ] &&
+        printf '%s\n' "$fence" >"$T/fence" && printf '%s\n' "$@" >"$T/args.part" &&
+        [ -s "$T/v.commit" ] && [ -s "$T/v.rollback" ] && [ -s "$T/fence" ] && [ -s "$T/args.part" ] &&
         mv "$T/args.part" "$T/args"; } 2>/dev/null; then
         vanish # nothing has been touched yet
         die "cannot write to $T; is the disk full?"
@@ -959,13 +1026,24 @@ T=$HOME/.sonoba/tx/$id
 
 case $verb in
 begin)
-    [ "$#" -ge 3 ] || die 'usage: swap.sh begin ID DEADLINE_MS STOP_S NAME...' 2
+    [ "$#" -ge 6 ] || die 'usage: swap.sh begin ID TOKEN RUN UNTIL DEADLINE_MS STOP_S NAME...' 2
     for one in "$@"; do name "$one"; done
     begin "$@"
     ;;
 state) state ;;
-commit | rollback) give "$verb" ;;
-recover) recover ;;
+commit | rollback)
+    [ "$#" -eq 3 ] || die "usage: swap.sh $verb ID TOKEN RUN UNTIL" 2
+    admit "$@"
+    give "$verb"
+    ;;
+recover)
+    case $# in
+    0) ;; # by hand
+    3) admit "$@" ;;
+    *) die 'usage: swap.sh recover ID [TOKEN RUN UNTIL]' 2 ;;
+    esac
+    recover
+    ;;
 forget) forget ;;
 run) run ;;
 resume) resume ;;

@@ -71,6 +71,15 @@ impl Lab {
         command
     }
 
+    /// Runs a command with another profile of the cluster, and another state folder.
+    pub fn by(&self, profile: &str, state: &str, args: &[&str]) -> Output {
+        let mut command = command(self.dir.path());
+        command.args(["--profile", profile, "--state-dir", state]).args(args);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        eprintln!("$ sonoba {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
     /// Runs a command that does not say which cluster it is about.
     pub fn without_profile(&self, args: &[&str]) -> Output {
         let mut command = command(self.dir.path());

@@ -11,11 +11,11 @@ use bollard::query_parameters::{
 use client::{Ran, Strict, WORKER, ask, docker, endpoint, exec, sim, until};
 use futures::TryStreamExt;
 use russh::client::Handle;
-use sonoba::fleet::Component;
+use sonoba::fleet::{Component, FenceToken};
 use sonoba::inventory::Profile;
 use sonoba::journal::{Step, Verdict};
 use sonoba::remote::script::{Request, SCRIPT, read_state};
-use sonoba::remote::{TxEnd, TxId, TxState};
+use sonoba::remote::{Fence, TxEnd, TxId, TxState};
 use sonoba::sim::{Fault, FaultKind};
 use std::os::unix::fs::PermissionsExt;
 
@@ -210,12 +210,17 @@ fn tx() -> TxId {
     "run1.node.s1.1".parse().unwrap()
 }
 
+fn fence() -> Fence {
+    Fence { token: FenceToken::new(1), run: "run1".parse().unwrap(), until_ms: 99_999_999_999_999 }
+}
+
 async fn begin(ssh: &Handle<Strict>) {
     let begin = Request::Begin {
         tx: tx(),
         deadline_ms: 25_000,
         stop_timeout_s: 10,
         containers: vec!["kubelet".parse().unwrap()],
+        fence: fence(),
     };
     assert_eq!(exec(ssh, &begin.command(), b"").await.status, 127, "the script is not there yet");
     assert_eq!(exec(ssh, &Request::Install.command(), SCRIPT.as_bytes()).await.status, 0);
@@ -243,7 +248,7 @@ async fn a_swap_goes_from_old_to_new_over_real_ssh() {
             && ask(&ssh, 10248, "/healthz").await.is_some_and(|a| a.0 == 200)
     })
     .await;
-    let verdict = exec(&ssh, &Request::Verdict(tx(), Verdict::Commit).command(), b"").await;
+    let verdict = exec(&ssh, &Request::Verdict(tx(), Verdict::Commit, fence()).command(), b"").await;
     assert_eq!(verdict.out, "commit\n");
     until("it is committed", async || state(&ssh).await.end == Some(TxEnd::Committed)).await;
     let docker = client::docker(ssh.clone());

@@ -1,11 +1,13 @@
 //! The port to the cluster's API, over the model.
 
 use crate::chaos::Op;
+use crate::rival::{LeaseFault, Seen};
 use crate::stage::{Scene, Stage};
 use async_trait::async_trait;
-use sonoba::fleet::{Condition, NodeName, PodEvent, PodProof};
+use sonoba::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof};
 use sonoba::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The limit of the real client, within which it tries again.
@@ -15,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub struct Api {
     pub stage: Stage,
     pub generation: u64,
+    /// What it has seen of somebody else's hold on the Lease.
+    pub seen: Mutex<Seen>,
 }
 
 impl Api {
@@ -79,17 +83,52 @@ impl ClusterPort for Api {
         Ok(None)
     }
 
+    /// As the real client does it: what its own times call fresh is refused at once, all else is watched.
     async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError> {
-        self.call(Op::Lock, |scene, now| match &scene.lease {
-            Some((by, until)) if *by != holder.identity && now < *until => {
-                Ok(Locked::Theirs { by: by.clone(), since: None })
+        let mut first = None;
+        loop {
+            let told = self.renew(holder, None).await?;
+            if matches!(told, Locked::Ours(_)) {
+                return Ok(told);
             }
-            _ => {
-                scene.lease = Some((holder.identity.clone(), now + i64::from(holder.seconds) * 1000));
-                Ok(Locked::Ours)
+            let (age, version) = {
+                let scene = self.stage.scene();
+                (self.stage.now() + scene.clock_off - scene.lease.renewed, scene.lease.version)
+            };
+            let fresh = (-5_000..=i64::from(holder.seconds) * 1000).contains(&age);
+            if fresh || *first.get_or_insert(version) != version {
+                return Ok(told);
             }
-        })
-        .await
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn renew(&self, holder: &Holder, above: Option<FenceToken>) -> Result<Locked, ClusterError> {
+        let now = self.stage.now();
+        let fails = self.stage.scene().lease_fails.filter(|(_, until)| now < *until);
+        match fails {
+            Some((LeaseFault::Error, _)) => return Err(ClusterError::Refused("leases is forbidden".into())),
+            Some((LeaseFault::Hangs, _)) => {
+                tokio::time::sleep(LIMIT).await;
+                return Err(ClusterError::Away("no answer in time".into()));
+            }
+            Some((LeaseFault::Late(ms), _)) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            None => {}
+        }
+        let mut seen = self.seen.lock().expect("no panic").clone();
+        let answer = self
+            .call(Op::Lock, |scene, now| {
+                let me = holder.identity.as_str();
+                if !scene.lease.free(me, &mut seen, now) {
+                    return Ok(Locked::Theirs { by: scene.lease.holder.clone().unwrap_or_default(), since: None });
+                }
+                let clock = now + scene.clock_off;
+                let token = scene.lease.take(me, clock, above.map(FenceToken::get));
+                Ok(Locked::Ours(token))
+            })
+            .await;
+        *self.seen.lock().expect("no panic") = seen;
+        answer
     }
 
     /// No plan is made here: there is nothing to tell.
@@ -99,7 +138,10 @@ impl ClusterPort for Api {
 
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {
         self.call(Op::Unlock, |scene, _| {
-            scene.lease.take_if(|(by, _)| *by == holder.identity);
+            if scene.lease.holder.as_deref() == Some(holder.identity.as_str()) {
+                scene.lease.holder = None;
+                scene.lease.version += 1;
+            }
             Ok(())
         })
         .await

@@ -26,6 +26,8 @@ pub enum Fact {
     Gate(Option<String>),
     /// A snapshot of etcd is there; its path.
     Snapshot(String),
+    /// Whether the run lock is held.
+    Lock(bool),
     RunEnded,
     Other,
 }
@@ -61,6 +63,7 @@ impl Fact {
             "component-d",
             "drift-e",
             "pods-d",
+            "lock",
         ];
         let Some((_, event)) = head.split_once("\"event\":\"") else { return Fact::Other };
         if !binding.iter().any(|word| event.starts_with(word)) {
@@ -90,6 +93,8 @@ impl Fact {
             Event::GateWaiting { gate, .. } => Fact::Gate(Some(gate)),
             Event::GatePassed { .. } => Fact::Gate(None),
             Event::SnapshotTaken(snapshot) => Fact::Snapshot(snapshot.path),
+            Event::LockHeld { .. } => Fact::Lock(true),
+            Event::LockUnsure { lapsed: true, .. } | Event::LockLost { .. } => Fact::Lock(false),
             Event::RunEnded { .. } => Fact::RunEnded,
             _ => Fact::Other,
         }
@@ -123,6 +128,8 @@ pub struct Said {
     pub paused: bool,
     pub aborting: bool,
     pub ended: bool,
+    /// The run lock is another's, or could be.
+    pub lock_lost: bool,
 }
 
 impl Said {
@@ -160,6 +167,7 @@ impl Said {
                 self.swaps.values_mut().filter(|s| of(s) && back(s)).for_each(|s| s.undo = true);
             }
             Fact::Snapshot(path) => self.snapshots.push(path.clone()),
+            Fact::Lock(held) => self.lock_lost = !held,
             Fact::RunEnded => self.ended = true,
             Fact::Other => {}
         }
@@ -209,7 +217,7 @@ impl Books {
 
     /// How many lines bind the engine.
     pub fn deeds(&self) -> usize {
-        self.lines.iter().filter(|(_, fact)| !matches!(fact, Fact::Other | Fact::Gate(_))).count()
+        self.lines.iter().filter(|(_, fact)| !matches!(fact, Fact::Other | Fact::Gate(_) | Fact::Lock(_))).count()
     }
 
     /// The file was cut to `len` by a power cut; what is left is what there is.

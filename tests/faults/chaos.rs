@@ -44,6 +44,16 @@ impl Op {
         }
     }
 
+    /// Whether it changes nothing.
+    pub fn is_question(self) -> bool {
+        !matches!(self, Op::Pull | Op::Prepare | Op::Discard | Op::Exec | Op::Endpoint) && !self.is_fenced()
+    }
+
+    /// Whether the node looks at the run lock before it does it.
+    pub fn is_fenced(self) -> bool {
+        matches!(self, Op::Begin | Op::Verdict | Op::Recover)
+    }
+
     fn of_node(self) -> bool {
         !matches!(
             self,

@@ -5,6 +5,7 @@ use crate::chaos::{Chaos, Weather};
 use crate::hands::Hands;
 use crate::node::Nodes;
 use crate::paper::Paper;
+use crate::rival;
 use crate::stage::Stage;
 use crate::whims::{Whims, decides};
 use crate::workload::Workload;
@@ -99,6 +100,7 @@ async fn direct(stage: &Stage, dir: &RunDir, seed: u64) {
     let world = tokio::spawn({
         let (stage, hands) = (stage.clone(), Arc::clone(&hands));
         let mut workload = Workload::new(seed);
+        let mut rival = rival::Whims::new(seed, stage.scene().chaos.weather);
         async move {
             loop {
                 sleep(Duration::from_secs(1)).await;
@@ -107,6 +109,7 @@ async fn direct(stage: &Stage, dir: &RunDir, seed: u64) {
                 let mut hands = hands.lock().expect("no panic");
                 hands.act(&mut scene, now);
                 workload.act(&mut scene, now);
+                rival.act(&mut scene, now);
                 scene.one_of_each_runs(&hands, now);
             }
         }
@@ -116,7 +119,7 @@ async fn direct(stage: &Stage, dir: &RunDir, seed: u64) {
         let generation = stage.scene().generation;
         let ports = Ports {
             fleet: Arc::new(Nodes { stage: stage.clone(), generation }),
-            cluster: Arc::new(Api { stage: stage.clone(), generation }),
+            cluster: Arc::new(Api { stage: stage.clone(), generation, seen: Mutex::default() }),
             asker: Arc::new(Outside::default()),
         };
         let clock: Clock = {
@@ -155,6 +158,16 @@ async fn direct(stage: &Stage, dir: &RunDir, seed: u64) {
             Some(Ok(Err(error @ (EngineError::Journal(_) | EngineError::Cluster(_))))) => {
                 stage.scene().note(now, || format!("the engine ended: {error}"));
             }
+            // It never began, and was given up while it waited.
+            Some(Ok(Err(EngineError::GivenUp { why, .. }))) if rival::comes(seed) => {
+                let mut scene = stage.scene();
+                scene.note(now, || format!("given up: {why}"));
+                scene.given_up = true;
+                break;
+            }
+            Some(Ok(Err(EngineError::Locked(why)))) if rival::comes(seed) => {
+                stage.scene().note(now, || format!("the engine ended: {why}"));
+            }
             Some(other) => {
                 stage.scene().fail(now, format!("the engine ended: {other:?}"));
                 break;
@@ -175,6 +188,7 @@ async fn between(stage: &Stage, dir: &RunDir) {
         // Nothing that still runs belongs to a living engine.
         scene.generation += 1;
         scene.disk_broken = false;
+        scene.frozen_until = 0;
         let dropped = scene.dropped_from.take();
         let synced = scene.books.synced;
         let file = std::fs::metadata(dir.journal()).map_or(0, |m| m.len());
@@ -259,16 +273,15 @@ async fn operate(stage: Stage, dir: RunDir, seed: u64) {
                 Some(verb)
             }
             _ if (paused && resumed >= PATIENCE) || now - moved.0 > STANDSTILL => Some(Verb::Abort),
-            _ if paused => {
-                resumed += 1;
-                Some(Verb::Resume)
-            }
+            _ if paused => Some(Verb::Resume),
             _ => None,
         };
         if let Some(verb) = verb {
             let answer = command(&dir, verb.clone(), "operator").await;
             let mut scene = stage.scene();
             scene.note(now, || format!("operator: {verb:?}: {answer:?}"));
+            // What is refused for want of the run lock costs no patience: it is asked again until it is held.
+            resumed += u32::from(verb == Verb::Resume && answer.is_ok());
             if verb == Verb::Abort && answer.is_ok() {
                 let kills = scene.kills;
                 scene.aborted.get_or_insert((now, kills));

@@ -44,6 +44,12 @@ impl Scene {
         if masters.len() > 1 {
             wrong.push(format!("masters {masters:?} are in between at once"));
         }
+        for (node, tx) in self.rivals.iter().filter(|(node, _)| self.places[*node].master && !self.places[*node].harmed)
+        {
+            if in_between(&self.world.machines()[*node].tx_state(tx, now)) && masters.iter().any(|at| at != node) {
+                wrong.push(format!("masters {masters:?} and the rival's {node} are in between at once"));
+            }
+        }
         let most = self.plan.as_ref().map_or(usize::MAX, |p| p.limits.max_unavailable);
         for (rack, nodes) in racks.into_iter().filter(|(_, nodes)| nodes.len() > most) {
             wrong.push(format!("in {rack} nodes {nodes:?} are in between at once, of at most {most}"));
@@ -125,7 +131,8 @@ impl Scene {
     /// The run is over: from here on nobody looks after a node.
     pub fn the_run_ends(&mut self, now: i64) {
         for (machine, place) in self.world.machines().iter().zip(&mut self.places) {
-            place.away_at_the_end = !machine.connected() || !machine.docker_up(now);
+            // An abort that could not have the run lock cleared nothing away, and said so.
+            place.away_at_the_end = !machine.connected() || !machine.docker_up(now) || self.books.written.lock_lost;
         }
     }
 
@@ -185,7 +192,7 @@ impl Scene {
                     wrong.push(format!("{name}: {container} is new: {new}, and the journal says {came:?}"));
                 }
             }
-            if place.master && !self.endpoints.contains(&place.address) {
+            if place.master && !said.lock_lost && !self.endpoints.contains(&place.address) {
                 wrong.push(format!("{name} is not in the Endpoints any more"));
             }
         }
@@ -200,10 +207,10 @@ impl Scene {
                 wrong.push(format!("{} was committed although it disturbed pods", b.tx));
             }
         }
-        if !said.ended {
+        if !said.ended && !self.given_up {
             wrong.push("the run did not end".into());
         }
-        let excused = self.excused || said.aborting;
+        let excused = self.excused || said.aborting || self.given_up;
         let plan = self.plan.clone();
         for (_, _, swap) in plan.iter().flat_map(|p| p.swaps()) {
             let came = said.swaps.get(&swap.id).and_then(|s| s.result);

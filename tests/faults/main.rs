@@ -12,6 +12,7 @@ mod lab;
 mod laws;
 mod node;
 mod paper;
+mod rival;
 mod stage;
 mod whims;
 mod workload;

@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use sonoba::fleet::{Component, ContainerName, Image, NodeName};
 use sonoba::journal::Verdict;
 use sonoba::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
-use sonoba::remote::script::{Request, read_verdict};
-use sonoba::remote::{Answer, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState};
+use sonoba::remote::script::{FENCED, Request, read_fenced, read_verdict};
+use sonoba::remote::{
+    Answer, Fence, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState,
+};
 use sonoba::sim::model::{Health, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +79,15 @@ impl Port {
         let at = self.at;
         scene
             .note(now, || format!("node {at}: {request:?}: {} {}{}", reply.status, reply.out.trim(), reply.err.trim()));
-        if reply.status == 0 { Ok(reply.out) } else { Err(NodeError::Failed(reply.err)) }
+        let changes = matches!(request, Request::Begin { .. } | Request::Verdict(..) | Request::Recover(..));
+        if reply.status == 0 && changes && scene.lease.of_rival() {
+            scene.fail(now, format!("node {at} follows {request:?} while the rival holds the run lock"));
+        }
+        match reply.status {
+            0 => Ok(reply.out),
+            FENCED => Err(read_fenced(&reply.out, reply.err)),
+            _ => Err(NodeError::Failed(reply.err)),
+        }
     }
 }
 
@@ -172,9 +182,10 @@ impl NodePort for Port {
         Ok(())
     }
 
-    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32) -> Result<(), NodeError> {
+    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32, fence: &Fence) -> Result<(), NodeError> {
         let request = Request::Begin {
             tx: tx.clone(),
+            fence: fence.clone(),
             deadline_ms: swap.deadline_ms,
             stop_timeout_s,
             containers: swap.changes.iter().map(|c| c.container.clone()).collect(),
@@ -214,7 +225,7 @@ impl NodePort for Port {
         self.call(Op::State, EXEC, |scene, now| Ok(scene.world.on(self.at, now).0.tx_state(tx, now))).await
     }
 
-    async fn give_verdict(&self, tx: &TxId, verdict: Verdict) -> Result<Verdict, NodeError> {
+    async fn give_verdict(&self, tx: &TxId, verdict: Verdict, fence: &Fence) -> Result<Verdict, NodeError> {
         self.call(Op::Verdict, EXEC, |scene, now| {
             let said = scene.books.durable.of_tx(tx.as_str()).and_then(|s| s.verdict);
             // A rollback may be given when the journal cannot be written any more.
@@ -222,15 +233,15 @@ impl NodePort for Port {
             if said != Some(verdict) && !(verdict == Verdict::Rollback && unwritable) {
                 scene.fail(now, format!("{verdict:?} is given to {tx}, and the journal on disk says {said:?}"));
             }
-            let answer = self.script(scene, now, &Request::Verdict(tx.clone(), verdict))?;
+            let answer = self.script(scene, now, &Request::Verdict(tx.clone(), verdict, fence.clone()))?;
             read_verdict(&answer).ok_or_else(|| NodeError::Failed(format!("{answer:?} is no verdict")))
         })
         .await
     }
 
-    async fn recover(&self, tx: &TxId) -> Result<(), NodeError> {
+    async fn recover(&self, tx: &TxId, fence: &Fence) -> Result<(), NodeError> {
         self.call(Op::Recover, BEGIN, |scene, now| {
-            self.script(scene, now, &Request::Recover(tx.clone()))?;
+            self.script(scene, now, &Request::Recover(tx.clone(), fence.clone()))?;
             let taken_up = |b: &mut Begun| (b.began, b.orphaned) = (if b.orphaned { now } else { b.began }, false);
             scene.begun.iter_mut().filter(|b| b.tx == *tx).for_each(taken_up);
             Ok(())

@@ -131,7 +131,9 @@ fn check(scene: &mut Scene, now: i64, fact: &Fact) {
             if scene.books.written.paused {
                 scene.fail(now, format!("{swap} starts in a pause"));
             }
-            if let Some(why) = scene.must_wait(node, now) {
+            // A process that stands still writes nothing; here its lines are in the file a moment too early.
+            let frozen = now < scene.frozen_until;
+            if let Some(why) = scene.must_wait(node, now).filter(|_| !frozen) {
                 scene.fail(now, format!("{swap} starts on {node}, and {why}"));
             }
             let master = |scene: &Scene, name| scene.place(name).is_some_and(|at| scene.places[at].master);

@@ -2,6 +2,7 @@
 
 use crate::books::Books;
 use crate::chaos::{Chaos, Fault, Op};
+use crate::rival::{Lease, LeaseFault};
 use crate::workload::{self, CALM};
 use jiff::{SignedDuration, Timestamp};
 use sonoba::fleet::{Cluster, Component, Leaders, Node, NodeName, PodEvent, PodProof, Running};
@@ -75,7 +76,15 @@ pub struct Scene {
     pub plan: Option<Arc<Plan>>,
     pub begun: Vec<Begun>,
     pub endpoints: BTreeSet<String>,
-    pub lease: Option<(String, i64)>,
+    pub lease: Lease,
+    /// Requests for the Lease alone fail so, until then.
+    pub lease_fails: Option<(LeaseFault, i64)>,
+    /// Until then the engine's process stands still: what it hears, it hears later.
+    pub frozen_until: i64,
+    /// The run was given up before it began.
+    pub given_up: bool,
+    /// Transactions of the second bastion's: node, and id.
+    pub rivals: Vec<(usize, TxId)>,
     pub api_away: i64,
     /// The clock of the bastion is this far off. Milliseconds.
     pub clock_off: i64,
@@ -152,7 +161,11 @@ impl Stage {
             plan: None,
             begun: Vec::new(),
             endpoints,
-            lease: None,
+            lease: Lease::default(),
+            lease_fails: None,
+            frozen_until: 0,
+            given_up: false,
+            rivals: Vec::new(),
             api_away: i64::MIN,
             clock_off: 0,
             disk_broken: false,
@@ -198,9 +211,16 @@ impl Stage {
         lost: impl Fn(bool, &str) -> E,
         act: impl FnOnce(&mut Scene, i64) -> Result<T, E>,
     ) -> Result<T, E> {
+        if !op.is_question() {
+            self.scene().must_hold_the_lock(self.now(), op);
+        }
         let latency = self.scene().chaos.rng.random_latency();
         tokio::time::sleep(latency).await;
         self.living(generation).await;
+        if op.is_fenced() {
+            // Stopped with the request half out: it arrives later, and the node decides.
+            self.thaw().await;
+        }
         let fault = {
             let mut scene = self.scene();
             let now = self.now();
@@ -260,7 +280,19 @@ impl Stage {
         let done = effect();
         tokio::time::sleep(latency).await;
         self.living(generation).await;
+        self.thaw().await;
         done.unwrap_or_else(|| Err(lost(false, "asked twice")))
+    }
+
+    /// Returns once the engine's process runs again.
+    pub async fn thaw(&self) {
+        loop {
+            let left = self.scene().frozen_until - self.now();
+            if left <= 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(left as u64)).await;
+        }
     }
 
     /// Returns if the asking engine lives; a dead one's calls never return.
@@ -319,6 +351,13 @@ impl Scene {
     pub fn note(&mut self, now: i64, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>9.3} {}", now as f64 / 1000.0, text()));
+        }
+    }
+
+    /// Nothing that changes something is sent while the rival has the lock.
+    fn must_hold_the_lock(&mut self, now: i64, op: Op) {
+        if self.lease.of_rival() {
+            self.fail(now, format!("{op:?} is sent while the rival holds the run lock"));
         }
     }
 

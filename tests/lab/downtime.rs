@@ -91,8 +91,8 @@ fn measure(lab: &Lab, node: &Node, component: &'static str) -> Result<[Duration;
         })?);
         held.exec(&format!("docker {}", create("create", &format!("{component}.sonoba-next"), from)), None)?;
         let tx = format!("downtime.{component}.{round}").parse()?;
-        let begin =
-            Request::Begin { tx, deadline_ms: 60_000, stop_timeout_s: 10, containers: vec![component.parse()?] };
+        let (containers, fence) = (vec![component.parse()?], crate::ports::fence()?);
+        let begin = Request::Begin { tx, deadline_ms: 60_000, stop_timeout_s: 10, containers, fence: fence.clone() };
         times[2].push(gap(lab, node, component, || held.exec(&begin.command(), None).map(drop))?);
         let Request::Begin { tx, .. } = begin else { unreachable!("made three lines above") };
         let state =
@@ -102,7 +102,7 @@ fn measure(lab: &Lab, node: &Node, component: &'static str) -> Result<[Duration;
             ensure!(state.steps.iter().any(|s| s.step == Step::Waiting), "{state:?}");
             Ok(())
         })?;
-        held.exec(&Request::Verdict(tx.clone(), Verdict::Commit).command(), None)?;
+        held.exec(&Request::Verdict(tx.clone(), Verdict::Commit, fence).command(), None)?;
         wait_for("the swap ends", Duration::from_secs(30), || {
             let state = state()?;
             ensure!(state.end == Some(TxEnd::Committed), "{state:?}");

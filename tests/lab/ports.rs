@@ -6,11 +6,11 @@ use crate::node::Node;
 use crate::{components, parts, profile};
 use color_eyre::eyre::{Result, ensure, eyre};
 use serde_json::Value;
-use sonoba::fleet::{Component, ContainerName, Image};
+use sonoba::fleet::{Component, ContainerName, FenceToken, Image};
 use sonoba::inventory::Profile;
 use sonoba::journal::{Step, Verdict};
 use sonoba::plan::{ArgEdit, Change, Check, Swap};
-use sonoba::remote::{AskedContainer, Fleet, Inquiry, NodePort, SshFleet, TxEnd, TxId, TxState};
+use sonoba::remote::{AskedContainer, Fence, Fleet, Inquiry, NodePort, SshFleet, TxEnd, TxId, TxState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,12 +92,16 @@ async fn commits(lab: &Lab, node: &Node, port: &Arc<dyn NodePort>) -> Result<()>
     swap.changes.iter_mut().filter(|c| c.component == Component::KubeProxy).for_each(|c| c.args = vec![drop.clone()]);
     port.prepare(&swap.changes).await?;
     let tx: TxId = "ports.lab-m3.s0001.1".parse()?;
-    port.begin(&tx, &swap, 10).await?;
+    port.begin(&tx, &swap, 10, &fence()?).await?;
     // Idempotent: a second one finds the first.
-    port.begin(&tx, &swap, 10).await?;
+    port.begin(&tx, &swap, 10, &fence()?).await?;
     until(port, &tx, |state| state.steps.iter().any(|s| s.step == Step::Waiting)).await?;
-    assert_eq!(port.give_verdict(&tx, Verdict::Commit).await?, Verdict::Commit);
-    assert_eq!(port.give_verdict(&tx, Verdict::Rollback).await?, Verdict::Commit, "the first verdict stands");
+    assert_eq!(port.give_verdict(&tx, Verdict::Commit, &fence()?).await?, Verdict::Commit);
+    assert_eq!(
+        port.give_verdict(&tx, Verdict::Rollback, &fence()?).await?,
+        Verdict::Commit,
+        "the first verdict stands"
+    );
     assert_eq!(until(port, &tx, |state| state.end.is_some()).await?.end, Some(TxEnd::Committed));
     port.forget(&tx).await?;
     for (name, old) in names.iter().zip(&before) {
@@ -116,6 +120,11 @@ async fn commits(lab: &Lab, node: &Node, port: &Arc<dyn NodePort>) -> Result<()>
     only_these_remain(node)
 }
 
+/// A right that does not run out.
+pub fn fence() -> Result<Fence> {
+    Ok(Fence { token: FenceToken::new(1), run: "ports".parse()?, until_ms: 99_999_999_999_999 })
+}
+
 /// Back to the old images, but nobody gives a verdict.
 async fn rolls_back(lab: &Lab, node: &Node, port: &Arc<dyn NodePort>) -> Result<()> {
     let names: Vec<ContainerName> = ["kube-proxy", "kubelet"].iter().map(|n| n.parse()).collect::<Result<_, _>>()?;
@@ -123,7 +132,7 @@ async fn rolls_back(lab: &Lab, node: &Node, port: &Arc<dyn NodePort>) -> Result<
     let swap = swap(port, node, &names, &lab.old, 3_000).await?;
     port.prepare(&swap.changes).await?;
     let tx: TxId = "ports.lab-m3.s0002.1".parse()?;
-    port.begin(&tx, &swap, 10).await?;
+    port.begin(&tx, &swap, 10, &fence()?).await?;
     until(port, &tx, |state| state.steps.iter().any(|s| s.step == Step::Stopped)).await?;
     // The network dies; the node is on its own.
     node.cut_ssh()?;

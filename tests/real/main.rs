@@ -5,8 +5,11 @@
 mod common;
 
 mod cluster_lease;
+mod fence;
 mod files;
 mod kills;
 mod locks;
+mod proxy;
+mod turn;
 mod watchers;
 mod word;

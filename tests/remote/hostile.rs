@@ -125,7 +125,7 @@ async fn what_a_shell_says_is_cleaned_and_bounded() {
     ] {
         put(&lie);
         harmless(port.tx_state(&tx).await.unwrap_err());
-        harmless(port.give_verdict(&tx, sonoba::journal::Verdict::Commit).await.unwrap_err());
+        harmless(port.give_verdict(&tx, sonoba::journal::Verdict::Commit, &crate::fence()).await.unwrap_err());
     }
     put(&format!("printf 'sonoba-tx 1\\nwhy %s\\n.\\n' '{}'", evil.replace(['\r', '\n'], "")));
     assert_eq!(port.tx_state(&tx).await.unwrap().why, "[2J31mevil ");

@@ -6,11 +6,11 @@ mod hostile;
 mod ways_in;
 
 use serde_json::Value;
-use sonoba::fleet::{Component, ContainerName, Image};
+use sonoba::fleet::{Component, ContainerName, FenceToken, Image};
 use sonoba::inventory::{Jump, NodeEntry, SshProfile};
 use sonoba::journal::Verdict;
 use sonoba::plan::{Change, Check, Swap};
-use sonoba::remote::{Fleet, NodeError, NodePort, SshFleet, TxEnd, TxState};
+use sonoba::remote::{Fence, Fleet, NodeError, NodePort, SshFleet, TxEnd, TxState};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -345,7 +345,7 @@ async fn a_container_is_swapped_and_nothing_of_it_is_lost() {
     // Without a verdict the node goes back by itself.
     port.prepare(&swap(0).changes).await.unwrap();
     port.prepare(&swap(0).changes).await.unwrap();
-    port.begin(&"t1".parse().unwrap(), &swap(1500), 1).await.unwrap();
+    port.begin(&"t1".parse().unwrap(), &swap(1500), 1, &fence()).await.unwrap();
     until(&*port, "t1", waits).await;
     let state = until(&*port, "t1", |s| s.end.is_some()).await;
     assert_eq!(state.end, Some(TxEnd::RolledBack));
@@ -356,11 +356,11 @@ async fn a_container_is_swapped_and_nothing_of_it_is_lost() {
 
     // With one it is new, and all else is as it was.
     port.prepare(&swap(0).changes).await.unwrap();
-    port.begin(&"t2".parse().unwrap(), &swap(60_000), 1).await.unwrap();
+    port.begin(&"t2".parse().unwrap(), &swap(60_000), 1, &fence()).await.unwrap();
     until(&*port, "t2", waits).await;
     port.reconnect().await;
     wait_for(&*port, &version, b"2.0.0").await;
-    assert_eq!(port.give_verdict(&"t2".parse().unwrap(), Verdict::Commit).await.unwrap(), Verdict::Commit);
+    assert_eq!(port.give_verdict(&"t2".parse().unwrap(), Verdict::Commit, &fence()).await.unwrap(), Verdict::Commit);
     let state = until(&*port, "t2", |s| s.end.is_some()).await;
     assert_eq!(state.end, Some(TxEnd::Committed));
     let new = node.inspect("web");
@@ -393,4 +393,9 @@ async fn wait_for(node: &dyn NodePort, check: &Check, body: &[u8]) {
         assert!(begun.elapsed() < PATIENCE, "{answer:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A right that does not run out.
+fn fence() -> Fence {
+    Fence { token: FenceToken::new(1), run: "run1".parse().unwrap(), until_ms: 99_999_999_999_999 }
 }

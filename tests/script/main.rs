@@ -1,11 +1,17 @@
 //! The swap script under every shell that a node may have, against a docker of files (`script/docker`): whatever
 //! happens, a node ends all old or all new.
 
+mod fence;
 mod hands;
 mod node;
 mod rivals;
 mod trouble;
 
+use fence::{
+    a_person_on_the_node_needs_no_lock_to_recover, a_runner_that_comes_late_to_its_first_stop_stops_nothing,
+    an_older_holder_is_refused_and_a_newer_one_is_not, of_two_at_once_the_older_never_passes_after_the_newer,
+    what_comes_too_late_changes_nothing,
+};
 use hands::*;
 use node::{FAR, NAMES, Node, begin, ok};
 use rivals::*;
@@ -349,6 +355,19 @@ macro_rules! under {
         }
         #[test] fn an_old_one_that_is_gone_does_not_hold_up_a_commit() {
             super::an_old_one_that_is_gone_does_not_hold_up_a_commit(SHELL)
+        }
+        #[test] fn what_comes_too_late_changes_nothing() { super::what_comes_too_late_changes_nothing(SHELL) }
+        #[test] fn an_older_holder_is_refused_and_a_newer_one_is_not() {
+            super::an_older_holder_is_refused_and_a_newer_one_is_not(SHELL)
+        }
+        #[test] fn a_runner_that_comes_late_to_its_first_stop_stops_nothing() {
+            super::a_runner_that_comes_late_to_its_first_stop_stops_nothing(SHELL)
+        }
+        #[test] fn a_person_on_the_node_needs_no_lock_to_recover() {
+            super::a_person_on_the_node_needs_no_lock_to_recover(SHELL)
+        }
+        #[test] fn of_two_at_once_the_older_never_passes_after_the_newer() {
+            super::of_two_at_once_the_older_never_passes_after_the_newer(SHELL)
         }
         #[test] fn refuses_what_is_no_name() { super::refuses_what_is_no_name(SHELL) }
     })* };

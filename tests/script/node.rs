@@ -1,8 +1,9 @@
 //! A node for the script: a home of its own, one shell that is called `sh`, and a docker of files (`docker`).
 
+use sonoba::fleet::FenceToken;
 use sonoba::journal::Verdict;
 use sonoba::remote::script::{Request, SCRIPT, read_state, read_verdict};
-use sonoba::remote::{TxEnd, TxId, TxState};
+use sonoba::remote::{Fence, TxEnd, TxId, TxState};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -126,12 +127,12 @@ impl Node {
     }
 
     pub fn verdict_on(&self, id: &str, verdict: Verdict) -> Option<Verdict> {
-        let out = self.ask(&Request::Verdict(tx(id), verdict));
+        let out = self.ask(&Request::Verdict(tx(id), verdict, fence(1)));
         out.status.success().then(|| read_verdict(&String::from_utf8(out.stdout).unwrap()).unwrap())
     }
 
     pub fn recover(&self) {
-        ok(self.ask(&Request::Recover(tx("t1"))));
+        ok(self.ask(&Request::Recover(tx("t1"), fence(1))));
     }
 
     pub fn state(&self) -> TxState {
@@ -260,6 +261,15 @@ fn only(which: &[(&str, char)]) -> Vec<[String; 4]> {
 }
 
 pub fn begin(id: &str, deadline_ms: u64, names: &[&str]) -> Request {
+    begin_by(id, deadline_ms, names, fence(1))
+}
+
+pub fn begin_by(id: &str, deadline_ms: u64, names: &[&str], fence: Fence) -> Request {
     let containers = names.iter().map(|n| n.parse().unwrap()).collect();
-    Request::Begin { tx: tx(id), deadline_ms, stop_timeout_s: 2, containers }
+    Request::Begin { tx: tx(id), deadline_ms, stop_timeout_s: 2, containers, fence }
+}
+
+/// A right that does not run out, of `run1`.
+pub fn fence(token: u32) -> Fence {
+    Fence { token: FenceToken::new(token), run: "run1".parse().unwrap(), until_ms: 99_999_999_999_999 }
 }

@@ -8,9 +8,11 @@ mod node;
 mod runner;
 mod start;
 
-pub use faults::Faults;
+pub use faults::{Faults, LeaseFault};
 pub use gate::GateFault;
 pub use start::{upgraded_masters, world};
+
+use runner::uptime;
 
 use crate::fleet::*;
 use crate::journal::{Step, Verdict};
@@ -68,6 +70,22 @@ pub struct FakeNode {
     /// The stop timeouts that it was told, and when. Seconds.
     pub stops: Vec<(u32, Instant)>,
     pub commits: usize,
+    /// The highest token of the run lock that it has seen; and what it refused for want of the lock.
+    pub token: Option<FenceToken>,
+    pub refused: usize,
+}
+
+impl FakeNode {
+    /// As the script does it: a lower token, or one that comes too late, changes nothing.
+    fn admit(&mut self, fence: &Fence) -> Result<(), NodeError> {
+        let newer = self.token.filter(|seen| *seen > fence.token);
+        if newer.is_none() && uptime() <= fence.until_ms {
+            self.token = Some(fence.token);
+            return Ok(());
+        }
+        self.refused += 1;
+        Err(NodeError::Fenced { newer, why: "the run lock has gone to another".into() })
+    }
 }
 
 pub struct State {
@@ -76,6 +94,9 @@ pub struct State {
     pub nodes: BTreeMap<NodeName, FakeNode>,
     pub etcd_leader: Option<NodeName>,
     pub lease: Option<String>,
+    /// How often it changed hands.
+    pub transitions: u32,
+    pub lease_fault: Option<LeaseFault>,
     pub api_away: bool,
     pub not_ready: BTreeSet<NodeName>,
     pub endpoints: Vec<(String, bool)>,
@@ -101,6 +122,8 @@ impl Default for State {
             nodes: BTreeMap::new(),
             etcd_leader: None,
             lease: None,
+            transitions: 0,
+            lease_fault: None,
             api_away: false,
             not_ready: BTreeSet::new(),
             endpoints: Vec::new(),

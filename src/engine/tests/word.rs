@@ -1,8 +1,10 @@
 //! One truth about a run: its counters, its commands, and what it says until its last record.
 
 use super::super::budget::Ledger;
+use super::super::fence::RunFence;
 use super::super::log::Log;
 use super::super::shared::{Shared, Wish};
+use super::super::steady::of_tokio;
 use super::super::steer::Steer;
 use super::*;
 use crate::fleet::{Disturbance, SwapId};
@@ -33,7 +35,9 @@ fn shared(lab: &Lab) -> Shared {
     let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
     let steer = Arc::new(Steer::new());
     let log = Log::new(writer, run, ledger, Default::default(), steer, clock, Arc::new(SlowDisk)).unwrap();
-    Shared::new(plan, (lab.run.id().clone(), lab.run.path().to_owned()), lab.world.ports(), log)
+    let fence = Arc::new(RunFence::new(of_tokio(), lab.run.id().clone()));
+    fence.held(crate::fleet::FenceToken::new(1), fence.now());
+    Shared::new(plan, (lab.run.id().clone(), lab.run.path().to_owned()), lab.world.ports(), fence, log)
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use super::container::{Container, Health, Sickness, State, reported};
 use super::draw::{digest, draw, draw_ms, source};
 use super::exec::Exec;
 use super::fault::Faults;
+use super::fence::Fences;
 use super::kubelet::KubeletStart;
 use super::swap::Tx;
 use crate::fleet::{Component, Image};
@@ -29,6 +30,8 @@ pub struct Machine {
     pub(crate) containers: Vec<Container>,
     pub(crate) images: BTreeSet<String>,
     pub(crate) txs: BTreeMap<TxId, Tx>,
+    /// The tokens of the run lock that it has seen.
+    pub(crate) fences: Fences,
     pub(crate) execs: Vec<Exec>,
     /// Snapshots of etcd on its volume: their paths.
     pub(crate) snapshots: BTreeSet<String>,
@@ -97,6 +100,7 @@ impl Machine {
             containers: Vec::new(),
             images: BTreeSet::new(),
             txs: BTreeMap::new(),
+            fences: Fences::default(),
             execs: Vec::new(),
             snapshots: BTreeSet::new(),
             rng,

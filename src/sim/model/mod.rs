@@ -9,6 +9,7 @@ mod etcd;
 mod exec;
 mod extras;
 mod fault;
+mod fence;
 mod hands;
 mod kubelet;
 mod machine;

@@ -12,7 +12,7 @@ use super::container::{Container, State};
 use super::machine::{Env, Machine};
 use crate::fleet::ContainerName;
 use crate::journal::{Step, Verdict};
-use crate::remote::{TxEnd, TxStep};
+use crate::remote::{Fence, TxEnd, TxStep};
 use serde_json::{Value, json};
 
 /// The runner's own pace: what it takes to rename a container, to remove one, to notice a verdict. Milliseconds.
@@ -31,6 +31,8 @@ const NO_DOCKER: &str = "Cannot connect to the Docker daemon";
 #[derive(Debug, Clone)]
 pub(crate) struct Tx {
     containers: Vec<ContainerName>,
+    /// By what right it was begun.
+    fence: Fence,
     /// What stood when it began, by container; none where it could not be read.
     records: Vec<Option<Record>>,
     deadline_ms: i64,

@@ -1,7 +1,8 @@
 use super::*;
+use crate::fleet::FenceToken;
 use crate::journal::{Step, Verdict};
 use crate::remote::script::{Request, read_state};
-use crate::remote::{TxEnd, TxId, TxState};
+use crate::remote::{Fence, TxEnd, TxId, TxState};
 use crate::sim::scenario::{Fault, SimRelease};
 use proptest::prelude::*;
 
@@ -40,7 +41,12 @@ fn tx() -> TxId {
 
 fn begin(components: &[Component], deadline_ms: u64) -> Request {
     let containers = components.iter().map(|c| c.as_str().parse().unwrap()).collect();
-    Request::Begin { tx: tx(), deadline_ms, stop_timeout_s: 10, containers }
+    Request::Begin { tx: tx(), deadline_ms, stop_timeout_s: 10, containers, fence: fence(1) }
+}
+
+/// A right that does not run out.
+fn fence(token: u32) -> Fence {
+    Fence { token: FenceToken::new(token), run: "run1".parse().unwrap(), until_ms: u64::MAX }
 }
 
 fn ask(world: &mut World, request: &Request, now: i64) -> Reply {
@@ -75,7 +81,7 @@ fn a_committed_swap_leaves_the_new_one_alone() {
     assert_eq!(w.health(WORKER, Component::Kubelet, 100), Health::Refused);
     let now = 15_000;
     assert_eq!(w.health(WORKER, Component::Kubelet, now), Health::Well("1.36.2".into()));
-    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), now).out, "commit\n");
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit, fence(1)), now).out, "commit\n");
     let end = state(&mut w, now + 1_000);
     assert_eq!((end.end, end.alive), (Some(TxEnd::Committed), false));
     let words: Vec<Step> = end.steps.iter().map(|s| s.step).collect();
@@ -107,7 +113,7 @@ fn the_dead_mans_switch_puts_the_old_one_back_before_the_grace_period_ends() {
     assert!(end.why.contains("without a verdict"), "{}", end.why);
     assert_eq!(standing(&mut w, &KUBELET, 40_000), [(old, true)]);
     assert_eq!(w.health(WORKER, Component::Kubelet, 40_000), Health::Well("1.35.6".into()));
-    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), 41_000).out, "rollback\n");
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit, fence(1)), 41_000).out, "rollback\n");
 }
 
 #[test]
@@ -180,8 +186,8 @@ fn two_transactions_never_have_one_container_and_a_begun_one_is_left_alone() {
     assert_eq!(ask(&mut w, &begin(&KUBELET, 25_000), 0).status, 0);
     assert_eq!(ask(&mut w, &begin(&KUBELET, 25_000), 10).status, 0);
     let other = |components: &[Component]| match begin(components, 25_000) {
-        Request::Begin { deadline_ms, stop_timeout_s, containers, .. } => {
-            Request::Begin { tx: "run1.n.s2.1".parse().unwrap(), deadline_ms, stop_timeout_s, containers }
+        Request::Begin { deadline_ms, stop_timeout_s, containers, fence, .. } => {
+            Request::Begin { tx: "run1.n.s2.1".parse().unwrap(), deadline_ms, stop_timeout_s, containers, fence }
         }
         other => other,
     };
@@ -219,15 +225,15 @@ fn a_commit_is_taken_only_between_waiting_and_the_deadline() {
     let mut w = world(vec![]);
     let (old, _) = prepare(&mut w, WORKER, Component::Kubelet, 0);
     ask(&mut w, &begin(&KUBELET, 25_000), 0);
-    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), 1).status, 1);
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit, fence(1)), 1).status, 1);
     assert_eq!(state(&mut w, 1).verdict, None);
     // The runner dies while it waits: the deadline holds all the same.
     state(&mut w, 10_000);
     w.on(WORKER, 10_000).0.kill_runners();
-    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit), 60_000).out, "rollback\n");
+    assert_eq!(ask(&mut w, &Request::Verdict(tx(), Verdict::Commit, fence(1)), 60_000).out, "rollback\n");
     let lost = state(&mut w, 60_000);
     assert_eq!((lost.found, lost.alive, lost.end), (true, false, None));
-    assert_eq!(ask(&mut w, &Request::Recover(tx()), 60_000).status, 0);
+    assert_eq!(ask(&mut w, &Request::Recover(tx(), fence(1)), 60_000).status, 0);
     assert_eq!(state(&mut w, 70_000).end, Some(TxEnd::RolledBack));
     assert_eq!(standing(&mut w, &KUBELET, 70_000), [(old, true)]);
 }
@@ -382,9 +388,9 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        Just(Act::Ask(Request::Verdict(tx(), Verdict::Commit))),
-        Just(Act::Ask(Request::Verdict(tx(), Verdict::Rollback))),
-        Just(Act::Ask(Request::Recover(tx()))),
+        Just(Act::Ask(Request::Verdict(tx(), Verdict::Commit, fence(1)))),
+        Just(Act::Ask(Request::Verdict(tx(), Verdict::Rollback, fence(1)))),
+        Just(Act::Ask(Request::Recover(tx(), fence(1)))),
         Just(Act::Ask(Request::State(tx()))),
         Just(Act::Ask(Request::Forget(tx()))),
         Just(Act::Kill),
@@ -434,7 +440,7 @@ proptest! {
             }
         }
         // Whoever was killed is recovered; then every deadline has long passed.
-        ask(&mut w, &Request::Recover(tx()), now);
+        ask(&mut w, &Request::Recover(tx(), fence(1)), now);
         now += 200_000;
         let end = state(&mut w, now);
         prop_assert!(end.end.is_some() || !end.found, "{:?}", end);
@@ -469,7 +475,7 @@ fn a_container_made_anew_under_a_swap_is_left_alone_and_the_end_is_soon() {
                     hands += i32::from(machine.make_anew("kubelet", None, at, &mut env).is_ok());
                 }
                 if let Some(verdict) = verdict.filter(|_| at > 8_000) {
-                    ask(&mut w, &Request::Verdict(tx(), verdict), at);
+                    ask(&mut w, &Request::Verdict(tx(), verdict, fence(1)), at);
                 }
                 ended = ended.or(state(&mut w, at).end.map(|end| (end, at)));
                 at += 1_000;
@@ -492,4 +498,48 @@ fn a_container_made_anew_under_a_swap_is_left_alone_and_the_end_is_soon() {
             assert!([&olds[0].0, &olds[0].1].contains(&proxy), "{verdict:?} from {from}");
         }
     }
+}
+
+#[test]
+fn a_right_that_ran_out_or_was_outranked_changes_nothing() {
+    let mut w = world(vec![]);
+    prepare(&mut w, WORKER, Component::Kubelet, 0);
+    let uptime = state(&mut w, 0).uptime_ms;
+    let right = |token, run: &str, left| Fence {
+        token: FenceToken::new(token),
+        run: run.parse().unwrap(),
+        until_ms: uptime + left,
+    };
+    let begun = |fence: Fence| match begin(&KUBELET, 25_000) {
+        Request::Begin { tx, deadline_ms, stop_timeout_s, containers, .. } => {
+            Request::Begin { tx, deadline_ms, stop_timeout_s, containers, fence }
+        }
+        other => other,
+    };
+    let late = ask(&mut w, &begun(right(7, "run1", 1_000)), 2_000);
+    assert_eq!((late.status, late.out.split(' ').nth(1)), (5, Some("late")), "{}", late.err);
+    assert!(!state(&mut w, 2_000).found);
+    assert_eq!(ask(&mut w, &begun(right(7, "run1", 60_000)), 3_000).status, 0);
+    let commit = |fence| Request::Verdict(tx(), Verdict::Commit, fence);
+    // Another holder was here; then a stranger with the same number, whom only the cluster can tell from it.
+    assert_eq!(ask(&mut w, &Request::Recover(tx(), right(9, "run2", 60_000)), 4_000).status, 0);
+    let older = ask(&mut w, &commit(right(7, "run1", 60_000)), 20_000);
+    assert_eq!((older.status, older.out.as_str()), (5, "fenced newer 9\n"));
+    assert_eq!(ask(&mut w, &commit(right(9, "run3", 60_000)), 20_000).out, "fenced newer 9\n");
+    assert_eq!(ask(&mut w, &commit(right(10, "run1", 60_000)), 20_000).out, "commit\n");
+}
+
+#[test]
+fn a_runner_that_comes_too_late_to_its_first_stop_stops_nothing() {
+    let mut w = world(vec![]);
+    let (old, _) = prepare(&mut w, WORKER, Component::Kubelet, 0);
+    let uptime = state(&mut w, 0).uptime_ms;
+    let fence = Fence { token: FenceToken::new(7), run: "run1".parse().unwrap(), until_ms: uptime + 20 };
+    let containers = vec!["kubelet".parse().unwrap()];
+    let begin = Request::Begin { tx: tx(), deadline_ms: 25_000, stop_timeout_s: 10, containers, fence };
+    assert_eq!(ask(&mut w, &begin, 0).status, 0);
+    let end = state(&mut w, 30_000);
+    assert_eq!(end.end, Some(TxEnd::RolledBack));
+    assert!(end.why.contains("run lock") && !end.steps.iter().any(|s| s.step == Step::Stopping), "{end:?}");
+    assert_eq!(standing(&mut w, &KUBELET, 30_000), [(old, true)]);
 }

@@ -12,7 +12,7 @@ use super::super::theme::Theme;
 use super::super::tips;
 use super::super::widgets::{downtime, flight, heading, log, paint, phases, progress, rack_map, view_badge};
 use crate::fleet::{NodeName, fold_names};
-use crate::journal::{PauseReason, Run, RunState, SwapState, Verb};
+use crate::journal::{LockView, PauseReason, Run, RunState, SwapState, Verb};
 use crate::plan::PhaseKind;
 use jiff::Timestamp;
 use ratatui::Frame;
@@ -138,6 +138,9 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
             t.alarm,
         ),
         _ if view.orphaned => (no_engine(run), t.alarm),
+        RunState::Running if run.lock != LockView::Unknown && !matches!(run.lock, LockView::Held(_)) => {
+            ("the run lock could not be renewed: nothing new starts until it is; the log says why".to_owned(), t.alarm)
+        }
         RunState::Pausing => (
             format!("{} will finish, nothing new starts", count(flying, "swap in flight", "swaps in flight")),
             t.notice,
@@ -294,6 +297,12 @@ fn gate_line(app: &App, run: &Run, now: Timestamp, width: usize) -> Line<'static
             }
             RunState::Ended(_) => String::new(),
             RunState::Paused(PauseReason::Budget) => tips::at_a_spent_budget(app),
+            RunState::Paused(PauseReason::Trouble) if run.lock == LockView::Unsure => {
+                "it goes on by itself once the run lock is held again; abort ends it".into()
+            }
+            RunState::Paused(PauseReason::Trouble) if run.lock == LockView::Lost => {
+                "resume asks for the run lock first, and goes on once it is held".into()
+            }
             RunState::Paused(PauseReason::Drift) => {
                 "resume goes on and leaves it as it is; retry swaps it again; skip accepts what runs there".into()
             }

@@ -42,18 +42,33 @@ impl ClusterPort for World {
     }
 
     async fn lock(&self, holder: &Holder) -> Result<Locked, ClusterError> {
-        let mut state = World::lock(self);
-        match &state.lease {
-            Some(by) if *by != holder.identity => Ok(Locked::Theirs { by: by.clone(), since: None }),
-            _ => {
-                state.lease = Some(holder.identity.clone());
-                Ok(Locked::Ours)
-            }
-        }
+        self.renew(holder, None).await
     }
 
-    async fn unlock(&self, _: &Holder) -> Result<(), ClusterError> {
-        World::lock(self).lease = None;
+    async fn renew(&self, holder: &Holder, above: Option<FenceToken>) -> Result<Locked, ClusterError> {
+        let fault = World::lock(self).lease_fault;
+        match fault {
+            None => {}
+            Some(LeaseFault::Forbidden) => return Err(ClusterError::Refused("leases is forbidden".into())),
+            Some(LeaseFault::Hangs) => std::future::pending().await,
+            Some(LeaseFault::Late(by)) => sleep(by).await,
+        }
+        let mut state = World::lock(self);
+        if state.api_away {
+            return Err(ClusterError::Away("connection refused".into()));
+        }
+        let ours = match &state.lease {
+            Some(by) if *by != holder.identity => return Ok(Locked::Theirs { by: by.clone(), since: None }),
+            by => by.is_some(),
+        };
+        state.transitions += u32::from(!ours);
+        state.transitions = state.transitions.max(above.map_or(0, |above| above.get() + 1));
+        state.lease = Some(holder.identity.clone());
+        Ok(Locked::Ours(FenceToken::new(state.transitions)))
+    }
+
+    async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {
+        World::lock(self).lease.take_if(|by| *by == holder.identity);
         Ok(())
     }
 

@@ -41,3 +41,14 @@ pub struct Faults {
     /// not.
     pub etcd_drains: Duration,
 }
+
+/// What befalls the Lease alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LeaseFault {
+    /// Refused, as by an RBAC role without it.
+    Forbidden,
+    /// No answer.
+    Hangs,
+    /// An answer so much later.
+    Late(Duration),
+}

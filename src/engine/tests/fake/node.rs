@@ -113,9 +113,10 @@ impl NodePort for Port {
         .await
     }
 
-    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32) -> Result<(), NodeError> {
+    async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32, fence: &Fence) -> Result<(), NodeError> {
         let (fresh, unanswered) = self
             .with(|node, _| {
+                node.admit(fence)?;
                 let fresh = !node.txs.contains_key(tx);
                 if fresh {
                     node.begun.push(tx.clone());
@@ -138,7 +139,7 @@ impl NodePort for Port {
 
     async fn tx_state(&self, tx: &TxId) -> Result<TxState, NodeError> {
         self.with(|node, _| {
-            let Some(t) = node.txs.get(tx) else { return Ok(TxState::default()) };
+            let Some(t) = node.txs.get(tx) else { return Ok(TxState { uptime_ms: uptime(), ..TxState::default() }) };
             Ok(TxState {
                 found: true,
                 alive: t.alive,
@@ -152,17 +153,19 @@ impl NodePort for Port {
         .await
     }
 
-    async fn give_verdict(&self, tx: &TxId, verdict: Verdict) -> Result<Verdict, NodeError> {
+    async fn give_verdict(&self, tx: &TxId, verdict: Verdict, fence: &Fence) -> Result<Verdict, NodeError> {
         self.with(|node, _| {
+            node.admit(fence)?;
             let t = node.txs.get_mut(tx).ok_or_else(|| NodeError::Failed("no such transaction".into()))?;
             Ok(*t.verdict.get_or_insert(verdict))
         })
         .await
     }
 
-    async fn recover(&self, tx: &TxId) -> Result<(), NodeError> {
+    async fn recover(&self, tx: &TxId, fence: &Fence) -> Result<(), NodeError> {
         let dead = self
             .with(|node, _| {
+                node.admit(fence)?;
                 if node.faults.recovery_dies {
                     return Ok(false);
                 }

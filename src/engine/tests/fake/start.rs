@@ -54,6 +54,8 @@ pub fn world() -> World {
             begun: Vec::new(),
             stops: Vec::new(),
             commits: 0,
+            token: None,
+            refused: 0,
         };
         state.nodes.insert(name, fake);
     }

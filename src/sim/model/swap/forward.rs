@@ -40,6 +40,9 @@ impl Tx {
         if !self.is_ours(machine, i) {
             return self.fail(&format!("{} is not what this swap put there any more", self.containers[i]));
         }
+        if self.until.is_none() && !machine.admits(&self.fence, now, env) {
+            return self.fail("the run lock ran out before anything was stopped");
+        }
         self.step(machine.uptime_ms(now), Step::Stopping, Some(i));
         let until = *self.until.get_or_insert(now.saturating_add(self.deadline_ms));
         if now >= until {

@@ -5,7 +5,7 @@ use super::{At, NAP_MS, RENAME_MS, Tx};
 use crate::fleet::ContainerName;
 use crate::journal::{Step, Verdict};
 use crate::remote::script::{Request, verdict_word, write_state};
-use crate::remote::{TxId, TxState};
+use crate::remote::{Fence, TxId, TxState};
 
 /// What the script answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,14 +38,22 @@ impl Machine {
                 err: "sh: 0: cannot open the script: No such file\n".into(),
             };
         }
+        if let Request::Begin { fence, .. } | Request::Verdict(.., fence) | Request::Recover(_, fence) = request
+            && let Some(refusal) = self.refuse_fenced(fence, now, env)
+        {
+            return refusal;
+        }
         match request {
             Request::Install => ok(""),
-            Request::Begin { tx, deadline_ms, stop_timeout_s, containers } => {
-                self.begin(tx, *deadline_ms, *stop_timeout_s, containers, now, env)
+            Request::Begin { tx, deadline_ms, stop_timeout_s, containers, fence } => {
+                self.begin(tx, *deadline_ms, *stop_timeout_s, (containers, fence), now, env)
             }
-            Request::State(tx) => ok(write_state(&self.tx_state(tx, now))),
-            Request::Verdict(tx, verdict) => self.verdict(tx, *verdict, now, env),
-            Request::Recover(tx) => self.recover(tx, now, env),
+            Request::State(tx) => {
+                let uptime_ms = self.told_uptime_ms(now, env);
+                ok(write_state(&TxState { uptime_ms, ..self.tx_state(tx, now) }))
+            }
+            Request::Verdict(tx, verdict, _) => self.verdict(tx, *verdict, now, env),
+            Request::Recover(tx, _) => self.recover(tx, now, env),
             Request::Forget(tx) => match self.txs.get(tx) {
                 Some(t) if t.end.is_none() => fail(1, format!("{tx} has not ended")),
                 _ => {
@@ -61,7 +69,7 @@ impl Machine {
         id: &TxId,
         deadline_ms: u64,
         stop_timeout_s: u32,
-        containers: &[ContainerName],
+        (containers, fence): (&[ContainerName], &Fence),
         now: i64,
         env: &mut Env<'_>,
     ) -> Reply {
@@ -79,6 +87,7 @@ impl Machine {
         let mut tx = Tx {
             records: vec![None; containers.len()],
             containers: containers.to_vec(),
+            fence: fence.clone(),
             deadline_ms: patient,
             stop_timeout_s,
             until: None,
