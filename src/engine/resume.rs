@@ -132,21 +132,30 @@ pub(super) async fn reclaim(shared: &Arc<Shared>, swap: &Swap) -> Result<Reclaim
 pub(super) async fn call_off_the_rest(shared: &Shared) -> Result<(), JournalError> {
     let open: Vec<Swap> = shared.log.with(|run, _| run.in_flight().map(|s| run.planned(s).clone()).collect());
     for swap in &open {
-        if shared.log.intent(&swap.id).is_some_and(|intent| !intent.lost) {
-            // Without the run lock nobody could take it to its end.
-            let why = "the run was aborted without the run lock, so its node was left to itself: it goes back by itself,                        unless it was committed before; look at it";
-            fail(shared, &swap.id, &swap.node, why.into(), false).await.map(drop)?;
+        let Some(port) = shared.ports.fleet.node(&swap.node) else {
+            let why = "the inventory does not know this node any more".into();
+            fail(shared, &swap.id, &swap.node, why, false).await.map(drop)?;
             continue;
-        }
-        match shared.ports.fleet.node(&swap.node) {
-            Some(port) => call_off(shared, swap, port.as_ref(), ABORTED).await.map(drop)?,
-            None => {
-                let why = "the inventory does not know this node any more".into();
-                fail(shared, &swap.id, &swap.node, why, false).await.map(drop)?;
-            }
+        };
+        let intent = shared.log.intent(&swap.id).filter(|intent| !intent.lost);
+        match left_behind(intent, port.as_ref()).await {
+            None => call_off(shared, swap, port.as_ref(), ABORTED).await.map(drop)?,
+            Some(why) => fail(shared, &swap.id, &swap.node, why, false).await.map(drop)?,
         }
     }
     Ok(())
+}
+
+/// Why a node that was left without the run lock may stand in between; none where its transaction never began there. To ask takes
+/// no lock; to take it to its end would.
+async fn left_behind(intent: Option<Intent>, port: &dyn NodePort) -> Option<String> {
+    let tx = intent?.tx.parse().ok()?;
+    let left = "the run was aborted without the run lock, so its node was left to itself";
+    match patiently(BACK, || port.tx_state(&tx)).await {
+        Ok(state) if !state.found => None,
+        Ok(_) => Some(format!("{left}: it goes back by itself, unless it was committed before; look at it")),
+        Err(error) => Some(format!("{left}, and it does not answer: {error}; look at it")),
+    }
 }
 
 pub(super) async fn adopt(shared: Arc<Shared>, mut swap: Swap, intent: Option<Intent>) -> Result<End, JournalError> {
