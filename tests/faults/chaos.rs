@@ -11,6 +11,8 @@ pub enum Op {
     Look,
     ImageId,
     Pull,
+    /// A pull that was sent before comes to its end.
+    Pulled,
     Prepare,
     Discard,
     Begin,
@@ -44,7 +46,7 @@ impl Op {
         }
     }
 
-    /// Whether it changes nothing.
+    /// Whether it sends nothing that changes anything.
     pub fn is_question(self) -> bool {
         !matches!(self, Op::Pull | Op::Prepare | Op::Discard | Op::Exec | Op::Endpoint) && !self.is_fenced()
     }
@@ -205,7 +207,7 @@ impl Chaos {
             6 | 7 => Fault::Slow(self.rng.random_range(100..12_000)),
             8..=11 => Fault::Kill { took_effect },
             12 => Fault::Api(seconds(&mut self.rng)),
-            13 if op == Op::Pull => Fault::PullBreaks,
+            13 if matches!(op, Op::Pull | Op::Pulled) => Fault::PullBreaks,
             _ if !op.of_node() => Fault::Api(seconds(&mut self.rng)),
             13 | 14 => Fault::Runner,
             15 | 16 => Fault::Docker { s: seconds(&mut self.rng), live_restore: self.rng.random_bool(0.5) },

@@ -135,7 +135,7 @@ impl NodePort for Port {
                 }
             }
         }
-        self.docker(Op::Pull, |scene, now| {
+        self.docker(Op::Pulled, |scene, now| {
             let (machine, _) = scene.world.on(self.at, now);
             machine.add_image(image.as_str());
             let (_, id) = machine.image(image.as_str()).ok_or_else(|| NodeError::Failed("no such image".into()))?;
