@@ -1,7 +1,7 @@
 //! Two engines of two bastions and one cluster: whatever befalls the first one's lock, it does nothing once the second holds it.
 
 use crate::common::Lab;
-use crate::common::process::{lives, signal, until};
+use crate::common::process::{kill, lives, signal, until};
 use crate::proxy::{Leases, Proxy};
 use jiff::Timestamp;
 use rustix::process::Signal;
@@ -12,26 +12,31 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A run that lasts for minutes: one node after the other, on a clock that is hardly faster than ours.
-const LONG: &str = "nodes = 24\nracks = 3\nspeed = 3\npods_per_node = 4\n[timings]\npatience_s = 20\nlayers = 2\n\
+/// A run that lasts for minutes: two nodes at a time, on a clock that is hardly faster than ours.
+const LONG: &str = "racks = 3\nspeed = 3\npods_per_node = 4\n[timings]\npatience_s = 20\nlayers = 2\n\
                     [rollout]\nmax_parallel = 2\nmax_unavailable = 2\nsoak_s = 5\n";
 /// What the second plans: the same, but quicker.
-const REST: [&str; 11] =
-    ["plan", "--release", "1.36.2", "--max-parallel", "8", "--max-unavailable", "8", "--soak", "1s", "-o", "rest.json"];
+const QUICKER: [&str; 6] = ["--max-parallel", "8", "--max-unavailable", "8", "--soak", "1s"];
 /// A Lease of a minute that is watched for a minute, and what a slow machine makes of it.
 const TAKE_OVER: Duration = Duration::from_secs(240);
+
+/// Each waits for minutes, and does little. What runs at once must not be late for want of processors.
+const AT_ONCE: usize = 3;
 
 /// A cluster, and the run of a first bastion that reaches its API by a way of its own.
 struct Stage {
     lab: Lab,
     way: Proxy,
+    /// The run of the first, and its engine.
     run: PathBuf,
     engine: u32,
+    /// Runs that were the first's before, of bastions whose engine is dead.
+    past: Vec<PathBuf>,
 }
 
 impl Stage {
-    fn new() -> Stage {
-        let lab = Lab::of_scenario(LONG);
+    fn new(nodes: usize) -> Stage {
+        let lab = Lab::of_scenario(&format!("nodes = {nodes}\n{LONG}"));
         let its = Profile::load(&lab.path("profile.toml")).unwrap().kubeconfig;
         let kubeconfig = std::fs::read_to_string(&its).unwrap();
         let api = kubeconfig.split("http://").nth(1).unwrap().split('"').next().unwrap().to_owned();
@@ -49,16 +54,12 @@ impl Stage {
         lab.done(&["plan", "--release", "1.36.2", "-o", "plan.json"]);
         let told = lab.by("first.toml", "state", &["apply", "plan.json", "--yes", "--detach", "--json"]);
         assert!(told.status.success(), "{told:?}");
-        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
-        let run = PathBuf::from(told["dir"].as_str().unwrap());
-        let engine = told["engine"].as_u64().unwrap().try_into().unwrap();
-        Stage { lab, way, run, engine }
+        let (run, engine) = begun(&told.stdout);
+        Stage { lab, way, run, engine, past: Vec::new() }
     }
 
     fn records(&self) -> Vec<Record> {
-        let journal = read(&self.run.join("journal.jsonl")).unwrap();
-        assert_eq!(journal.chain, Chain::Ok);
-        journal.records
+        records(&self.run)
     }
 
     /// Waits until the first has brought so many swaps to their result.
@@ -67,16 +68,23 @@ impl Stage {
         until("the first commits", Duration::from_secs(240), || self.records().iter().filter(done).count() >= swaps);
     }
 
-    /// The second tries, again and again, to begin what is left. Its run's folder.
-    fn second_begins(&self) -> PathBuf {
+    /// The second tries, again and again, to begin what is left.
+    fn second_begins(&self) -> Second {
+        self.next_begins("profile.toml", &QUICKER)
+    }
+
+    /// Somebody on a bastion with this profile tries, again and again, to begin what is left.
+    fn next_begins(&self, profile: &str, how: &[&str]) -> Second {
         let end = Instant::now() + TAKE_OVER;
+        let state = format!("elsewhere{}", self.past.len());
+        let plan: Vec<&str> =
+            ["plan", "--release", "1.36.2", "-o", "rest.json"].into_iter().chain(how.iter().copied()).collect();
         loop {
-            let planned = self.lab.sonoba_in("elsewhere", &REST);
-            if planned.status.success() {
-                let told = self.lab.sonoba_in("elsewhere", &["apply", "rest.json", "--yes", "--detach", "--json"]);
+            if self.lab.by(profile, &state, &plan).status.success() {
+                let told = self.lab.by(profile, &state, &["apply", "rest.json", "--yes", "--detach", "--json"]);
                 if told.status.success() {
-                    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
-                    return told["dir"].as_str().unwrap().into();
+                    let (run, engine) = begun(&told.stdout);
+                    return Second { state, run, engine };
                 }
             }
             assert!(Instant::now() < end, "the second never begins: {}", self.last_words());
@@ -84,32 +92,39 @@ impl Stage {
         }
     }
 
+    /// The first's engine is dead now, and the second is the first one of whoever comes next.
+    fn goes_over_to(&mut self, second: Second) {
+        kill(self.engine);
+        self.past.push(std::mem::replace(&mut self.run, second.run));
+        self.engine = second.engine;
+    }
+
     /// Since when the second holds the lock: nobody writes its first record before.
-    fn second_holds(&self, second: &Path) -> Timestamp {
-        read(&second.join("journal.jsonl")).unwrap().records.first().unwrap().at
+    fn second_holds(&self, second: &Second) -> Timestamp {
+        records(&second.run).first().unwrap().at
     }
 
     /// What the first did after the second held the lock.
-    fn deeds_after(&self, second: &Path) -> Vec<Record> {
+    fn deeds_after(&self, second: &Second) -> Vec<Record> {
         let since = self.second_holds(second);
         self.records().into_iter().filter(|r| r.at > since && deed(&r.event)).collect()
     }
 
     /// Lets the second run to its end; then every node is whole and new, and each swap of either was committed once.
-    fn second_ends_well(&self, second: &Path) {
-        let ended = |report: &Value| report["outcome"] == "completed";
-        let end = Instant::now() + Duration::from_secs(400);
+    fn second_ends_well(&self, second: &Second) {
+        let end = Instant::now() + Duration::from_secs(600);
         loop {
-            let output = self.lab.sonoba_in("elsewhere", &["report", "--format", "json"]);
+            let output = self.lab.sonoba_in(&second.state, &["report", "--format", "json"]);
             let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-            if ended(&report) {
+            if report["outcome"] == "completed" {
                 break;
             }
+            // What it paused for is told.
             let paused = report["outcome"] == "paused";
             assert!(!paused && Instant::now() < end, "the second does not complete: {report:#}{}", self.last_words());
             std::thread::sleep(Duration::from_millis(300));
         }
-        let now = self.lab.sonoba_in("elsewhere", &["plan", "--release", "1.36.2", "--json"]);
+        let now = self.lab.sonoba_in(&second.state, &["plan", "--release", "1.36.2", "--json"]);
         let now: Value = serde_json::from_slice(&now.stdout).unwrap();
         for (name, node) in now["cluster"]["nodes"].as_object().unwrap() {
             assert!(node["leftovers"].as_array().is_none_or(Vec::is_empty), "{name}: {node:#}");
@@ -120,8 +135,8 @@ impl Stage {
             }
         }
         let mut commits: BTreeMap<String, usize> = BTreeMap::new();
-        let theirs = read(&second.join("journal.jsonl")).unwrap().records;
-        for record in self.records().iter().chain(&theirs) {
+        let all = self.past.iter().chain([&self.run, &second.run]).flat_map(|run| records(run));
+        for record in all {
             if let Event::ComponentsKept { node, kept, .. } = &record.event {
                 for component in kept.keys() {
                     *commits.entry(format!("{component} of {node}")).or_default() += 1;
@@ -148,6 +163,31 @@ impl Drop for Stage {
     }
 }
 
+/// The run of another bastion.
+struct Second {
+    state: String,
+    run: PathBuf,
+    engine: u32,
+}
+
+impl Second {
+    fn name(&self) -> String {
+        self.run.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+}
+
+/// A run's folder and its engine, as `apply --detach --json` tells them.
+fn begun(told: &[u8]) -> (PathBuf, u32) {
+    let told: Value = serde_json::from_slice(told).unwrap();
+    (told["dir"].as_str().unwrap().into(), told["engine"].as_u64().unwrap().try_into().unwrap())
+}
+
+fn records(run: &Path) -> Vec<Record> {
+    let journal = read(&run.join("journal.jsonl")).unwrap();
+    assert_eq!(journal.chain, Chain::Ok);
+    journal.records
+}
+
 /// What an engine does to a node, or is about to.
 fn deed(event: &Event) -> bool {
     matches!(event, Event::SwapPreparing { .. } | Event::SwapIntended { .. } | Event::SwapVerdict { .. })
@@ -160,23 +200,26 @@ fn pauses(records: &[Record]) -> Vec<(Timestamp, &str)> {
         .collect()
 }
 
-/// All at once: each waits for minutes, and does little.
-fn each<T: Copy + Send + Sync + std::fmt::Debug>(of: &[T], play: impl Fn(T) + Sync) {
-    std::thread::scope(|scope| {
-        let tasks: Vec<_> = of.iter().map(|one| (one, scope.spawn(|| play(*one)))).collect();
-        let failed: Vec<_> = tasks.into_iter().filter_map(|(one, task)| task.join().err().map(|_| one)).collect();
-        assert!(failed.is_empty(), "failed: {failed:?}");
-    });
+/// Some at once: each waits for minutes, and does little.
+fn each<T: Clone + Send + Sync + std::fmt::Debug>(of: &[T], play: impl Fn(T) + Sync) {
+    for some in of.chunks(AT_ONCE) {
+        std::thread::scope(|scope| {
+            let play = &play;
+            let tasks: Vec<_> = some.iter().map(|one| (one, scope.spawn(move || play(one.clone())))).collect();
+            let failed: Vec<_> = tasks.into_iter().filter_map(|(one, task)| task.join().err().map(|_| one)).collect();
+            assert!(failed.is_empty(), "failed: {failed:?}");
+        });
+    }
 }
 
 #[test]
 fn an_engine_that_cannot_renew_stands_still_before_another_takes_the_lock() {
     each(&[Leases::Status(403), Leases::Status(500), Leases::Hang], |bad| {
-        let stage = Stage::new();
+        let stage = Stage::new(24);
         stage.until_committed(3);
         stage.way.leases(bad);
         let second = stage.second_begins();
-        std::thread::sleep(Duration::from_secs(15));
+        second_works(&second);
         let (since, records) = (stage.second_holds(&second), stage.records());
         let deeds = stage.deeds_after(&second);
         assert!(deeds.is_empty(), "{bad:?}: {} deeds of the first, the first of them {:?}", deeds.len(), deeds[0]);
@@ -186,7 +229,7 @@ fn an_engine_that_cannot_renew_stands_still_before_another_takes_the_lock() {
 
         // Once it is answered again, it says who has the lock, and goes on only when somebody says so.
         stage.way.leases(Leases::Pass);
-        let name = second.file_name().unwrap().to_str().unwrap().to_owned();
+        let name = second.name();
         until("the first names the second", Duration::from_secs(60), || {
             pauses(&stage.records()).iter().any(|(_, why)| why.contains(&name))
         });
@@ -200,7 +243,7 @@ fn an_engine_that_cannot_renew_stands_still_before_another_takes_the_lock() {
 
 #[test]
 fn leases_that_answer_late_are_renewed_all_the_same() {
-    let stage = Stage::new();
+    let stage = Stage::new(24);
     stage.until_committed(2);
     stage.way.leases(Leases::Late(Duration::from_secs(5)));
     let begun = Instant::now();
@@ -212,40 +255,67 @@ fn leases_that_answer_late_are_renewed_all_the_same() {
     assert!(pauses(&stage.records()).is_empty(), "{:?}", pauses(&stage.records()));
 }
 
-/// Stops the first at a moment, lets the second take over, and wakes the first.
-fn frozen(after_ms: u64, latency: Duration) {
-    let stage = Stage::new();
-    stage.way.latency(latency);
-    stage.until_committed(1);
-    std::thread::sleep(Duration::from_millis(after_ms));
-    signal(stage.engine, Signal::STOP);
-    let second = stage.second_begins();
-    signal(stage.engine, Signal::CONT);
-    let name = second.file_name().unwrap().to_str().unwrap().to_owned();
-    until("the woken engine names the second", Duration::from_secs(120), || {
-        assert!(lives(stage.engine), "{}", stage.last_words());
-        pauses(&stage.records()).iter().any(|(_, why)| why.contains(&name))
-    });
-    stage.second_ends_well(&second);
-    let deeds = stage.deeds_after(&second);
-    assert!(deeds.is_empty(), "{after_ms} ms: {} deeds, the first of them {:?}", deeds.len(), deeds[0]);
+/// Waits until the second has brought a few swaps to their result: the first had time to do something beside it.
+fn second_works(second: &Second) {
+    let done = |r: &&Record| matches!(r.event, Event::SwapCommitted { .. });
+    until("the second commits", Duration::from_secs(240), || records(&second.run).iter().filter(done).count() >= 2);
+}
+
+/// When an engine is stopped, counted from its first commit, and how long the API takes for an answer at most. Milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    after: u64,
+    latency: u64,
+}
+
+/// One after the other, at each of these moments: stops an engine, lets another take over, and wakes the first. Then the other is
+/// the one that is stopped. Of each, what the nodes' journals say that it did after the other held the lock.
+fn frozen(moments: &[Moment]) {
+    let mut stage = Stage::new(18 + 6 * moments.len());
+    for (n, moment) in moments.iter().enumerate() {
+        stage.way.latency(Duration::from_millis(moment.latency));
+        stage.until_committed(1);
+        std::thread::sleep(Duration::from_millis(moment.after));
+        signal(stage.engine, Signal::STOP);
+        let last = n + 1 == moments.len();
+        let second = if last { stage.second_begins() } else { stage.next_begins("first.toml", &[]) };
+        signal(stage.engine, Signal::CONT);
+        let name = second.name();
+        until("the woken engine names the second", Duration::from_secs(120), || {
+            assert!(lives(stage.engine), "{}", stage.last_words());
+            pauses(&stage.records()).iter().any(|(_, why)| why.contains(&name))
+        });
+        second_works(&second);
+        let look = || {
+            let deeds = stage.deeds_after(&second);
+            assert!(deeds.is_empty(), "{moment:?}: {} deeds, the first of them {:?}", deeds.len(), deeds[0]);
+        };
+        look();
+        let (held, all) = (stage.second_holds(&second), stage.records());
+        let later = all.iter().filter(|r| r.at > held).count();
+        println!(
+            "{moment:?}: the second holds the lock from {held:.3} on; {later} records of the first later, no deed"
+        );
+        if last {
+            stage.second_ends_well(&second);
+            look();
+        } else {
+            stage.goes_over_to(second);
+        }
+    }
 }
 
 #[test]
 fn a_frozen_engine_that_wakes_up_touches_no_node() {
-    each(&[0, 700, 1_900, 3_100, 4_700, 6_400], |ms| frozen(ms, Duration::from_millis(400)));
+    each(&[0, 1_900, 4_700], |after| frozen(&[Moment { after, latency: 400 }]));
 }
 
 #[test]
 #[ignore = "an hour: for measurements"]
 fn a_hundred_frozen_engines_that_wake_up_touch_no_node() {
-    let seed = crate::common::kills::seed();
-    let mut dice = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
-    let moments: Vec<(u64, u64)> = (0..100)
-        .map(|_| (rand::RngExt::random_range(&mut dice, 0..30_000), rand::RngExt::random_range(&mut dice, 0..1_000)))
-        .collect();
-    for some in moments.chunks(10) {
-        each(some, |(ms, latency)| frozen(ms, Duration::from_millis(latency)));
-        println!("{} more", some.len());
-    }
+    let mut dice = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(crate::common::kills::seed());
+    let mut draw = |range| rand::RngExt::random_range(&mut dice, range);
+    let moments: Vec<Moment> = (0..100).map(|_| Moment { after: draw(0..8_000), latency: draw(1..1_000) }).collect();
+    let labs: Vec<Vec<Moment>> = moments.chunks(10).map(<[Moment]>::to_vec).collect();
+    each(&labs, |moments| frozen(&moments));
 }

@@ -51,10 +51,13 @@ fn until_it_waits(lab: &Lab) -> String {
     runs(lab)[0]["run"].as_str().unwrap().to_owned()
 }
 
+/// It did not begin, and nothing is left that could still begin it.
 fn never_began(lab: &Lab, run: &std::path::Path) {
-    std::thread::sleep(Duration::from_secs(12));
+    until("its engine is gone", Duration::from_secs(30), || engine_of(run).is_none());
     assert!(!run.join("journal.jsonl").metadata().is_ok_and(|m| m.len() > 0), "it began after all");
-    assert!(runs(lab).is_empty(), "{:?}", runs(lab));
+    let (listed, id) = (runs(lab), run.file_name().unwrap().to_str().unwrap());
+    let of_run: Vec<&Value> = listed.iter().filter(|line| line["run"] == id).collect();
+    assert!(matches!(of_run[..], [one] if one["outcome"] == "given up"), "{listed:?}");
     let again = lab.fails(1, &["resume", run.to_str().unwrap()]);
     assert!(again.contains("given up") && again.contains("begins no more"), "{again}");
 }
@@ -112,10 +115,11 @@ fn a_run_that_had_to_wait_is_refused_when_the_cluster_has_moved_on() {
 #[test]
 fn an_engine_that_does_not_answer_is_ended_for_certain() {
     let lab = lab();
+    cluster_lease::put_dead(&lab, 60);
     let apply = applying(&lab);
+    until_it_waits(&lab);
     let run = folder(&lab);
-    until("an engine", Duration::from_secs(20), || engine_of(&run).is_some());
-    let engine = engine_of(&run).unwrap();
+    let engine = engine_of(&run).expect("an engine");
     // As on a disk that does not answer.
     signal(engine, Signal::STOP);
     let told = failed(apply);
