@@ -7,10 +7,13 @@
 use super::steady::Steady;
 use crate::fleet::{FenceToken, RunId};
 use crate::remote::{Fence, NodeError};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 /// The Lease is free this long after its last renewal. Seconds: long enough to ride over an API server's restart.
 pub(super) const SECONDS: u32 = 60;
@@ -234,6 +237,36 @@ impl RunFence {
         self.permit().map(drop)
     }
 
+    /// Does something that changes a node, or the API for one, for as long as that may be done: before each of its steps it is looked
+    /// whether it still may. What was sent already is not called back; nothing more is sent.
+    ///
+    /// # Errors
+    /// That of the deed; or what `lost` makes of the reason why it may not go on.
+    pub(super) async fn within<T, E>(
+        &self,
+        lost: impl Fn(String) -> E,
+        deed: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut deed = pin!(deed);
+        // A deed that waits is not looked at by itself once the right has run out.
+        let mut looks = interval(ASK_ANEW);
+        poll_fn(|cx| {
+            match self.check() {
+                Ok(()) => {
+                    if let Poll::Ready(done) = deed.as_mut().poll(cx) {
+                        return Poll::Ready(done);
+                    }
+                }
+                // It was stopped for a moment: the lock is asked for, and the deed stands still meanwhile.
+                Err(_) if matches!(self.standing(), Standing::Held(_) | Standing::Unsure(_)) => {}
+                Err(why) => return Poll::Ready(Err(lost(why))),
+            }
+            while looks.poll_tick(cx).is_ready() {}
+            Poll::Pending
+        })
+        .await
+    }
+
     /// The right that goes with a request to a node whose uptime was `uptime_ms` when that was heard, at `heard` by the
     /// engine's clock. The node said it earlier than that, so its clock is at least as far when ours runs out.
     ///
@@ -375,6 +408,37 @@ mod tests {
             fence.held(token(9), fence.now());
         });
         assert_eq!((asked, fence.standing()), (Ok(()), Standing::Held(token(9))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deed_of_several_steps_stops_where_the_right_ends() {
+        let fence = fence();
+        fence.held(token(7), fence.now());
+        let (steps, lost) = (std::cell::Cell::new(0), |why: String| why);
+        let deed = async {
+            for _ in 0..100 {
+                steps.set(steps.get() + 1);
+                sleep(Duration::from_secs(2)).await;
+            }
+            Ok::<_, String>(())
+        };
+        let clock = async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                fence.look_at_the_clock();
+            }
+        };
+        let why = tokio::select! {
+            done = fence.within(lost, deed) => done.unwrap_err(),
+            () = clock => unreachable!(),
+        };
+        assert!(why.contains("not renewed") && steps.get() == 30, "{why}: {}", steps.get());
+        // One that waits for an answer is let go of, too; and one that is done meanwhile is done.
+        fence.held(token(7), fence.now());
+        let never = std::future::pending::<Result<(), String>>();
+        assert!(tokio::join!(fence.within(lost, never), pass(&fence, 60)).0.is_err());
+        fence.held(token(7), fence.now());
+        assert_eq!(fence.within(lost, async { Ok(1) }).await, Ok(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,9 +40,14 @@ struct GuardedNode {
     fence: Arc<RunFence>,
 }
 
+fn fenced(why: String) -> NodeError {
+    NodeError::Fenced { newer: None, why }
+}
+
 impl GuardedNode {
+    /// For what the node itself refuses once it comes too late: it is sent at once, and not called back.
     fn check(&self) -> Result<(), NodeError> {
-        self.fence.check().map_err(|why| NodeError::Fenced { newer: None, why })
+        self.fence.check().map_err(fenced)
     }
 }
 
@@ -57,18 +62,15 @@ impl NodePort for GuardedNode {
     }
 
     async fn pull(&self, image: &Image, progress: &(dyn Fn(PullProgress) + Send + Sync)) -> Result<Pulled, NodeError> {
-        self.check()?;
-        self.inner.pull(image, progress).await
+        self.fence.within(fenced, self.inner.pull(image, progress)).await
     }
 
     async fn prepare(&self, changes: &[Change]) -> Result<(), NodeError> {
-        self.check()?;
-        self.inner.prepare(changes).await
+        self.fence.within(fenced, self.inner.prepare(changes)).await
     }
 
     async fn discard(&self, containers: &[ContainerName]) -> Result<(), NodeError> {
-        self.check()?;
-        self.inner.discard(containers).await
+        self.fence.within(fenced, self.inner.discard(containers)).await
     }
 
     async fn begin(&self, tx: &TxId, swap: &Swap, stop_timeout_s: u32, fence: &Fence) -> Result<(), NodeError> {
@@ -100,13 +102,11 @@ impl NodePort for GuardedNode {
     }
 
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
-        self.check()?;
-        self.inner.exec(container, argv).await
+        self.fence.within(fenced, self.inner.exec(container, argv)).await
     }
 
     async fn exec_within(&self, container: &ContainerName, argv: &[String], limit: Duration) -> Result<Ran, NodeError> {
-        self.check()?;
-        self.inner.exec_within(container, argv, limit).await
+        self.fence.within(fenced, self.inner.exec_within(container, argv, limit)).await
     }
 
     async fn knock(&self, check: &Check) -> Result<Answer, NodeError> {
@@ -174,8 +174,7 @@ impl ClusterPort for GuardedCluster {
     }
 
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError> {
-        self.fence.check().map_err(ClusterError::Fenced)?;
-        self.inner.endpoint(address, serve).await
+        self.fence.within(ClusterError::Fenced, self.inner.endpoint(address, serve)).await
     }
 
     async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {
