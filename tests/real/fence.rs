@@ -21,7 +21,7 @@ const QUICKER: [&str; 6] = ["--max-parallel", "8", "--max-unavailable", "8", "--
 const TAKE_OVER: Duration = Duration::from_secs(240);
 
 /// Each waits for minutes, and does little. What runs at once must not be late for want of processors.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// A cluster, and the run of a first bastion that reaches its API by a way of its own.
 struct Stage {
