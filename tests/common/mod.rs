@@ -125,14 +125,15 @@ impl Lab {
 
     /// Asks for the report until it says so.
     pub fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + Duration::from_secs(240);
+        let until = Instant::now() + Duration::from_secs(600);
         loop {
+            let asked = Instant::now();
             let report = self.report();
             if holds(&report) {
                 return report;
             }
             assert!(Instant::now() < until, "never {what}: {report:#}{}", self.engine_log());
-            std::thread::sleep(Duration::from_millis(50));
+            process::rest(asked, Duration::from_millis(50));
         }
     }
 

@@ -28,8 +28,18 @@ pub fn kill(pid: u32) {
 /// Waits until it is so.
 pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + limit;
-    while !holds() {
+    loop {
+        let asked = Instant::now();
+        if holds() {
+            return;
+        }
         assert!(Instant::now() < end, "never within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        rest(asked, Duration::from_millis(20));
     }
+}
+
+/// Sleeps until what is waited for may be asked for again. One that takes long to ask for is asked for less often: whoever waits must
+/// not take the processors from what he waits for.
+pub fn rest(asked: Instant, least: Duration) {
+    std::thread::sleep(least.max(asked.elapsed() * 4));
 }

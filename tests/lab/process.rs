@@ -39,10 +39,11 @@ pub fn daemon(command: &mut Command, log: &Path) -> Result<Child> {
 pub fn wait_for<T>(what: &str, limit: Duration, mut done: impl FnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
+        let asked = Instant::now();
         match done() {
             Ok(found) => return Ok(found),
             Err(why) if Instant::now() >= end => return Err(why).wrap_err_with(|| format!("{what} within {limit:?}")),
-            Err(_) => std::thread::sleep(Duration::from_millis(25)),
+            Err(_) => crate::common::process::rest(asked, Duration::from_millis(25)),
         }
     }
 }

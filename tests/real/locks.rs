@@ -57,7 +57,7 @@ fn a_second_engine_is_refused_here_and_elsewhere_until_the_first_ones_lease_has_
     let host = String::from_utf8(host.stdout).unwrap();
     let late = lab.fails(1, &["resume"]);
     assert!(late.contains("Lease kube-system/sonoba") && late.contains(&format!("on {}", host.trim())), "{late}");
-    until("the other run ends", Duration::from_secs(120), || {
+    until("the other run ends", Duration::from_secs(600), || {
         String::from_utf8_lossy(&elsewhere(&["report"]).stdout).contains("completed")
     });
     // It gave the lock back; the first run finds everything done.
