@@ -64,7 +64,7 @@ fn upgraded(move_leader: bool) -> Result<(Asked, Value)> {
     let prober = Prober::start(&lab);
     let api = Api::start(&lab, &cluster, WRITERS, READERS);
     let started = sonoba.start(&plan)?;
-    let report = sonoba.outcome(&["completed", "paused", "failed"], Duration::from_secs(300))?;
+    let report = sonoba.outcome(&["completed", "paused", "failed"], Duration::from_secs(900))?;
     let asked = api.finish(&lab.runtime)?;
     let seen = prober.finish(&lab.runtime)?;
     let journal = started.dir.join("journal.jsonl");

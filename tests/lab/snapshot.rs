@@ -34,7 +34,7 @@ fn a_snapshot_that_can_be_restored_is_there_before_etcd_moves_and_the_leader_mov
     let preview = sonoba.expect(0, &["plan", "--bump", &format!("etcd={etcd}"), "-o", &plan])?;
     ensure!(preview.contains("first an etcd snapshot on "), "{preview}");
     let started = sonoba.start(&plan)?;
-    let report = sonoba.outcome(&["completed"], Duration::from_secs(180))?;
+    let report = sonoba.outcome(&["completed"], Duration::from_secs(900))?;
     lab.runtime.block_on(put(&members[0], "/registry/after", "not in it"))?;
 
     println!("lab: snapshot {}", report["snapshot"]);

@@ -18,7 +18,7 @@ const LONG: &str = "racks = 3\nspeed = 3\npods_per_node = 4\n[timings]\npatience
 /// What the second plans: the same, but quicker.
 const QUICKER: [&str; 6] = ["--max-parallel", "8", "--max-unavailable", "8", "--soak", "1s"];
 /// A Lease of a minute that is watched for a minute, and what a slow machine makes of it.
-const TAKE_OVER: Duration = Duration::from_secs(240);
+const TAKE_OVER: Duration = Duration::from_secs(600);
 
 /// Each waits for minutes, and does little. What runs at once must not be late for want of processors.
 const AT_ONCE: usize = 2;
@@ -65,7 +65,7 @@ impl Stage {
     /// Waits until the first has brought so many swaps to their result.
     fn until_committed(&self, swaps: usize) {
         let done = |r: &&Record| matches!(r.event, Event::SwapCommitted { .. });
-        until("the first commits", Duration::from_secs(240), || self.records().iter().filter(done).count() >= swaps);
+        until("the first commits", Duration::from_secs(600), || self.records().iter().filter(done).count() >= swaps);
     }
 
     /// The second tries, again and again, to begin what is left.
@@ -258,7 +258,7 @@ fn leases_that_answer_late_are_renewed_all_the_same() {
 /// Waits until the second has brought a few swaps to their result: the first had time to do something beside it.
 fn second_works(second: &Second) {
     let done = |r: &&Record| matches!(r.event, Event::SwapCommitted { .. });
-    until("the second commits", Duration::from_secs(240), || records(&second.run).iter().filter(done).count() >= 2);
+    until("the second commits", Duration::from_secs(600), || records(&second.run).iter().filter(done).count() >= 2);
 }
 
 /// When an engine is stopped, counted from its first commit, and how long the API takes for an answer at most. Milliseconds.
@@ -281,7 +281,7 @@ fn frozen(moments: &[Moment]) {
         let second = if last { stage.second_begins() } else { stage.next_begins("first.toml", &[]) };
         signal(stage.engine, Signal::CONT);
         let name = second.name();
-        until("the woken engine names the second", Duration::from_secs(120), || {
+        until("the woken engine names the second", Duration::from_secs(600), || {
             assert!(lives(stage.engine), "{}", stage.last_words());
             pauses(&stage.records()).iter().any(|(_, why)| why.contains(&name))
         });

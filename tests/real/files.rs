@@ -24,7 +24,7 @@ fn midway(lab: &Lab) -> (PathBuf, u32) {
 }
 
 fn ends(engine: u32) {
-    until("the engine ends by itself", Duration::from_secs(120), || !lives(engine));
+    until("the engine ends by itself", Duration::from_secs(600), || !lives(engine));
 }
 
 /// Old containers that stand aside. New ones that are only prepared do no harm: the next swap clears them away.

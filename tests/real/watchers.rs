@@ -90,7 +90,7 @@ fn a_run_is_not_held_up_by_twenty_watchers_of_whom_most_are_stopped_or_slow() {
     let (stopped, running) = watchers.split_at(STOPPED);
     running.iter().take(READ).for_each(Watcher::read);
     let journal = std::fs::canonicalize(run_dir.join("journal.jsonl")).unwrap();
-    until("all of them read the journal", Duration::from_secs(120), || watchers.iter().all(|w| w.reads(&journal)));
+    until("all of them read the journal", Duration::from_secs(600), || watchers.iter().all(|w| w.reads(&journal)));
     stopped.iter().for_each(|w| signal(w.pid(), Signal::STOP));
     until("they are stopped", Duration::from_secs(10), || stopped.iter().all(Watcher::stopped));
     let silent: Vec<UnixStream> =
