@@ -98,7 +98,9 @@ fn all_are_found((nodes, racks, speed): (usize, usize, u32), rollout: &str, seed
         assert_eq!(report["outcome"], "paused", "{report:#}");
         let before = pauses(&report);
         lab.done(&["resume"]);
-        while report["outcome"] != "completed" && pauses(&report) == before {
+        while !["completed", "failed", "aborted"].contains(&report["outcome"].as_str().unwrap())
+            && pauses(&report) == before
+        {
             assert!(Instant::now() < until, "it never ends: {report:#}");
             std::thread::sleep(Duration::from_millis(500));
             report = lab.report();
