@@ -199,7 +199,7 @@ async fn wave(shared: &Arc<Shared>, p: usize, w: usize) -> Result<(), Halt> {
     let mut wishes = shared.wish.subscribe();
     loop {
         let wish = *wishes.borrow_and_update();
-        let held = wish != Wish::Run || shared.must_pause().is_some() || shared.fenced() || undo::pending(shared);
+        let held = wish != Wish::Run || shared.must_pause() || shared.fenced() || undo::pending(shared);
         if held && flight.swaps.is_empty() {
             checkpoint(shared).await?;
             continue;
@@ -323,9 +323,7 @@ pub(super) async fn checkpoint(shared: &Arc<Shared>) -> Result<(), Halt> {
         let wish = shared.wish();
         ends(wish)?;
         let paused = shared.log.with(|run, _| matches!(run.state, RunState::Paused(_)));
-        let (reason, why) = match shared.must_pause() {
-            // Found out meanwhile.
-            Some((PauseReason::Trouble, _)) => continue,
+        let (reason, why) = match shared.pause_cause() {
             Some(cause) => cause,
             None if wish == Wish::Pause => (PauseReason::Operator, shared.paused_by()),
             None => {

@@ -84,7 +84,7 @@ pub(super) async fn pass(shared: &Arc<Shared>, gates: &[Gate]) -> Result<(), Hal
                 }
                 all_seen = true;
                 waiting.held(COMPONENTS);
-                if shared.must_pause().is_some() {
+                if shared.must_pause() {
                     continue;
                 }
                 let now = Instant::now();

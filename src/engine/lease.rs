@@ -75,7 +75,7 @@ fn told(locked: &Locked) -> String {
                 None => "watch it there with `sonoba watch`".into(),
             };
             format!(
-                "the cluster is being worked on by {by}{since} (Lease kube-system/sonoba); {there}, or wait until it ends \
+                "{by} works on the cluster{since} (Lease kube-system/sonoba); {there}, or wait until it ends \
                  (an engine that died lets go of it after {SECONDS} s)"
             )
         }
@@ -193,7 +193,10 @@ mod tests {
         let theirs = |by: &str| Locked::Theirs { by: by.into(), since: Some(jiff::Timestamp::UNIX_EPOCH) };
         let run = "20261125-120000-0001".parse().unwrap();
         let text = told(&theirs(&holder("ann@corp", "bastion2", &run).identity));
-        assert!(text.contains("by ann@corp@bastion2/20261125-120000-0001 since 1970-01-01T00:00:00Z"), "{text}");
+        assert!(
+            text.contains("ann@corp@bastion2/20261125-120000-0001 works on the cluster since 1970-01-01T00:00:00Z"),
+            "{text}"
+        );
         assert!(text.contains("`sonoba watch 20261125-120000-0001` on bastion2"), "{text}");
         assert!(told(&theirs("something else")).contains("with `sonoba watch`"));
     }

@@ -26,7 +26,7 @@ pub(super) async fn prefetch(shared: &Arc<Shared>, pulls: &[Pull]) -> Result<(),
     let mut tasks = JoinSet::new();
     let mut wishes = shared.wish.subscribe();
     loop {
-        let go = *wishes.borrow_and_update() == Wish::Run && shared.must_pause().is_none();
+        let go = *wishes.borrow_and_update() == Wish::Run && !shared.must_pause();
         if !go {
             if shared.wish() == Wish::Abort {
                 // A pull is harmless at any point: there is nothing to wait for.

@@ -248,7 +248,7 @@ impl LastLook {
                 self.compared = true;
                 self.waiting.over(shared)?;
                 // What was found may have to pause the run first.
-                Ok(shared.must_pause().is_none())
+                Ok(!shared.must_pause())
             }
             Err(why) => {
                 self.waiting.closed(shared, PODS, &why, shared.gate_timeout())?;

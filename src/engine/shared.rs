@@ -151,13 +151,17 @@ impl Shared {
         self.steer.stall(why);
     }
 
-    /// Why the run must pause by itself; `None` while it need not.
-    pub(super) fn must_pause(&self) -> Option<(PauseReason, String)> {
+    /// Whether nothing new may start: the run must pause by itself, or the run lock is not surely held.
+    pub(super) fn must_pause(&self) -> bool {
+        self.fence.standing().cause().is_some() || self.pause_cause().is_some()
+    }
+
+    /// Why the run must pause until an operator resumes it, with the run lock or without; `None` while it need not.
+    pub(super) fn pause_cause(&self) -> Option<(PauseReason, String)> {
         let over = || self.log.with(|run, ledger| ledger.over(run, &self.plan.budget));
         let budget = || over().map(|why| (PauseReason::Budget, why));
         let drift = || self.log.with(|run, ledger| ledger.drift(run)).map(|why| (PauseReason::Drift, why));
-        let lock = || self.fence.standing().cause().map(|why| (PauseReason::Trouble, why));
-        lock().or_else(|| self.steer.in_trouble()).or_else(drift).or_else(budget).or_else(|| self.steer.stalled())
+        self.steer.in_trouble().or_else(drift).or_else(budget).or_else(|| self.steer.stalled())
     }
 
     /// What the API has recorded about these pods; none where it does not answer, or does not let us ask, which is said once.
@@ -252,7 +256,7 @@ impl Shared {
     pub(super) async fn close(&self) -> bool {
         let _one = self.commands.lock().await;
         let through = self.log.with(|run, _| (0..self.plan.phases.len()).all(|p| run.phases_done.contains(&p)));
-        let close = through && self.wish() == Wish::Run && self.must_pause().is_none() && !undo::pending(self);
+        let close = through && self.wish() == Wish::Run && !self.must_pause() && !undo::pending(self);
         if close {
             self.closed.store(true, Ordering::Relaxed);
         }

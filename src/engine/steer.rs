@@ -79,6 +79,8 @@ impl Steer {
     /// Notes trouble that must pause the run.
     pub(super) fn trouble(&self, why: String) {
         self.causes().trouble = Some(why);
+        // Wakes whoever waits, so that the pause is seen.
+        self.wish.send_modify(|_| ());
     }
 
     /// What was noted so.

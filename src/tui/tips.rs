@@ -4,7 +4,7 @@ use super::app::{App, Screen};
 use super::command::Command;
 use super::tally::{Tally, pick};
 use crate::fleet::fold_names;
-use crate::journal::{PauseReason, RunState};
+use crate::journal::{LockView, PauseReason, RunState};
 
 /// The phrases for what stands on the screen now; none where there is nothing to be in doubt of.
 pub fn phrases(app: &App) -> Vec<String> {
@@ -55,6 +55,9 @@ fn run(app: &App) -> Vec<String> {
         Pause => "pause: lets what is in flight finish".to_owned(),
         Resume if gate => "resume: asks the gate again".into(),
         Resume if app.orphaned() => "resume: another engine goes on".into(),
+        Resume if matches!(view.run.lock, LockView::Unsure | LockView::Lost) => {
+            "resume: asks for the run lock first".into()
+        }
         Resume => match again(app) {
             Some(names) => format!("resume: tries {names} again"),
             None => "resume: the others go on".into(),

@@ -102,6 +102,8 @@ pub struct State {
     pub endpoints: Vec<(String, bool)>,
     /// Pods cannot be listed.
     pub pods_hidden: bool,
+    /// Whoever wants to list pods is told that the token has ended.
+    pub credentials_end: bool,
     /// What the API has recorded about pods; and whether we may read it.
     pub events: Vec<PodEvent>,
     pub events_refused: bool,
@@ -128,6 +130,7 @@ impl Default for State {
             not_ready: BTreeSet::new(),
             endpoints: Vec::new(),
             pods_hidden: false,
+            credentials_end: false,
             events: Vec::new(),
             events_refused: false,
             gates: BTreeMap::new(),

@@ -131,3 +131,18 @@ async fn an_abort_without_the_lock_ends_and_says_what_it_left() {
     assert_eq!(lab.world.lock().lease.as_deref(), Some("ben@bastion2/r2"), "what is another's is not given back");
     assert!(lab.fold().in_flight().next().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_end_pause_the_run_although_the_lock_is_held() {
+    let (lab, engine) = running().await;
+    lab.world.lock().credentials_end = true;
+    let run = lab.until("a pause", |r| matches!(r.state, RunState::Paused(PauseReason::Trouble))).await;
+    assert!(run.why.contains("credentials refused"), "{}", run.why);
+    let before = deeds(&lab.world);
+    sleep(Duration::from_secs(300)).await;
+    assert_eq!(deeds(&lab.world), before, "nothing by itself, with the lock renewed all the time");
+    lab.world.lock().credentials_end = false;
+    lab.command(Verb::Resume).await;
+    lab.until("more", |r| committed(r) > before.1).await;
+    engine.abort();
+}

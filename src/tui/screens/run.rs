@@ -138,8 +138,11 @@ fn explanation(app: &App, view: &RunView, width: u16) -> Vec<Line<'static>> {
             t.alarm,
         ),
         _ if view.orphaned => (no_engine(run), t.alarm),
-        RunState::Running if run.lock != LockView::Unknown && !matches!(run.lock, LockView::Held(_)) => {
+        RunState::Running if run.lock == LockView::Unsure => {
             ("the run lock could not be renewed: nothing new starts until it is; the log says why".to_owned(), t.alarm)
+        }
+        RunState::Running if run.lock == LockView::Lost => {
+            ("another has the run lock, or had it: the run pauses; the log says who".to_owned(), t.alarm)
         }
         RunState::Pausing => (
             format!("{} will finish, nothing new starts", count(flying, "swap in flight", "swaps in flight")),

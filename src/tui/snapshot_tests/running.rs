@@ -171,6 +171,31 @@ fn run_whose_engine_is_gone() {
     });
 }
 
+/// A run that stands still because of its run lock, in the engine's words.
+fn without_its_lock(size: (u16, u16), lock: Event, why: &str) -> App {
+    let mut story = Story::midway();
+    story.tell(Event::LockHeld { token: crate::fleet::FenceToken::new(29_000_000) });
+    story.tell(lock);
+    story.tell(Event::Paused { reason: PauseReason::Trouble, why: why.into() });
+    fixtures::running(size, Options::default(), story)
+}
+
+#[test]
+fn run_without_its_run_lock() {
+    at_each_size("run-lock-unsure", |size| {
+        let lock = Event::LockUnsure { why: "leases is forbidden".into(), lapsed: false };
+        let why = "the run lock (Lease kube-system/sonoba) was not renewed for 30 s: leases.coordination.k8s.io is forbidden; \
+                   nothing new starts until it is";
+        without_its_lock(size, lock, why)
+    });
+    at_each_size("run-lock-lost", |size| {
+        let why = "the run lock was lost: ben@bastion2/20261125-120000-0001 works on the cluster since \
+                   2026-11-25T12:00:00Z (Lease kube-system/sonoba); watch it with `sonoba watch 20261125-120000-0001` on \
+                   bastion2, or wait until it ends";
+        without_its_lock(size, Event::LockLost { why: why.into() }, why)
+    });
+}
+
 #[test]
 fn events() {
     at_each_size("events", |size| {

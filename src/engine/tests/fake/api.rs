@@ -26,6 +26,9 @@ impl ClusterPort for World {
         if state.pods_hidden {
             return Err(ClusterError::Away("connection refused".into()));
         }
+        if state.credentials_end {
+            return Err(ClusterError::Credentials("credentials refused: the token has ended".into()));
+        }
         Ok(state.nodes[node].pods.clone())
     }
 
