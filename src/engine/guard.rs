@@ -3,10 +3,10 @@
 
 use super::fence::RunFence;
 use super::ports::Ports;
-use crate::fleet::{Condition, ContainerName, FenceToken, Image, NodeName, PodEvent, PodProof};
+use crate::fleet::{Condition, ContainerName, FenceToken, Image, NodeName, PodEvent, PodProof, Salt};
 use crate::journal::Verdict;
 use crate::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
-use crate::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
+use crate::plan::{Change, Check, CredentialFacts, ImageFacts, NodeFacts, Swap};
 use crate::remote::{
     Answer, Fence, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState,
 };
@@ -32,6 +32,14 @@ impl Fleet for GuardedFleet {
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>> {
         let inner = self.inner.node(name)?;
         Some(Arc::new(GuardedNode { inner, fence: Arc::clone(&self.fence) }))
+    }
+
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        self.inner.credentials()
+    }
+
+    fn salt(&self) -> Option<Salt> {
+        self.inner.salt()
     }
 }
 
@@ -175,6 +183,14 @@ impl ClusterPort for GuardedCluster {
 
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError> {
         self.fence.within(ClusterError::Fenced, self.inner.endpoint(address, serve)).await
+    }
+
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        self.inner.credentials()
+    }
+
+    async fn renew_credentials(&self) -> Result<(), ClusterError> {
+        self.inner.renew_credentials().await
     }
 
     async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {

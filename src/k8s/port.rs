@@ -55,17 +55,13 @@ pub trait ClusterPort: Send + Sync {
     async fn endpoint(&self, address: &str, serve: bool) -> Result<bool, ClusterError>;
 
     /// What proves who we are to the API server and ends by itself, as far as it says so.
-    fn credentials(&self) -> Vec<CredentialFacts> {
-        Vec::new()
-    }
+    fn credentials(&self) -> Vec<CredentialFacts>;
 
     /// Reads the credentials anew, and asks the plugin that issues them.
     ///
     /// # Errors
     /// When they cannot be had; those that there were stay in use.
-    async fn renew_credentials(&self) -> Result<(), ClusterError> {
-        Ok(())
-    }
+    async fn renew_credentials(&self) -> Result<(), ClusterError>;
 
     /// The API servers' addresses in the `default/kubernetes` Endpoints and EndpointSlices, asked afresh.
     async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError>;

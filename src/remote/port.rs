@@ -56,16 +56,11 @@ pub trait NodePort: Send + Sync {
 
     /// The same for a program that ends by itself within `limit`. Past it nobody waits for the program any more, and the error
     /// says whether it still runs in the container: from outside it cannot be ended.
-    async fn exec_within(&self, container: &ContainerName, argv: &[String], limit: Duration) -> Result<Ran, NodeError> {
-        let late = || NodeError::TimedOut(format!("a program in {container} took longer than {limit:?}"));
-        tokio::time::timeout(limit, self.exec(container, argv)).await.unwrap_or_else(|_| Err(late()))
-    }
+    async fn exec_within(&self, container: &ContainerName, argv: &[String], limit: Duration) -> Result<Ran, NodeError>;
 
     /// Knocks once where a component's clients do, over a new connection to it. It goes through the SSH connection that stands:
     /// none is dialled, and nothing is repeated, so that a knock measures the component and not the way there.
-    async fn knock(&self, check: &Check) -> Result<Answer, NodeError> {
-        self.ask(check).await
-    }
+    async fn knock(&self, check: &Check) -> Result<Answer, NodeError>;
 
     /// What preflight wants to know beside what runs. What the node cannot tell is left out.
     async fn facts(&self, inquiry: &Inquiry) -> Result<NodeFacts, NodeError>;
@@ -83,14 +78,10 @@ pub trait Fleet: Send + Sync {
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>>;
 
     /// What let us in to nodes so far and ends by itself.
-    fn credentials(&self) -> Vec<CredentialFacts> {
-        Vec::new()
-    }
+    fn credentials(&self) -> Vec<CredentialFacts>;
 
     /// The salt with which its nodes mask arguments; none where nothing is masked.
-    fn salt(&self) -> Option<Salt> {
-        None
-    }
+    fn salt(&self) -> Option<Salt>;
 }
 
 /// What is asked of a node for preflight.

@@ -6,6 +6,7 @@ use crate::stage::{Scene, Stage};
 use async_trait::async_trait;
 use sonoba::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof};
 use sonoba::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
+use sonoba::plan::CredentialFacts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -156,6 +157,14 @@ impl ClusterPort for Api {
             })
         })
         .await
+    }
+
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        Vec::new()
+    }
+
+    async fn renew_credentials(&self) -> Result<(), ClusterError> {
+        Ok(())
     }
 
     async fn endpoints(&self) -> Result<ApiEndpoints, ClusterError> {

@@ -3,9 +3,9 @@
 use crate::chaos::Op;
 use crate::stage::{Begun, Scene, Stage, running};
 use async_trait::async_trait;
-use sonoba::fleet::{Component, ContainerName, Image, NodeName};
+use sonoba::fleet::{Component, ContainerName, Image, NodeName, Salt};
 use sonoba::journal::Verdict;
-use sonoba::plan::{Change, Check, ImageFacts, NodeFacts, Swap};
+use sonoba::plan::{Change, Check, CredentialFacts, ImageFacts, NodeFacts, Swap};
 use sonoba::remote::script::{FENCED, Request, read_fenced, read_verdict};
 use sonoba::remote::{
     Answer, Fence, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState,
@@ -36,6 +36,14 @@ impl Fleet for Nodes {
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>> {
         let at = self.stage.scene().place(name)?;
         Some(Arc::new(Port { stage: self.stage.clone(), generation: self.generation, at }))
+    }
+
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        Vec::new()
+    }
+
+    fn salt(&self) -> Option<Salt> {
+        None
     }
 }
 
@@ -297,6 +305,15 @@ impl NodePort for Port {
 
     async fn registry(&self, _: &Image) -> Result<Option<ImageFacts>, NodeError> {
         Ok(None)
+    }
+
+    async fn exec_within(&self, container: &ContainerName, argv: &[String], limit: Duration) -> Result<Ran, NodeError> {
+        let late = || NodeError::TimedOut(format!("a program in {container} took longer than {limit:?}"));
+        tokio::time::timeout(limit, self.exec(container, argv)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn knock(&self, check: &Check) -> Result<Answer, NodeError> {
+        self.ask(check).await
     }
 
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {

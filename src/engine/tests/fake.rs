@@ -17,7 +17,7 @@ use runner::uptime;
 use crate::fleet::*;
 use crate::journal::{Step, Verdict};
 use crate::k8s::*;
-use crate::plan::{Change, Check, ImageFacts, NodeFacts, OwnGate, Swap};
+use crate::plan::{Change, Check, CredentialFacts, ImageFacts, NodeFacts, OwnGate, Swap};
 use crate::remote::*;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 pub const OLD: &str = "r.example/kubernetes:1.35.6.1";
 pub const NEW: &str = "r.example/kubernetes:1.36.2.1";
@@ -104,6 +104,8 @@ pub struct State {
     pub pods_hidden: bool,
     /// Whoever wants to list pods is told that the token has ended.
     pub credentials_end: bool,
+    /// There are others, for whoever reads them anew.
+    pub new_credentials: bool,
     /// What the API has recorded about pods; and whether we may read it.
     pub events: Vec<PodEvent>,
     pub events_refused: bool,
@@ -131,6 +133,7 @@ impl Default for State {
             endpoints: Vec::new(),
             pods_hidden: false,
             credentials_end: false,
+            new_credentials: false,
             events: Vec::new(),
             events_refused: false,
             gates: BTreeMap::new(),

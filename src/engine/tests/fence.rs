@@ -141,7 +141,7 @@ async fn credentials_that_end_pause_the_run_although_the_lock_is_held() {
     let before = deeds(&lab.world);
     sleep(Duration::from_secs(300)).await;
     assert_eq!(deeds(&lab.world), before, "nothing by itself, with the lock renewed all the time");
-    lab.world.lock().credentials_end = false;
+    lab.world.lock().new_credentials = true;
     lab.command(Verb::Resume).await;
     lab.until("more", |r| committed(r) > before.1).await;
     engine.abort();

@@ -7,6 +7,14 @@ impl Fleet for World {
     fn node(&self, name: &NodeName) -> Option<Arc<dyn NodePort>> {
         self.lock().nodes.contains_key(name).then(|| Arc::new(Port { world: self.clone(), name: name.clone() }) as _)
     }
+
+    fn credentials(&self) -> Vec<CredentialFacts> {
+        Vec::new()
+    }
+
+    fn salt(&self) -> Option<Salt> {
+        None
+    }
 }
 
 struct Port {
@@ -194,6 +202,15 @@ impl NodePort for Port {
 
     async fn registry(&self, _: &Image) -> Result<Option<ImageFacts>, NodeError> {
         Ok(None)
+    }
+
+    async fn exec_within(&self, container: &ContainerName, argv: &[String], limit: Duration) -> Result<Ran, NodeError> {
+        let late = || NodeError::TimedOut(format!("a program in {container} took longer than {limit:?}"));
+        timeout(limit, self.exec(container, argv)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn knock(&self, check: &Check) -> Result<Answer, NodeError> {
+        self.ask(check).await
     }
 
     async fn exec(&self, container: &ContainerName, argv: &[String]) -> Result<Ran, NodeError> {
