@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Without a record for this long, the run hangs.
 const SILENCE: Duration = Duration::from_secs(300);
+/// How long after each look at the journal the next one comes.
+const GLANCE: Duration = Duration::from_millis(3);
 /// A node that was alone for too long rolls itself back, and the run asks whether to go on. More than this is no chance.
 const PAUSES: usize = 5;
 /// How far a run is, in points: a swap through all its steps is worth so many, and of pulls it takes as many.
@@ -83,10 +85,11 @@ impl Followed<'_> {
                 (self.resume)();
                 let paused = self.run.events;
                 while self.run.events == paused && self.heard.elapsed() < SILENCE {
+                    std::thread::sleep(GLANCE);
                     self.drain();
                 }
             }
-            std::thread::sleep(Duration::from_millis(3));
+            std::thread::sleep(GLANCE);
         }
     }
 

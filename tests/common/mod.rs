@@ -59,9 +59,7 @@ impl Lab {
 
     /// Runs a command on the cluster with another state folder, as on another bastion.
     pub fn sonoba_in(&self, state: &str, args: &[&str]) -> Output {
-        let output = self.command(state, args).stdin(Stdio::null()).output().unwrap();
-        eprintln!("$ sonoba {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        output
+        told(args, self.command(state, args))
     }
 
     /// A command on the cluster, to be started.
@@ -75,17 +73,14 @@ impl Lab {
     pub fn by(&self, profile: &str, state: &str, args: &[&str]) -> Output {
         let mut command = command(self.dir.path());
         command.args(["--profile", profile, "--state-dir", state]).args(args);
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        eprintln!("$ sonoba {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        output
+        told(args, command)
     }
 
     /// Runs a command that does not say which cluster it is about.
     pub fn without_profile(&self, args: &[&str]) -> Output {
         let mut command = command(self.dir.path());
-        let output = command.args(["--state-dir", &self.state]).args(args).stdin(Stdio::null()).output().unwrap();
-        eprintln!("$ sonoba {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        output
+        command.args(["--state-dir", &self.state]).args(args);
+        told(args, command)
     }
 
     /// Runs a command that must fail with this code; what it said on standard error.
@@ -112,9 +107,10 @@ impl Lab {
         out
     }
 
-    /// The latest run's report.
+    /// The latest run's report. It is asked for again and again, so nothing is printed of it.
     pub fn report(&self) -> Value {
-        let output = self.sonoba(&["report", "--format", "json"]);
+        let args = ["report", "--format", "json"];
+        let output = self.command(&self.state, &args).stdin(Stdio::null()).output().unwrap();
         let report: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {output:?}{}", self.engine_log()));
         // A journal that was changed is shown, and is a failure.
@@ -154,6 +150,13 @@ impl Drop for Lab {
         drop(self.sim.stdin.take());
         let _ = self.sim.wait();
     }
+}
+
+/// Runs it, and prints what it said on standard error.
+fn told(args: &[&str], mut command: Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    eprintln!("$ sonoba {}\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 fn command(dir: &Path) -> Command {
