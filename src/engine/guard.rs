@@ -5,7 +5,7 @@ use super::fence::RunFence;
 use super::ports::Ports;
 use crate::fleet::{Condition, ContainerName, FenceToken, Image, NodeName, PodEvent, PodProof, Salt};
 use crate::journal::Verdict;
-use crate::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
+use crate::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, SealedJournal};
 use crate::plan::{Change, Check, CredentialFacts, ImageFacts, NodeFacts, Swap};
 use crate::remote::{
     Answer, Fence, Fleet, Inquiry, Look, NodeError, NodePort, PullProgress, Pulled, Ran, TxId, TxState,
@@ -175,6 +175,10 @@ impl ClusterPort for GuardedCluster {
 
     async fn renew(&self, holder: &Holder, above: Option<FenceToken>) -> Result<Locked, ClusterError> {
         self.inner.renew(holder, above).await
+    }
+
+    async fn sealed(&self) -> Result<Option<SealedJournal>, ClusterError> {
+        self.inner.sealed().await
     }
 
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {

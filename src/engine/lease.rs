@@ -3,9 +3,11 @@
 use super::error::EngineError;
 use super::fence::{RunFence, SECONDS, Standing};
 use super::shared::{Shared, Wish};
-use crate::journal::{Event, JournalError};
-use crate::k8s::{ClusterError, ClusterPort, Holder, Locked};
+use crate::fleet::RunId;
+use crate::journal::{Event, Head, JournalError, Witness, holds};
+use crate::k8s::{ClusterError, ClusterPort, Holder, Locked, SealedJournal};
 use futures::future::{Either, select};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,16 @@ const WATCHED: Duration = Duration::from_secs(3);
 
 /// The holder's identity for a run.
 pub(super) fn holder(operator: &str, host: &str, run: &crate::fleet::RunId) -> Holder {
-    Holder { identity: format!("{operator}@{host}/{run}"), seconds: SECONDS }
+    Holder { identity: format!("{operator}@{host}/{run}"), seconds: SECONDS, sealed: None }
+}
+
+/// Holds the journal of a run that is taken up again against what the run lock remembers of it.
+///
+/// # Errors
+/// When the journal is not what it was. Where the API does not answer it is asked again before the lock is renewed.
+pub(super) async fn compare(cluster: &dyn ClusterPort, run: &RunId, journal: &Path) -> Result<(), EngineError> {
+    let sealed = cluster.sealed().await?.filter(|sealed| sealed.run == *run);
+    sealed.map_or(Ok(()), |sealed| holds(journal, sealed.head, Witness::RunLock)).map_err(Into::into)
 }
 
 /// Takes the lock. An engine that takes a run up again (`patient`) goes on without it while the API is away, to look at the
@@ -83,8 +94,11 @@ fn told(locked: &Locked) -> String {
 }
 
 /// Renews the lock for as long as it is polled, and writes down how it stands when that changes.
-pub(super) async fn keep(shared: Arc<Shared>, holder: Holder) -> Result<(), JournalError> {
+pub(super) async fn keep(shared: Arc<Shared>, mut holder: Holder) -> Result<(), JournalError> {
     let fence = &shared.fence;
+    let journal = shared.folder.join("journal.jsonl");
+    // What the lock remembers is not written over before the journal was held against it.
+    let mut compared = false;
     let mut teller = Teller::default();
     // Counted from the renewal that was sent, or from the answer that was none.
     let mut failed: Option<Instant> = None;
@@ -115,12 +129,27 @@ pub(super) async fn keep(shared: Arc<Shared>, holder: Holder) -> Result<(), Jour
             }
         }
         let sent = fence.now();
+        let cluster = shared.ports.cluster.as_ref();
+        let ask = async {
+            if !compared {
+                match compare(cluster, &shared.run, &journal).await {
+                    Ok(()) => compared = true,
+                    Err(EngineError::Cluster(error)) => return Ok(Err(error)),
+                    Err(EngineError::Journal(error)) => return Err(error),
+                    Err(error) => return Ok(Err(ClusterError::Refused(error.to_string()))),
+                }
+            }
+            let head = Head::of(&journal)?;
+            holder.sealed = head.map(|head| SealedJournal { run: shared.run.clone(), head });
+            Ok(cluster.renew(&holder, fence.outranked()).await)
+        };
         let answer = {
-            let mut renewal = pin!(timeout(LIMIT, shared.ports.cluster.renew(&holder, fence.outranked())));
+            let mut renewal = pin!(timeout(LIMIT, ask));
             // The clock is looked at meanwhile, and what it shows is said.
             loop {
                 match select(renewal.as_mut(), pin!(sleep(LOOK))).await {
-                    Either::Left((answer, _)) => break answer,
+                    Either::Left((Ok(answer), _)) => break Ok(answer?),
+                    Either::Left((Err(late), _)) => break Err(late),
                     Either::Right(_) => {
                         fence.look_at_the_clock();
                         teller.tell(&shared)?;

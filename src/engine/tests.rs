@@ -465,6 +465,41 @@ async fn a_journal_that_lost_its_last_lines_is_not_taken_up() {
     assert_eq!(ended(lab.engine()).await, Outcome::Completed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_was_shortened_with_its_head_is_known_by_the_run_lock() {
+    let world = upgraded_masters();
+    let plan = plan(&world, &NODES);
+    let lab = Lab::new(world, &plan);
+    let engine = lab.engine();
+    lab.until("commits", |r| r.count(|s| s == SwapState::Committed) > 2).await;
+    // A renewal later.
+    sleep(Duration::from_secs(20)).await;
+    engine.abort();
+    let _ = engine.await;
+    let (journal, head) = (lab.run.journal(), lab.run.journal().with_extension("head"));
+    let (whole, sealed) = (std::fs::read_to_string(&journal).unwrap(), std::fs::read(&head).unwrap());
+    let told = lab.world.lock().sealed.clone().expect("the run lock remembers the journal");
+    let cut: String = whole.split_inclusive('\n').take(told.head.seq as usize - 1).collect();
+    std::fs::write(&journal, &cut).unwrap();
+    std::fs::remove_file(&head).unwrap();
+    let begun = lab.begun();
+    // Where the API comes back only later, the engine has written a record in the place of one that is missing.
+    for (away, found) in [(false, "its last lines are gone"), (true, "is another one than was written")] {
+        lab.world.lock().api_away = away;
+        let engine = lab.engine();
+        sleep(Duration::from_secs(30)).await;
+        lab.world.lock().api_away = false;
+        let error = ended_badly(engine).await;
+        assert!(error.contains(found) && error.contains("as the run lock"), "{error}");
+        assert_eq!(lab.begun(), begun, "nothing was begun on what is left of it");
+        std::fs::write(&journal, &cut).unwrap();
+        std::fs::remove_file(&head).unwrap_or_default();
+    }
+    std::fs::write(&journal, &whole).unwrap();
+    std::fs::write(&head, &sealed).unwrap();
+    assert_eq!(ended(lab.engine()).await, Outcome::Completed);
+}
+
 async fn ended_badly(engine: JoinHandle<Result<Outcome, EngineError>>) -> String {
     timeout(Duration::from_secs(36_000), engine).await.expect("the engine ends").unwrap().unwrap_err().to_string()
 }

@@ -11,7 +11,7 @@ use super::process;
 use super::run_dir::RunDir;
 use crate::fleet::clean;
 use crate::inventory::Profile;
-use crate::k8s::Holder;
+use crate::k8s::{ClusterError, Holder};
 use crate::plan::{Plan, moved};
 use std::time::Duration;
 
@@ -63,6 +63,13 @@ impl Turn<'_> {
     async fn ready(&self, profile: Option<&Profile>) -> Result<(), EngineError> {
         let begun = self.fence.now();
         lease::take(self.ports.cluster.as_ref(), self.fence, self.holder, self.resumed).await?;
+        if self.resumed && self.fence.check().is_ok() {
+            match lease::compare(self.ports.cluster.as_ref(), self.run.id(), &self.run.journal()).await {
+                // Asked again before the lock is renewed.
+                Err(EngineError::Cluster(ClusterError::Away(why))) => tracing::warn!("{why}"),
+                done => done?,
+            }
+        }
         let waited = self.fence.now().saturating_sub(begun);
         // A start may be slow before it gets here, too.
         let old = jiff::Timestamp::now().duration_since(self.run.about().created).unsigned_abs() > FRESH;

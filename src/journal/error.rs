@@ -1,6 +1,25 @@
 //! What can go wrong with a journal's file.
 
+use std::fmt::{self, Display};
 use std::{io, path::PathBuf};
+
+/// What knows how far a journal was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    /// The sealed head in the run's folder.
+    SealedHead,
+    /// The run lock in the cluster's API, out of reach of whoever changes the run's folder.
+    RunLock,
+}
+
+impl Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Witness::SealedHead => "the sealed head beside it",
+            Witness::RunLock => "the run lock (Lease kube-system/sonoba)",
+        })
+    }
+}
 
 /// A journal that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +48,9 @@ pub enum JournalError {
     },
     /// Its last lines are missing: a later record than its last one was on disk.
     #[error(
-        "journal {}: its last lines are gone: it ends with record {last}, and record {sealed} was on disk, as the sealed head \
-         beside it says; what is missing may be what the nodes are in the middle of, so sonoba does not go on with it: put the whole \
-         journal back, or look at the nodes yourself, then make a new plan",
+        "journal {}: its last lines are gone: it ends with record {last}, and record {sealed} was on disk, as {witness} says; \
+         what is missing may be what the nodes are in the middle of, so sonoba does not go on with it: put the whole journal back, or \
+         look at the nodes yourself, then make a new plan",
         path.display()
     )]
     Cut {
@@ -41,11 +60,13 @@ pub enum JournalError {
         last: u64,
         /// The number of the record that was on disk.
         sealed: u64,
+        /// Who says so.
+        witness: Witness,
     },
-    /// Another record stands where the sealed head names one.
+    /// Another record stands where one was sealed.
     #[error(
-        "journal {}: record {seq} is another one than was written, as the sealed head beside it says, so the file was changed; \
-         sonoba does not go on with it: look at the nodes yourself, then make a new plan",
+        "journal {}: record {seq} is another one than was written, as {witness} says, so the file was changed; sonoba does not go \
+         on with it: look at the nodes yourself, then make a new plan",
         path.display()
     )]
     Exchanged {
@@ -53,6 +74,8 @@ pub enum JournalError {
         path: PathBuf,
         /// The number of the record.
         seq: u64,
+        /// Who says so.
+        witness: Witness,
     },
     /// An earlier write failed; nothing more is written, so that the file stays readable up to there.
     #[error("journal {}: nothing is written any more since an earlier write failed: {why}", path.display())]

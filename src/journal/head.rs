@@ -13,9 +13,9 @@
 //!
 //! Whoever can write to the run's folder can change both files; the engine's folder is its own user's.
 
-use super::JournalError;
 use super::chain::sha256_hex;
 use super::file::open_file;
+use super::{JournalError, Witness};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -80,11 +80,18 @@ impl Head {
 #[derive(Debug)]
 pub(super) struct Held {
     head: Option<Head>,
+    witness: Witness,
 }
 
 impl Held {
+    /// Against the head beside it.
     pub(super) fn against(head: Option<Head>) -> Held {
-        Held { head }
+        Held { head, witness: Witness::SealedHead }
+    }
+
+    /// Against one that was told from elsewhere.
+    pub(super) fn against_told(head: Head, witness: Witness) -> Held {
+        Held { head: Some(head), witness }
     }
 
     /// A record of the journal, and the hash of its line.
@@ -93,7 +100,11 @@ impl Held {
     /// When the head names another one in its place.
     pub(super) fn take(&mut self, path: &Path, seq: u64, hash: &str) -> Result<(), JournalError> {
         let Some(head) = self.head.take_if(|head| head.seq == seq) else { return Ok(()) };
-        if head.hash == hash { Ok(()) } else { Err(JournalError::Exchanged { path: path.to_owned(), seq }) }
+        if head.hash == hash {
+            Ok(())
+        } else {
+            Err(JournalError::Exchanged { path: path.to_owned(), seq, witness: self.witness })
+        }
     }
 
     /// The journal ends with this record.
@@ -102,7 +113,9 @@ impl Held {
     /// When the record that the head names did not come.
     pub(super) fn end(&self, path: &Path, last: u64) -> Result<(), JournalError> {
         match &self.head {
-            Some(head) if head.seq > last => Err(JournalError::Cut { path: path.to_owned(), last, sealed: head.seq }),
+            Some(head) if head.seq > last => {
+                Err(JournalError::Cut { path: path.to_owned(), last, sealed: head.seq, witness: self.witness })
+            }
             _ => Ok(()),
         }
     }

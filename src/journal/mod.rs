@@ -25,7 +25,7 @@ mod writer;
 
 pub use chain::{Chain, sha256_hex};
 pub use disk::{Disk, FileSystem};
-pub use error::JournalError;
+pub use error::{JournalError, Witness};
 pub use event::{Event, Kept, Outcome, PauseReason, Record, Step, Verdict};
 pub use file::open_file;
 pub use follower::Follower;
@@ -33,7 +33,7 @@ pub use head::Head;
 pub use orders::{API, ROOM};
 pub use pace::Paces;
 pub(crate) use reader::fold_lines;
-pub use reader::{Journal, read, read_for};
+pub use reader::{Journal, holds, read, read_for};
 pub(crate) use recording::unpack;
 pub use recording::{Recording, RecordingError, RecordingHead, read_recording, record};
 pub use report::{

@@ -3,7 +3,7 @@
 use super::chain::Links;
 use super::file::open_file;
 use super::head::{Head, Held};
-use super::{Chain, JournalError, Record, Run};
+use super::{Chain, JournalError, Record, Run, Witness};
 use crate::plan::Plan;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
@@ -46,6 +46,14 @@ fn read_all(path: &Path, first: Option<String>) -> Result<Journal, JournalError>
     let held = Held::against(Head::of(path)?);
     let scan = scan(path, open(path)?, first, held, |record| records.push(record))?;
     Ok(Journal { records, chain: scan.chain, torn: scan.torn })
+}
+
+/// Whether a journal still holds a record that it once did, as somebody else remembers it.
+///
+/// # Errors
+/// When it does not, or as [`read`].
+pub fn holds(path: &Path, head: Head, witness: Witness) -> Result<(), JournalError> {
+    scan(path, open(path)?, None, Held::against_told(head, witness), drop).map(drop)
 }
 
 /// Folds a journal's text; for fuzzers.

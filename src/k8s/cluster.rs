@@ -6,7 +6,8 @@ use super::lease::RunLock;
 use super::patience::Patience;
 use super::watch::NodeWatch;
 use super::{
-    ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, convert, endpoints, facts, lease,
+    ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, SealedJournal, convert, endpoints,
+    facts, lease,
 };
 use crate::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof};
 use crate::plan::CredentialFacts;
@@ -190,6 +191,10 @@ impl ClusterPort for KubeCluster {
 
     async fn renew(&self, holder: &Holder, above: Option<FenceToken>) -> Result<Locked, ClusterError> {
         self.lock.renew(&self.client, &self.patience, holder, above).await
+    }
+
+    async fn sealed(&self) -> Result<Option<SealedJournal>, ClusterError> {
+        lease::sealed(&self.client, &self.patience).await
     }
 
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {

@@ -2,7 +2,7 @@
 
 use super::fake::{FakeApi, Fault};
 use super::patience::Patience;
-use super::{ClusterError, ClusterPort, Holder, KubeCluster, Locked};
+use super::{ClusterError, ClusterPort, Holder, KubeCluster, Locked, SealedJournal};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn connect(api: &FakeApi) -> KubeCluster {
 }
 
 fn holder(identity: &str, seconds: u32) -> Holder {
-    Holder { identity: identity.into(), seconds }
+    Holder { identity: identity.into(), seconds, sealed: None }
 }
 
 #[tokio::test]
@@ -158,6 +158,28 @@ async fn a_dead_holders_lock_is_taken_over_after_it_was_watched_for_its_whole_du
         assert_eq!(ours(&cluster, &holder("ann@b/r1", 30)).await, 5);
         assert!(begun.elapsed() >= Duration::from_secs(2), "{off}: {:?}", begun.elapsed());
         assert_eq!(api.get(LEASES, "sonoba").unwrap()["spec"]["leaseTransitions"], 5);
+    }
+}
+
+#[tokio::test]
+async fn the_lock_remembers_how_far_the_journal_of_its_holder_was() {
+    let api = FakeApi::start().await;
+    let cluster = connect(&api).await;
+    assert_eq!(cluster.sealed().await.unwrap(), None);
+    let run: crate::fleet::RunId = "20261125-120000-0001".parse().unwrap();
+    let sealed = |seq: u64| SealedJournal {
+        run: run.clone(),
+        head: crate::journal::Head { seq, hash: crate::journal::sha256_hex(&seq.to_be_bytes()) },
+    };
+    let me = |sealed| Holder { sealed, ..holder("ann@bastion/r1", 600) };
+    cluster.renew(&me(Some(sealed(7))), None).await.unwrap();
+    assert_eq!(cluster.sealed().await.unwrap(), Some(sealed(7)));
+    cluster.renew(&me(Some(sealed(90))), None).await.unwrap();
+    cluster.renew(&me(None), None).await.unwrap();
+    cluster.unlock(&me(None)).await.unwrap();
+    assert_eq!(cluster.sealed().await.unwrap(), Some(sealed(90)), "also when the lock was given back");
+    for other in ["", "x", "20261125-120000-0001 7", "20261125-120000-0001 -7 00", "; 7 00", "a 7 00 x"] {
+        assert!(other.parse::<SealedJournal>().is_err(), "{other:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Leases: who leads a component, and the run lock `kube-system/sonoba`.
 
 use super::patience::{Patience, Trouble, shown};
-use super::{ClusterError, Holder, Locked, convert};
+use super::{ClusterError, Holder, Locked, SealedJournal, convert};
 use crate::fleet::FenceToken;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "sonoba";
 const TRIES: u32 = 8;
+/// The annotation that says how far the run's journal was on disk.
+const SEALED: &str = "sonoba/sealed-journal";
 
 /// A holder's clock may be so much ahead of ours, and its renewal still counts as one of a moment ago.
 const AHEAD: Duration = Duration::from_secs(5);
@@ -102,7 +104,8 @@ impl RunLock {
                 None => {
                     let (spec, token) = claim(None, me, above);
                     let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-                    let fresh = Lease { metadata, spec: Some(spec) };
+                    let mut fresh = Lease { metadata, spec: Some(spec) };
+                    seal(&mut fresh, me);
                     (patience.ask("create the run lock", || api.create(&plain, &fresh)).await, token)
                 }
                 Some(mut lease) => {
@@ -112,6 +115,7 @@ impl RunLock {
                     }
                     let (spec, token) = claim(Some(&spec), me, above);
                     lease.spec = Some(spec);
+                    seal(&mut lease, me);
                     (patience.ask("renew the run lock", || api.replace(NAME, &plain, &lease)).await, token)
                 }
             };
@@ -164,6 +168,19 @@ impl RunLock {
                 Err(trouble) => return Err(trouble.into()),
             }
         }
+    }
+}
+
+/// How far the journal was of the run that renewed the lock last.
+pub(super) async fn sealed(client: &Client, patience: &Patience) -> Result<Option<SealedJournal>, ClusterError> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
+    let lease = patience.ask("read the run lock", || api.get_opt(NAME)).await?;
+    Ok(lease.and_then(|lease| lease.metadata.annotations?.remove(SEALED)?.parse().ok()))
+}
+
+fn seal(lease: &mut Lease, me: &Holder) {
+    if let Some(sealed) = &me.sealed {
+        lease.metadata.annotations.get_or_insert_default().insert(SEALED.to_owned(), sealed.to_string());
     }
 }
 
@@ -256,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_token_grows_with_each_holder_and_never_falls_behind_a_lease_that_was_deleted() {
-        let me = Holder { identity: "ann@b/r1".into(), seconds: 60 };
+        let me = Holder { identity: "ann@b/r1".into(), seconds: 60, sealed: None };
         let held = |by: &str, transitions| LeaseSpec {
             holder_identity: Some(by.into()).filter(|by: &String| !by.is_empty()),
             lease_transitions: Some(transitions),

@@ -26,4 +26,6 @@ mod port;
 mod watch;
 
 pub use cluster::KubeCluster;
-pub use port::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
+pub use port::{
+    ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NoSealedJournal, NodeView, SealedJournal,
+};

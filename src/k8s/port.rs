@@ -1,11 +1,14 @@
 //! What may be asked of the cluster's API. Nothing here can evict or delete a pod.
 
-use crate::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof, Version};
+use crate::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof, RunId, Version};
+use crate::journal::Head;
 use crate::plan::{ApiFacts, CredentialFacts};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// The cluster's API. It may be away for a while (an API server is being restarted): calls try again within their
 /// time limit before they fail.
@@ -46,6 +49,9 @@ pub trait ClusterPort: Send + Sync {
     /// Renews the run lock, or takes it where that needs no waiting. The token is higher than `above`, where that is given: for
     /// a holder whose token the nodes call old, as after somebody deleted the Lease.
     async fn renew(&self, holder: &Holder, above: Option<FenceToken>) -> Result<Locked, ClusterError>;
+
+    /// How far the journal was of the run that renewed the lock last; none where nothing that can be read is written there.
+    async fn sealed(&self) -> Result<Option<SealedJournal>, ClusterError>;
 
     /// Gives the run lock back, if `holder` has it.
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError>;
@@ -118,7 +124,42 @@ pub struct Holder {
     pub identity: String,
     /// The lock is free again this long after its last renewal. Seconds.
     pub seconds: u32,
+    /// What is written beside it; none leaves what is there.
+    pub sealed: Option<SealedJournal>,
 }
+
+/// How far the journal of the run that has the lock was on disk: out of reach of whoever can change the run's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedJournal {
+    /// The run.
+    pub run: RunId,
+    /// Its journal's sealed head.
+    pub head: Head,
+}
+
+impl Display for SealedJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.run, self.head.seq, self.head.hash)
+    }
+}
+
+impl FromStr for SealedJournal {
+    type Err = NoSealedJournal;
+
+    fn from_str(text: &str) -> Result<SealedJournal, NoSealedJournal> {
+        let [run, seq, hash] = text.split(' ').collect::<Vec<_>>()[..] else { return Err(NoSealedJournal) };
+        let hex = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match (run.parse(), seq.parse()) {
+            (Ok(run), Ok(seq)) if hex => Ok(SealedJournal { run, head: Head { seq, hash: hash.to_owned() } }),
+            _ => Err(NoSealedJournal),
+        }
+    }
+}
+
+/// A text that is not what a [`SealedJournal`] is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a run, a record's number and its SHA-256")]
+pub struct NoSealedJournal;
 
 /// The answer to a wish to lock.
 #[derive(Debug, Clone, PartialEq, Eq)]

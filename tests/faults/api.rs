@@ -5,7 +5,7 @@ use crate::rival::{LeaseFault, Seen};
 use crate::stage::{Scene, Stage};
 use async_trait::async_trait;
 use sonoba::fleet::{Condition, FenceToken, NodeName, PodEvent, PodProof};
-use sonoba::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView};
+use sonoba::k8s::{ApiEndpoints, ClusterError, ClusterFacts, ClusterPort, Holder, Locked, NodeView, SealedJournal};
 use sonoba::plan::CredentialFacts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -125,6 +125,9 @@ impl ClusterPort for Api {
                 }
                 let clock = now + scene.clock_off;
                 let token = scene.lease.take(me, clock, above.map(FenceToken::get));
+                if holder.sealed.is_some() {
+                    scene.lease.sealed.clone_from(&holder.sealed);
+                }
                 Ok(Locked::Ours(token))
             })
             .await;
@@ -135,6 +138,10 @@ impl ClusterPort for Api {
     /// No plan is made here: there is nothing to tell.
     async fn facts(&self) -> Result<ClusterFacts, ClusterError> {
         Ok(ClusterFacts::default())
+    }
+
+    async fn sealed(&self) -> Result<Option<SealedJournal>, ClusterError> {
+        self.call(Op::Lock, |scene, _| Ok(scene.lease.sealed.clone())).await
     }
 
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonoba::fleet::{Component, FenceToken};
 use sonoba::journal::{Step, Verdict};
+use sonoba::k8s::SealedJournal;
 use sonoba::remote::script::Request;
 use sonoba::remote::{Fence, TxId};
 use sonoba::sim::model::Health;
@@ -27,6 +28,8 @@ pub struct Lease {
     /// Counts the changes: a renewal shows by it whatever the clocks say.
     pub version: u64,
     pub token: u32,
+    /// How far the journal was of whoever renewed it last.
+    pub sealed: Option<SealedJournal>,
 }
 
 /// Somebody else's renewal as first seen, and when.

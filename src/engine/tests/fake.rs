@@ -94,6 +94,8 @@ pub struct State {
     pub nodes: BTreeMap<NodeName, FakeNode>,
     pub etcd_leader: Option<NodeName>,
     pub lease: Option<String>,
+    /// What the run lock remembers of a journal.
+    pub sealed: Option<SealedJournal>,
     /// How often it changed hands.
     pub transitions: u32,
     pub lease_fault: Option<LeaseFault>,
@@ -126,6 +128,7 @@ impl Default for State {
             nodes: BTreeMap::new(),
             etcd_leader: None,
             lease: None,
+            sealed: None,
             transitions: 0,
             lease_fault: None,
             api_away: false,

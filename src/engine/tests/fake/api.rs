@@ -67,7 +67,18 @@ impl ClusterPort for World {
         state.transitions += u32::from(!ours);
         state.transitions = state.transitions.max(above.map_or(0, |above| above.get() + 1));
         state.lease = Some(holder.identity.clone());
+        if holder.sealed.is_some() {
+            state.sealed.clone_from(&holder.sealed);
+        }
         Ok(Locked::Ours(FenceToken::new(state.transitions)))
+    }
+
+    async fn sealed(&self) -> Result<Option<SealedJournal>, ClusterError> {
+        let state = World::lock(self);
+        match state.api_away {
+            true => Err(ClusterError::Away("connection refused".into())),
+            false => Ok(state.sealed.clone()),
+        }
     }
 
     async fn unlock(&self, holder: &Holder) -> Result<(), ClusterError> {
