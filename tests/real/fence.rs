@@ -22,6 +22,8 @@ const TAKE_OVER: Duration = Duration::from_secs(600);
 
 /// Each waits for minutes, and does little. What runs at once must not be late for want of processors.
 const AT_ONCE: usize = 2;
+/// The same where nothing else runs beside it.
+const ALONE_AT_ONCE: usize = 5;
 
 /// A cluster, and the run of a first bastion that reaches its API by a way of its own.
 struct Stage {
@@ -200,9 +202,9 @@ fn pauses(records: &[Record]) -> Vec<(Timestamp, &str)> {
         .collect()
 }
 
-/// Some at once: each waits for minutes, and does little.
-fn each<T: Clone + Send + Sync + std::fmt::Debug>(of: &[T], play: impl Fn(T) + Sync) {
-    for some in of.chunks(AT_ONCE) {
+/// So many at once: each waits for minutes, and does little.
+fn each<T: Clone + Send + Sync + std::fmt::Debug>(of: &[T], at_once: usize, play: impl Fn(T) + Sync) {
+    for some in of.chunks(at_once) {
         std::thread::scope(|scope| {
             let play = &play;
             let tasks: Vec<_> = some.iter().map(|one| (one, scope.spawn(move || play(one.clone())))).collect();
@@ -214,7 +216,7 @@ fn each<T: Clone + Send + Sync + std::fmt::Debug>(of: &[T], play: impl Fn(T) + S
 
 #[test]
 fn an_engine_that_cannot_renew_stands_still_before_another_takes_the_lock() {
-    each(&[Leases::Status(403), Leases::Status(500), Leases::Hang], |bad| {
+    each(&[Leases::Status(403), Leases::Status(500), Leases::Hang], AT_ONCE, |bad| {
         let stage = Stage::new(24);
         stage.until_committed(3);
         stage.way.leases(bad);
@@ -307,15 +309,15 @@ fn frozen(moments: &[Moment]) {
 
 #[test]
 fn a_frozen_engine_that_wakes_up_touches_no_node() {
-    each(&[0, 1_900, 4_700], |after| frozen(&[Moment { after, latency: 400 }]));
+    each(&[0, 1_900, 4_700], AT_ONCE, |after| frozen(&[Moment { after, latency: 400 }]));
 }
 
 #[test]
-#[ignore = "an hour: for measurements"]
+#[ignore = "half an hour: for measurements"]
 fn a_hundred_frozen_engines_that_wake_up_touch_no_node() {
     let mut dice = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(crate::common::kills::seed());
     let mut draw = |range| rand::RngExt::random_range(&mut dice, range);
     let moments: Vec<Moment> = (0..100).map(|_| Moment { after: draw(0..8_000), latency: draw(1..1_000) }).collect();
     let labs: Vec<Vec<Moment>> = moments.chunks(10).map(<[Moment]>::to_vec).collect();
-    each(&labs, |moments| frozen(&moments));
+    each(&labs, ALONE_AT_ONCE, |moments| frozen(&moments));
 }
