@@ -209,12 +209,14 @@ async fn intend(
     let cluster = &shared.ports.cluster;
     let before = match patiently(PATIENCE, || cluster.pods(&node.name)).await {
         Ok(pods) => pods,
+        Err(ClusterError::Credentials(why)) => {
+            // The next one would fare no better: the run pauses, and this one is done from the start when it goes on.
+            discard(&swap, port.as_ref()).await;
+            shared.trouble(why);
+            return Ok(Err(End::NotBegun));
+        }
         Err(error) => {
             discard(&swap, port.as_ref()).await;
-            if let ClusterError::Credentials(why) = &error {
-                // The next one would fare no better.
-                shared.trouble(why.clone());
-            }
             let why = format!("its pods cannot be listed, so nothing could be proved: {error}");
             return fail(shared, &swap.id, &node.name, why, true).await.map(Err);
         }
