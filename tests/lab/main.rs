@@ -14,6 +14,7 @@ mod components;
 mod daemons;
 mod dead_engine;
 mod downtime;
+mod frozen;
 mod handover;
 mod harness;
 mod http;

@@ -30,6 +30,11 @@ impl Sonoba {
         Sonoba { profile, state: lab.dir.join("state") }
     }
 
+    /// The same on another bastion.
+    pub fn on_bastion(lab: &Lab, profile: PathBuf, n: usize) -> Sonoba {
+        Sonoba { profile, state: lab.dir.join(format!("state{n}")) }
+    }
+
     /// Runs it to its end. The time limit is beyond what anything here should take.
     pub fn run(&self, args: &[&str]) -> Result<Output> {
         let mut command = Command::new("timeout");
