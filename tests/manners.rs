@@ -102,8 +102,9 @@ fn all_are_found((nodes, racks, speed): (usize, usize, u32), rollout: &str, seed
             && pauses(&report) == before
         {
             assert!(Instant::now() < until, "it never ends: {report:#}");
-            std::thread::sleep(Duration::from_millis(500));
+            let asked = Instant::now();
             report = lab.report();
+            common::process::rest(asked, Duration::from_millis(500));
         }
     }
     let mut found: Vec<&str> =
