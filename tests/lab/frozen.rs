@@ -6,6 +6,7 @@ use crate::common::kills::seed;
 use crate::lab::Lab;
 use crate::process::{lives, signal, wait_for};
 use crate::program::{Sonoba, Started};
+use crate::writer::Writer;
 use crate::{parts, profile};
 use color_eyre::eyre::{Result, ensure, eyre};
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ fn a_frozen_engine_that_wakes_up_leaves_no_trace_in_the_nodes_folders() -> Resul
     let lab = Lab::start()?;
     let _cluster = Cluster::start(&lab)?;
     let profile = profile::write(&lab, profile::Wishes::default())?;
+    // An etcd that was never written to has no snapshot worth the name.
+    let writer = Writer::start(&lab.runtime, lab.etcd_members());
     let mut first = begin(&lab, &profile, 0)?;
     for n in 1..=FREEZES {
         wait_for("the first has begun with a node", TAKE_OVER, || {
@@ -79,6 +82,7 @@ fn a_frozen_engine_that_wakes_up_leaves_no_trace_in_the_nodes_folders() -> Resul
         first = second;
     }
     first.0.outcome(&["completed"], TAKE_OVER)?;
+    writer.finish(&lab.runtime)?;
     lab.end()
 }
 
