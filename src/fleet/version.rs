@@ -1,13 +1,18 @@
 //! Versions of Kubernetes, etcd and images.
 
+mod part;
+
+use part::{Part, Pre, parts};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, fmt, str::FromStr};
 
 /// A version as components and image tags write it: `1.36.2`, `v1.36.2`, `1.36.2.1` (Cybozu's images: the
-/// upstream version, then the image's own build number), `1.36.2-0`, `1.36.0-rc.1`.
+/// upstream version, then the image's own build number), `1.36.2-0`, `1.36.2-debian-12-r4`, `1.36.0-rc.1`.
 ///
-/// Ordered by its numbers, then by its build; a pre-release (a suffix that begins with a letter) comes before its
-/// release, as in Semantic Versioning. It keeps the text that it was read from; equality is equality in that order.
+/// Ordered by its numbers, then by its build. A pre-release comes before its release, and is what Kubernetes and etcd publish
+/// as one: `-alpha.N`, `-beta.N`, `-rc.N`, also written `-rcN` or without a number. Every other suffix says how somebody built
+/// that very release, whatever Semantic Versioning would make of it; see [`Part`] for how builds are ordered. It keeps the text
+/// that it was read from; equality is equality in that order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version {
@@ -17,15 +22,9 @@ pub struct Version {
     pub minor: u32,
     /// 2 in `1.36.2.1`.
     pub patch: u32,
-    pre: Vec<Part>,
+    pre: Option<Pre>,
     build: Vec<Part>,
     text: Box<str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Number(u64),
-    Word(Box<str>),
 }
 
 /// A text that is not a version, and why.
@@ -47,7 +46,14 @@ impl Version {
         (self.major, self.minor, self.patch)
     }
 
-    /// Whether `other` is the same upstream release, whatever the image's own build number.
+    /// The release in words, whatever the build: `1.36.2`, `1.36.0-rc.1`. As the program says it of itself, without the `v`.
+    pub fn release(&self) -> String {
+        let (numbers, pre) = (format!("{}.{}.{}", self.major, self.minor, self.patch), self.pre.as_ref());
+        pre.map_or_else(|| numbers.clone(), |pre| format!("{numbers}-{pre}"))
+    }
+
+    /// Whether `other` is the same upstream release, whatever the build: an image's tag and what the program in it says of itself
+    /// are compared so, since the program does not know how its image was built.
     pub fn same_upstream(&self, other: &Version) -> bool {
         self.upstream() == other.upstream() && self.pre == other.pre
     }
@@ -57,8 +63,15 @@ impl Version {
         &self.text
     }
 
-    fn key(&self) -> (u32, u32, u32, bool, &[Part], &[Part]) {
-        (self.major, self.minor, self.patch, self.pre.is_empty(), &self.pre, &self.build)
+    /// Whether it is older than `other` for certain: an older release, or an older build of the same kind. Builds of two kinds
+    /// (`-rancher1`, `-debian-12-r4`) are in an order, but neither is older.
+    pub fn precedes(&self, other: &Version) -> bool {
+        let words = |v: &Version| -> Vec<Part> { v.build.iter().filter(|part| part.is_word()).cloned().collect() };
+        self < other && (!self.same_upstream(other) || words(self) == words(other))
+    }
+
+    fn key(&self) -> (u32, u32, u32, bool, Option<&Pre>, &[Part]) {
+        (self.major, self.minor, self.patch, self.pre.is_none(), self.pre.as_ref(), &self.build)
     }
 }
 
@@ -87,23 +100,16 @@ impl FromStr for Version {
             field.parse::<u32>().map_err(|_| err("a number in it is too large"))
         };
         let (major, minor, patch) = (number()?, number()?, number()?);
-        let part = |s: &str| match s.parse() {
-            Ok(n) => Part::Number(n),
-            Err(_) => Part::Word(s.into()),
-        };
         let mut build: Vec<Part> = Vec::new();
         for field in fields {
             if field.is_empty() || !field.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(err("expected a build number after MAJOR.MINOR.PATCH"));
             }
-            build.push(part(field));
+            build.extend(parts(field));
         }
-        let parts: Vec<Part> = suffix.split(['.', '-', '+', '_']).filter(|s| !s.is_empty()).map(part).collect();
-        let mut pre = Vec::new();
-        match parts.first() {
-            Some(Part::Word(_)) if body[numbers.len()..].starts_with('-') => pre = parts,
-            _ => build.extend(parts),
-        }
+        let mut suffix = parts(suffix);
+        let pre = body[numbers.len()..].starts_with('-').then(|| Pre::take(&mut suffix)).flatten();
+        build.extend(suffix);
         Ok(Version { major, minor, patch, pre, build, text: text.into() })
     }
 }
@@ -148,41 +154,4 @@ impl fmt::Display for Version {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn v(text: &str) -> Version {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn orders_builds_and_pre_releases() {
-        let sorted = ["1.9.0", "1.36.0-rc.1", "1.36.0-rc.2", "1.36.0", "1.36.2", "1.36.2-0", "1.36.2.1", "1.36.2.10"];
-        for pair in sorted.windows(2) {
-            assert!(v(pair[0]) < v(pair[1]), "{pair:?}");
-        }
-        assert_eq!(v("v1.36.2"), v("1.36.2"));
-        assert_eq!(v("v1.36.2").as_str(), "v1.36.2");
-        assert!(v("1.36.2.1").same_upstream(&v("v1.36.2")));
-    }
-
-    #[test]
-    fn refuses_nonsense_with_a_reason() {
-        for bad in ["", "latest", "1", "1.2", "1..2", "1.2.x", "1.2.3.x", "1.2.99999999999", "1.2.3 ", "1.2.3\u{1b}"] {
-            assert!(bad.parse::<Version>().is_err(), "{bad:?}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_parses_or_is_refused_but_never_panics(text in "\\PC*") {
-            let _ = text.parse::<Version>();
-        }
-
-        #[test]
-        fn what_parses_keeps_its_text(text in "v?[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}(\\.[0-9]{1,2})?(-[a-z0-9.]{1,8})?") {
-            let version = v(&text);
-            proptest::prop_assert_eq!(version.as_str(), &text);
-        }
-    }
-}
+mod tests;

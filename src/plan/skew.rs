@@ -88,7 +88,7 @@ pub enum BadStep {
 ///
 /// The control plane and etcd go one minor at a time; kubelet and kube-proxy may go over several at once.
 pub fn bad_step(component: Component, from: &Version, to: &Version) -> Option<BadStep> {
-    if to < from {
+    if to.precedes(from) {
         return Some(BadStep::Downgrade);
     }
     (component.master_only() && minors(from, to) > 1).then_some(BadStep::SkipsMinor)
@@ -243,6 +243,14 @@ mod tests {
         assert_eq!(bad_step(Kubelet, &v("1.33.0"), &v("1.36.0")), None);
         assert_eq!(bad_step(KubeApiserver, &v("1.34.0"), &v("1.36.0")), Some(BadStep::SkipsMinor));
         assert_eq!(bad_step(Etcd, &v("3.4.0"), &v("3.6.0")), Some(BadStep::SkipsMinor));
+        // The same release, built by somebody else, is no way down.
+        assert_eq!(bad_step(Kubelet, &v("1.36.2-rancher1"), &v("1.36.2")), None);
+        assert_eq!(bad_step(Kubelet, &v("1.36.2"), &v("1.36.2-debian-12-r4")), None);
+        assert_eq!(bad_step(Kubelet, &v("1.36.2-rancher1"), &v("1.36.2-amd64")), None);
+        assert_eq!(bad_step(Kubelet, &v("1.36.2-rancher9"), &v("1.36.2-rancher10")), None);
+        assert_eq!(bad_step(Kubelet, &v("1.36.2-rancher10"), &v("1.36.2-rancher9")), Some(BadStep::Downgrade));
+        assert_eq!(bad_step(Kubelet, &v("1.36.2.2"), &v("1.36.2.1")), Some(BadStep::Downgrade));
+        assert_eq!(bad_step(Kubelet, &v("1.36.2-rancher1"), &v("1.36.2-rc.1")), Some(BadStep::Downgrade));
         assert_eq!(bad_step(Etcd, &v("3.5.21.1"), &v("3.6.0.1")), None);
         assert_eq!(bad_step(Rivers, &v("1.36.0"), &v("1.35.0")), Some(BadStep::Downgrade));
         assert_eq!(bad_step(KubeProxy, &v("1.36.2.2"), &v("1.36.2.1")), Some(BadStep::Downgrade));

@@ -40,7 +40,7 @@ fn version(node: &Node, findings: &mut Findings) {
     let image = node.components.get(&Component::Kubelet).and_then(|r| r.image.version());
     if let (Some(image), Some(own)) = (image, &node.kubelet_version)
         && node.ready
-        && image.upstream() != own.upstream()
+        && !image.same_upstream(own)
     {
         let text = format!("the kubelet reports {own}, and its image says {image}");
         let mend = "see what really runs there: docker exec kubelet kubelet --version";

@@ -187,14 +187,8 @@ impl Container {
     }
 }
 
-/// The version that a component built into this image reports: the upstream part of the tag.
+/// The version that a component built into this image reports: the release that the tag names, whatever the build.
 pub(crate) fn reported(image: &str) -> String {
     let version = image.parse::<crate::fleet::Image>().ok().and_then(|i| i.version().cloned());
-    version.map_or_else(
-        || "0.0.0".to_owned(),
-        |v| {
-            let (major, minor, patch) = v.upstream();
-            format!("{major}.{minor}.{patch}")
-        },
-    )
+    version.map_or_else(|| "0.0.0".to_owned(), |v| v.release())
 }
