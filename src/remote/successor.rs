@@ -18,6 +18,10 @@ pub(super) struct Successor {
     pub networks: Vec<(String, Value)>,
 }
 
+/// Docker's short form of a container's id, which it also makes the host name of. Characters.
+const SHORT_ID: usize = 12;
+/// Settings of which zero, or false, is a word of its own: where nothing is asked for, a default applies that is another.
+const ZERO_COUNTS: [&str; 3] = ["StopTimeout", "MemorySwappiness", "Init"];
 /// Fields of `Config` that an image may set, and that are taken out where they only repeat it.
 const FROM_IMAGE: [&str; 8] =
     ["WorkingDir", "User", "StopSignal", "Healthcheck", "Shell", "OnBuild", "ArgsEscaped", "StopTimeout"];
@@ -44,11 +48,14 @@ pub(super) fn successor(old: &Value, image: &Value, to: &Image, edits: &[ArgEdit
     config.insert("Image".into(), json!(to.as_str()));
     let id = old["Id"].as_str().unwrap_or("");
     let host_name = config.get("Hostname").and_then(Value::as_str).unwrap_or("");
-    // Docker makes one from the id, and shows the node's own where that is shared; neither was asked for.
-    let made = !host_name.is_empty() && id.starts_with(host_name);
+    // Docker makes one from the id, and shows the node's own where that is shared; neither was asked for. A shorter name that the id
+    // happens to begin with was.
+    let made = host_name.len() == SHORT_ID && id.starts_with(host_name);
     let shared = host.get("UTSMode").and_then(Value::as_str) == Some("host") || network.starts_with("container:");
     if made || shared {
         config.remove("Hostname");
+    }
+    if shared {
         config.remove("Domainname");
     }
     config.retain(|_, value| !value.is_null());
@@ -68,7 +75,7 @@ pub(super) fn successor(old: &Value, image: &Value, to: &Image, edits: &[ArgEdit
 /// Takes out of `config` what only repeats the image's own configuration.
 fn without_defaults(config: &mut Map<String, Value>, image: &Value) {
     for key in FROM_IMAGE {
-        if same(config.get(key).unwrap_or(&Value::Null), &image[key]) {
+        if as_asked(key, config.get(key).unwrap_or(&Value::Null), &image[key]) {
             config.remove(key);
         }
     }
@@ -202,7 +209,7 @@ pub(super) fn differences(body: &Value, new: &Value) -> Vec<String> {
         (body["HostConfig"].as_object().unwrap_or(&none), new["HostConfig"].as_object().unwrap_or(&none));
     for key in asked.keys().chain(got.keys().filter(|k| !asked.contains_key(*k))) {
         let (a, b) = (asked.get(key).unwrap_or(&Value::Null), got.get(key).unwrap_or(&Value::Null));
-        if !same(a, b) {
+        if !as_asked(key, a, b) {
             found.push(format!("HostConfig.{key}{}", became(a, b)));
         }
     }
@@ -216,7 +223,7 @@ pub(super) fn differences(body: &Value, new: &Value) -> Vec<String> {
             "Labels" | "Volumes" | "ExposedPorts" => {
                 a.as_object().into_iter().flatten().all(|(name, value)| b.get(name) == Some(value))
             }
-            _ => same(a, b),
+            _ => as_asked(key, a, b),
         };
         if !kept {
             // Not the values: an environment may hold what is nobody's business.
@@ -242,6 +249,11 @@ fn empty(value: &Value) -> bool {
         Value::Array(a) => a.is_empty(),
         Value::Object(o) => o.values().all(empty),
     }
+}
+
+/// Whether a setting that was asked for as `a` is there as `b`.
+fn as_asked(key: &str, a: &Value, b: &Value) -> bool {
+    if ZERO_COUNTS.contains(&key) && !a.is_null() { a == b } else { same(a, b) }
 }
 
 fn same(a: &Value, b: &Value) -> bool {

@@ -189,3 +189,38 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn zero_seconds_to_stop_are_kept() {
+    let (mut old, mut image) = kubelet();
+    old["Config"]["StopTimeout"] = json!(0);
+    let body = successor(&old, &image, &to(), &[]).unwrap().body;
+    assert_eq!(body["StopTimeout"], 0);
+    // It is not the default: a container without it is another.
+    let mut new = json!({"Config": body.clone(), "HostConfig": body["HostConfig"].clone()});
+    new["Config"]["StopTimeout"] = json!(null);
+    assert_eq!(differences(&body, &new), ["Config.StopTimeout"]);
+    // What the image brought along is its own.
+    image["Config"]["StopTimeout"] = json!(0);
+    assert!(successor(&old, &image, &to(), &[]).unwrap().body.get("StopTimeout").is_none());
+    old["HostConfig"]["MemorySwappiness"] = json!(0);
+    let body = successor(&old, &image, &to(), &[]).unwrap().body;
+    let new = json!({"Config": body.clone(), "HostConfig": {}});
+    assert!(differences(&body, &new).iter().any(|d| d.starts_with("HostConfig.MemorySwappiness")));
+}
+
+#[test]
+fn a_host_name_that_the_id_happens_to_begin_with_is_kept() {
+    let (mut old, image) = kubelet();
+    old["HostConfig"]["UTSMode"] = json!("");
+    old["HostConfig"]["NetworkMode"] = json!("bridge");
+    old["Config"]["Domainname"] = json!("example.com");
+    for (name, kept) in
+        [("0", true), ("01234", true), ("0123456789ab", false), ("0123456789abcdef", true), ("etcd1", true)]
+    {
+        old["Config"]["Hostname"] = json!(name);
+        let body = successor(&old, &image, &to(), &[]).unwrap().body;
+        assert_eq!(body.get("Hostname").is_some(), kept, "{name}");
+        assert_eq!(body["Domainname"], "example.com", "it was asked for");
+    }
+}
