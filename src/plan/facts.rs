@@ -75,6 +75,19 @@ pub struct ContainerFacts {
     pub certificate_until: Option<Timestamp>,
     /// Whether it carries CKE's label: CKE made it, or it descends from one that CKE made.
     pub by_cke: bool,
+    /// What it takes from other containers of the node.
+    pub shares: Vec<Share>,
+    /// The names of containers that use its network.
+    pub guests: Vec<String>,
+}
+
+/// Something of one container's that another uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// What: `network`, `volumes`.
+    pub what: String,
+    /// Whose: the other container's id or name.
+    pub of: String,
 }
 
 /// What is known of one etcd member.

@@ -50,7 +50,7 @@ pub use doors::{Door, client_doors};
 pub use etcdctl::{Etcdctl, etcdctl};
 pub use facts::{
     ApiFacts, ContainerFacts, CredentialFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, LongestGrace, NodeFacts,
-    Pace, Spread, StatefulSet,
+    Pace, Share, Spread, StatefulSet,
 };
 pub use fingerprint::Fingerprint;
 pub use flags::{FlagName, GateName, config_file};

@@ -6,6 +6,7 @@ use super::connection::Connection;
 use super::docker::Engine;
 use super::limits;
 use super::port::{Inquiry, NodeError};
+use super::shares;
 use crate::fleet::{Component, ContainerName, Image, clean_short};
 use crate::plan::{ContainerFacts, ImageFacts, NodeFacts};
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
@@ -54,6 +55,7 @@ pub(super) async fn facts(link: &Arc<Connection>, address: &str, inquiry: &Inqui
             facts.image_bytes.extend(found["Size"].as_u64().map(|size| (image.clone(), size)));
         }
     }
+    let list = engine.json(Method::GET, "/containers/json?all=1", None).await.ok().flatten().unwrap_or_default();
     for asked in &inquiry.containers {
         let Ok(Some(container)) = engine.container(asked.container.as_str()).await else { continue };
         let host = &container["HostConfig"];
@@ -61,6 +63,8 @@ pub(super) async fn facts(link: &Arc<Connection>, address: &str, inquiry: &Inqui
             restart_policy: host["RestartPolicy"]["Name"].as_str().map(|t| clean_short(t, 40)),
             auto_remove: host["AutoRemove"].as_bool().unwrap_or(false),
             by_cke: container["Config"]["Labels"][CKE].is_string(),
+            shares: shares::taken(&container),
+            guests: shares::guests(&list, container["Id"].as_str().unwrap_or("")),
             ..ContainerFacts::default()
         };
         if let Some(path) = &asked.config {

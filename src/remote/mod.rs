@@ -18,6 +18,7 @@ mod known_hosts;
 mod limits;
 mod port;
 pub mod script;
+mod shares;
 mod successor;
 mod tally;
 

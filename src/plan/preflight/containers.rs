@@ -1,10 +1,10 @@
 //! What a container's own settings do to its swap.
 
 use super::changes;
-use crate::fleet::{Cluster, Component, Running};
-use crate::plan::findings::Findings;
+use crate::fleet::{Cluster, Component, NodeName, Running};
+use crate::plan::findings::{Findings, Told};
 use crate::plan::flags::words;
-use crate::plan::{Facts, Phase, Settings, Severity};
+use crate::plan::{ContainerFacts, Facts, Phase, Settings, Severity, Share};
 use jiff::SignedDuration;
 use std::collections::BTreeSet;
 
@@ -13,6 +13,10 @@ const GRACE: &str = "node-monitor-grace-period";
 /// The first kube-controller-manager whose grace period is [`GRACE_SINCE_MS`].
 const LONGER_SINCE: (u32, u32) = (1, 32);
 const GRACE_SINCE_MS: u64 = 50_000;
+/// Docker's short form of an id. Characters.
+const SHORT_ID: usize = 12;
+/// What is shared by name and stays as it is when its container is replaced.
+const VOLUMES: &str = "volumes";
 /// A kubelet that is started again reports within this time. Milliseconds.
 const REPORTS_MS: u64 = 5_000;
 
@@ -28,6 +32,7 @@ pub(super) fn check(cluster: &Cluster, facts: &Facts, settings: &Settings, phase
             let text = format!("{component} runs with --rm: Docker removes it when it stops, so there is no way back");
             findings.on(node, Severity::Error, "auto-remove", text, "run it without --rm");
         }
+        shared(cluster, phases, (node, component), container, findings);
         if container.restart_policy.as_deref() == Some("always") {
             let text = format!(
                 "{component} has the restart policy always: a dockerd that is restarted within the few seconds of a swap \
@@ -38,6 +43,44 @@ pub(super) fn check(cluster: &Cluster, facts: &Facts, settings: &Settings, phase
         }
     }
     deadline(cluster, settings, phases, findings);
+}
+
+/// What is shared is bound to one container, and a swap puts another in its place.
+fn shared(
+    cluster: &Cluster,
+    phases: &[Phase],
+    (node, component): (&NodeName, Component),
+    container: &ContainerFacts,
+    findings: &mut Findings,
+) {
+    let runs = cluster.nodes.get(node).map(|n| &n.components);
+    let moves = |of: Component| changes(phases).any(|(n, c)| n == node && c.component == of);
+    let is = |running: &Running, of: &str| {
+        running.container.as_str() == of || (of.len() >= SHORT_ID && running.id.starts_with(of))
+    };
+    for share in &container.shares {
+        let Share { what, of } = share;
+        let owner = runs.and_then(|all| all.iter().find(|(_, running)| is(running, of)).map(|(owner, _)| *owner));
+        let whose = owner.map_or_else(|| of.clone(), |owner| owner.to_string());
+        if what != VOLUMES && owner.is_some_and(moves) {
+            let text = format!(
+                "{component} uses the {what} of {whose}, which the plan replaces too: it would be left without"
+            );
+            let mend = "run it with its own, then plan again";
+            findings.on(node, Severity::Error, "shares-replaced", text, mend);
+        } else {
+            let text = format!("{component} uses the {what} of the container {whose}, and its successor will too");
+            findings.on(node, Severity::Warning, "shares", text, "see that the other container stays, and as it is");
+        }
+    }
+    if !container.guests.is_empty() {
+        let guests = container.guests.join(", ");
+        let text =
+            format!("the network of {component} is used by other containers, which lose it with the swap: {guests}");
+        let told = Told::new(Severity::Error, "network-guests", text);
+        let mend = "run them with a network of their own; or acknowledge this, and restart them after the swap";
+        findings.tell(told.mend(mend).acknowledgeable(), Some(node));
+    }
 }
 
 /// A failed kubelet must be back before its node counts as NotReady and its pods are evicted.

@@ -3,7 +3,7 @@
 use crate::fleet::{Cluster, Component, Image, NodeName};
 use crate::plan::samples::{cluster, image, stage};
 use crate::plan::{
-    ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Plan, Settings, Severity, Stage,
+    ContainerFacts, DeprecatedApi, EtcdFacts, Facts, ImageFacts, NodeFacts, Plan, Settings, Severity, Share, Stage,
     StatefulSet, make_with,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -338,4 +338,21 @@ fn facts_of_nodes_that_do_not_move_are_no_concern() {
     stage.bumps.clear();
     let plan = planned(&cluster(3, 6, 3), &stage, &facts);
     assert_eq!(codes(&plan), on(Severity::Info, "nothing-to-do", &[]));
+}
+
+#[test]
+fn a_container_that_shares_with_another() {
+    let share = |what: &str, of: &str| Share { what: what.into(), of: of.into() };
+    let shares =
+        |share: Share| told(|_, facts| container(facts, "rack1-cs1", Component::KubeProxy).shares = vec![share]);
+    assert_eq!(shares(share("network", "kubelet")), on(Severity::Error, "shares-replaced", &["rack1-cs1"]));
+    // By its id, as Docker has it; the samples' begins with the node's name.
+    assert_eq!(
+        shares(share("IPC namespace", "rack1-cs1-kubelet")),
+        on(Severity::Error, "shares-replaced", &["rack1-cs1"])
+    );
+    assert_eq!(shares(share("network", "somebody")), on(Severity::Warning, "shares", &["rack1-cs1"]));
+    assert_eq!(shares(share("volumes", "kubelet")), on(Severity::Warning, "shares", &["rack1-cs1"]));
+    let guests = told(|_, facts| container(facts, "rack1-cs1", Component::Kubelet).guests = vec!["probe".into()]);
+    assert_eq!(guests, on(Severity::Error, "network-guests", &["rack1-cs1"]));
 }
