@@ -61,3 +61,72 @@ fn a_fault_that_heals_is_retried_and_the_run_completes() {
     assert_eq!(report["pauses"].as_array().unwrap().len(), 1);
     assert_eq!(report["pods"]["disturbed"], 0);
 }
+
+/// A plan's file with one edit, and what was said of it.
+fn edited(lab: &Lab, edit: impl FnOnce(&mut serde_json::Value)) -> String {
+    let mut plan = serde_json::from_slice(&std::fs::read(lab.path("plan.json")).unwrap()).unwrap();
+    edit(&mut plan);
+    std::fs::write(lab.path("edited.json"), plan.to_string()).unwrap();
+    lab.fails(3, &["apply", "edited.json", "--yes"])
+}
+
+#[test]
+fn an_edited_plan_is_refused_by_the_name_of_the_field_and_made_anew_with_other_limits() {
+    let lab = start(BAD);
+    let evil = "evil.example.com/kubernetes:1.36.2.1";
+    type Edit = fn(&mut serde_json::Value);
+    let edits: [(&str, Edit); 9] = [
+        ("limits.canary", |p| p["limits"]["canary"] = 500.into()),
+        ("limits.soak_ms", |p| p["limits"]["soak_ms"] = 0.into()),
+        ("budget.failed_swaps", |p| p["budget"]["failed_swaps"] = 99.into()),
+        ("phases[2].waves[1].swaps[0].changes[0].to", |p| {
+            p["phases"][2]["waves"][1]["swaps"][0]["changes"][0]["to"] = "evil.example.com/etcd:3.6.11.1".into();
+        }),
+        ("phases[2].waves[0].gates[0] (removed)", |p| {
+            drop(p["phases"][2]["waves"][0]["gates"].as_array_mut().unwrap().remove(0));
+        }),
+        ("components.kubelet.health", |p| p["components"]["kubelet"]["health"] = "nonsense".into()),
+        ("findings[0] (added)", |p| p["findings"].as_array_mut().unwrap().insert(0, "x".into())),
+        ("format", |p| p["format"] = 2.into()),
+        ("limits.max_pulls (removed)", |p| drop(p["limits"].as_object_mut().unwrap().remove("max_pulls"))),
+    ];
+    for (field, edit) in edits {
+        let said = edited(&lab, edit);
+        assert!(said.contains(&format!("was changed after it was made: {field}\n")), "{field}: {said}");
+        assert!(said.contains("make the plan anew with: sonoba plan"), "{field}: {said}");
+    }
+    let said = edited(&lab, |p| p["phases"][0]["pulls"][0]["images"][0] = evil.into());
+    assert!(said.contains(": phases[0].pulls[0].images[0]\n"), "{said}");
+    assert!(said.contains("sonoba plan --from edited.json"), "{said}");
+    assert!(edited(&lab, |p| drop(p.as_object_mut().unwrap().remove("seal"))).contains("has no seal"));
+    // Nothing of that became a run.
+    assert!(!lab.path("state/runs").exists());
+
+    // The same with other limits, which is planned and shown anew.
+    // A suffix with letters is a build: the kubelet in it says 1.35.7, and that is newer than 1.35.6.1.
+    let scope = ["--racks", "rack1", "--exclude", "rack1-cs1"];
+    lab.done(&[&["plan", "--bump", "kubelet=1.35.7-debian-12-r4"], &scope[..], &["-o", "plan.json"]].concat());
+    let shown = lab.done(&["plan", "--from", "plan.json", "--canary", "1", "--soak", "1s", "-o", "other.json"]);
+    assert!(shown.contains("canary"), "{shown}");
+    let read =
+        |name: &str| -> sonoba::plan::Plan { serde_json::from_slice(&std::fs::read(lab.path(name)).unwrap()).unwrap() };
+    let (plan, other) = (read("plan.json"), read("other.json"));
+    assert_eq!((other.limits.canary, other.limits.soak_ms), (1, 1_000));
+    assert_eq!((&other.bumps, &other.budget, &other.excluded), (&plan.bumps, &plan.budget, &plan.excluded));
+    assert_eq!(other.swaps().count(), plan.swaps().count());
+    let said = lab.fails(2, &["plan", "--from", "plan.json", "--racks", "rack9"]);
+    assert!(said.contains("rack9"), "{said}");
+
+    // White space and the order of keys mean nothing; and what was made so is carried out.
+    let other: serde_json::Value = serde_json::to_value(&other).unwrap();
+    std::fs::write(lab.path("other.json"), other.to_string()).unwrap();
+    lab.done(&["apply", "other.json", "--yes"]);
+    let back = lab.done(&["rollback", "latest", "-o", "back.json"]);
+    assert!(back.contains("rack1"), "{back}");
+    assert!(lab.fails(2, &["plan", "--from", "back.json"]).contains("sonoba rollback"));
+    let mut back: serde_json::Value = serde_json::from_slice(&std::fs::read(lab.path("back.json")).unwrap()).unwrap();
+    back["limits"]["soak_ms"] = 0.into();
+    std::fs::write(lab.path("back.json"), back.to_string()).unwrap();
+    let said = lab.fails(3, &["apply", "back.json", "--yes"]);
+    assert!(said.contains(": limits.soak_ms\n") && said.contains("make the plan anew with: sonoba rollback"), "{said}");
+}

@@ -3,8 +3,9 @@
 use super::args::{ApplyArgs, Global};
 use super::failure::Failure;
 use super::follow::{Manner, follow};
+use super::plan_file::{self, anew};
 use super::setup::Setup;
-use super::{places, plan_file, say};
+use super::{places, say};
 use crate::engine::{self, RunDir};
 use crate::fleet::{clean, count};
 use crate::plan::{self, Fingerprint, Plan, Severity};
@@ -23,7 +24,6 @@ pub(super) async fn run(global: &Global, args: &ApplyArgs) -> Result<(), Failure
         )));
     }
     refuse_errors(&plan, &shown)?;
-    refuse_edited(&plan, &shown)?;
     let ports = setup.ports_for(&plan).await?;
     refuse_moved(&plan, &setup.observe(&ports).await?, &shown)?;
     drop(ports);
@@ -89,20 +89,6 @@ pub(super) fn errors(plan: &Plan) -> Option<String> {
     plan.refused().then_some(text)
 }
 
-/// A plan is applied as it was made: who edits its picture of the cluster has not seen what the planner would have said.
-fn refuse_edited(plan: &Plan, shown: &str) -> Result<(), Failure> {
-    let is = Fingerprint::of(&plan.cluster);
-    if plan.fingerprint.is_none() || plan.fingerprint == is {
-        return Ok(());
-    }
-    Err(Failure::refused(format!(
-        "plan {shown} was changed after it was made: it says that it was planned on {}, the cluster in it is {is}; make it \
-         anew with: {}",
-        plan.fingerprint,
-        anew(plan)
-    )))
-}
-
 fn refuse_moved(plan: &Plan, now: &crate::fleet::Cluster, shown: &str) -> Result<(), Failure> {
     let moved = plan::moved(plan, now);
     if moved.is_empty() {
@@ -117,11 +103,6 @@ fn refuse_moved(plan: &Plan, now: &crate::fleet::Cluster, shown: &str) -> Result
         text += &format!("\n  {}", clean(line));
     }
     Err(Failure::refused(format!("{text}\nmake the plan anew with: {}, and look at it again", anew(plan))))
-}
-
-/// What makes such a plan.
-fn anew(plan: &Plan) -> String {
-    plan.rollback_of.as_ref().map_or_else(|| "sonoba plan".into(), |run| format!("sonoba rollback {run}"))
 }
 
 /// Shows the plan and asks for the cluster's name: what is typed by heart is meant.

@@ -18,8 +18,8 @@ pub(super) struct Cli {
     pub command: Option<Command>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 plan refused (preflight errors, or the cluster is not \
-as planned); 4 the run ended paused or aborted.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 plan refused (preflight errors, edited, or the cluster \
+is not as planned); 4 the run ended paused or aborted.";
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -91,11 +91,15 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["release", "bump"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["release", "bump", "from"]))]
 pub(super) struct PlanArgs {
     /// A release of the profile
     #[arg(long, value_name = "NAME")]
     pub release: Option<String>,
+    /// What another plan was made for: its bumps, scope and limits, each unless it is given here. A release given here takes the
+    /// place of all its bumps
+    #[arg(long, value_name = "PLAN.json")]
+    pub from: Option<PathBuf>,
     /// One component to a version, or to an image; may be given again. Beside --release it overrides the release's image
     #[arg(long, value_name = "COMPONENT=VERSION")]
     pub bump: Vec<String>,
@@ -379,6 +383,7 @@ mod tests {
         assert!(Cli::try_parse_from(["sonoba", "plan"]).is_err());
         assert!(Cli::try_parse_from(["sonoba", "plan", "--release", "1.36.2", "--profile", "p"]).is_ok());
         assert!(Cli::try_parse_from(["sonoba", "--profile", "p", "plan", "--bump", "kubelet=1.36.2.1"]).is_ok());
+        assert!(Cli::try_parse_from(["sonoba", "plan", "--from", "plan.json", "--canary", "5"]).is_ok());
         assert!(Cli::try_parse_from(["sonoba", "--profile", "p", "--cluster", "c", "runs"]).is_err());
     }
 }

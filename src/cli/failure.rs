@@ -10,7 +10,7 @@ pub(super) enum Exit {
     Failed = 1,
     /// The command was not understood.
     Usage = 2,
-    /// The plan is refused: preflight errors, or the cluster is not as planned.
+    /// The plan is refused: preflight errors, edited, or the cluster is not as planned.
     Refused = 3,
     /// The run ended paused or aborted.
     Stopped = 4,

@@ -10,9 +10,10 @@ use std::io::Write;
 
 pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<(), Failure> {
     let setup = Setup::load(global)?;
+    let from = args.from.as_deref().map(|path| stage::from_plan(path, &setup.profile.name)).transpose()?;
     let ports = setup.ports().await?;
     let cluster = setup.observe(&ports).await?;
-    let stage = stage::stage(args, &setup.profile, &cluster)?;
+    let stage = stage::stage(args, from, &setup.profile, &cluster)?;
     let facts = setup.facts(global, &ports, &cluster, &stage).await;
     let mut plan = plan::make_with(&cluster, &facts, &stage, &setup.profile.settings, Timestamp::now());
     if args.compare {

@@ -21,7 +21,7 @@ use super::error::EngineError;
 use crate::fleet::{ClusterName, RunId, clean, read_clean};
 use crate::inventory::Profile;
 use crate::journal::{Head, open_file, sha256_hex};
-use crate::plan::Plan;
+use crate::plan::{Plan, check_seal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -95,7 +95,9 @@ impl RunDir {
         let json = |value: Result<Vec<u8>, serde_json::Error>, name: &str| {
             value.map_err(|e| EngineError::BadFile { path: path.join(name), why: e.to_string() })
         };
-        write_new(&path.join("plan.json"), &json(serde_json::to_vec_pretty(plan), "plan.json")?)?;
+        // As it was agreed to; the engine that begins the run compares.
+        let sealed = plan.sealed().and_then(|plan| serde_json::to_vec_pretty(&plan));
+        write_new(&path.join("plan.json"), &json(sealed, "plan.json")?)?;
         write_new(&path.join("profile.toml"), profile.as_bytes())?;
         // Last: a folder without it is no run.
         write_new(&path.join("run.json"), &json(serde_json::to_vec_pretty(&about), "run.json")?)?;
@@ -249,11 +251,36 @@ impl RunDir {
     /// # Errors
     /// When the file cannot be read or holds no plan.
     pub fn plan(&self) -> Result<(Plan, String), EngineError> {
-        let path = self.path.join("plan.json");
-        let bytes = read(&path)?;
-        let plan = read_clean(&bytes)
-            .map_err(|e| EngineError::BadFile { path, why: format!("not a plan: {}", clean(&e.to_string())) })?;
-        Ok((plan, sha256_hex(&bytes)))
+        let bytes = read(&self.plan_path())?;
+        Ok((self.parse_plan(&bytes)?, sha256_hex(&bytes)))
+    }
+
+    /// The same for a run that begins now: until its journal holds the plan's hash, the seal alone shows that the plan is the one
+    /// that was agreed to.
+    ///
+    /// # Errors
+    /// As [`RunDir::plan`]; when the seal is missing or does not hold.
+    pub(super) fn sealed_plan(&self) -> Result<(Plan, String), EngineError> {
+        let bytes = read(&self.plan_path())?;
+        check_seal(&bytes).map_err(|why| {
+            EngineError::Plan(format!(
+                "{} {why}; nothing was done; plan again, and apply that",
+                self.plan_path().display()
+            ))
+        })?;
+        Ok((self.parse_plan(&bytes)?, sha256_hex(&bytes)))
+    }
+
+    fn parse_plan(&self, bytes: &[u8]) -> Result<Plan, EngineError> {
+        let bad = |e: serde_json::Error| EngineError::BadFile {
+            path: self.plan_path(),
+            why: format!("not a plan: {}", clean(&e.to_string())),
+        };
+        read_clean(bytes).map_err(bad)
+    }
+
+    fn plan_path(&self) -> PathBuf {
+        self.path.join("plan.json")
     }
 
     /// The process that the run's lock names, if it is one of this machine's; it may be gone, and its number another's.

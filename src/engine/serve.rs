@@ -216,7 +216,7 @@ struct Opened {
 }
 
 fn open(run: &RunDir, clock: &Clock, disk: Arc<dyn Disk>) -> Result<Opened, EngineError> {
-    let (plan, hash) = run.plan()?;
+    let (plan, hash) = if run.begun() { run.plan()? } else { run.sealed_plan()? };
     sound(&plan, run.id()).map_err(EngineError::Plan)?;
     let plan = Arc::new(plan);
     let mut fold = Run::new(Arc::clone(&plan));

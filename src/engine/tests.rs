@@ -6,6 +6,7 @@ mod fence;
 mod gates;
 mod leave;
 mod proof;
+mod sealed;
 mod snapshot;
 mod verbs;
 mod word;

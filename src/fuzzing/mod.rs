@@ -45,6 +45,9 @@ pub fn cluster_yml(bytes: &[u8]) -> Result<(), String> {
 
 /// A plan's file; one that reads is also written out for people.
 pub fn plan(bytes: &[u8]) -> Result<(), String> {
+    if let Err(broken) = crate::plan::check_seal(bytes) {
+        shown(&broken.to_string());
+    }
     let plan = cli::parse_plan(bytes)?;
     shown(&crate::plan::render(&plan));
     Ok(())

@@ -43,6 +43,8 @@ fn run() -> Run {
         release: None,
         rollback_of: None,
         excluded: Vec::new(),
+        asked: None,
+        seal: None,
         bumps: Vec::new(),
         limits: Default::default(),
         budget: Default::default(),

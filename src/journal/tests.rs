@@ -299,6 +299,8 @@ fn percentiles_are_by_nearest_rank() {
         release: None,
         rollback_of: None,
         excluded: Vec::new(),
+        asked: None,
+        seal: None,
         bumps: Vec::new(),
         limits: crate::plan::Limits::default(),
         budget: crate::plan::Budget::default(),

@@ -54,6 +54,7 @@ pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope,
         release: None,
         rollback_of: Some(run.clone()),
         excluded: scope.exclude.clone(),
+        asked: None,
         bumps: bumps(&phases),
         limits: plan.limits.clone(),
         budget: plan.budget.clone(),
@@ -65,6 +66,7 @@ pub fn inverse(run: &RunId, plan: &Plan, done: &BTreeSet<SwapId>, scope: &Scope,
         comparison: None,
         fingerprint: Fingerprint::of(now),
         cluster: now.clone(),
+        seal: None,
     }
 }
 

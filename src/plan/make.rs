@@ -9,8 +9,8 @@ use super::preflight::{
 use super::select::select;
 use super::way::{Hop, hops};
 use super::{
-    Bump, FORMAT, Facts, Fingerprint, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue, estimate,
-    hazards, proving, snapshot, waves,
+    Asked, Bump, FORMAT, Facts, Fingerprint, Phase, PhaseKind, Plan, Pull, Settings, Severity, Stage, catalogue,
+    estimate, hazards, proving, snapshot, waves,
 };
 use crate::fleet::{Cluster, Component, Image, Label, Node, NodeName, Running};
 use jiff::Timestamp;
@@ -68,6 +68,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         release: stage.release.clone(),
         rollback_of: None,
         excluded: stage.scope.exclude.clone(),
+        asked: Some(Asked::of(stage)),
         bumps,
         estimate,
         limits,
@@ -79,6 +80,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         comparison: None,
         fingerprint: Fingerprint::of(cluster),
         cluster: with_labels(cluster, stage, settings),
+        seal: None,
     }
 }
 

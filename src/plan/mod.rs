@@ -6,6 +6,7 @@
 //! the plan that takes back what a run did.
 
 mod args;
+mod asked;
 mod backwards;
 pub mod catalogue;
 mod changed_args;
@@ -27,6 +28,7 @@ mod preflight;
 mod proving;
 mod ramp;
 mod render;
+mod seal;
 mod select;
 mod settings;
 pub mod skew;
@@ -44,6 +46,7 @@ mod properties;
 mod samples;
 
 pub use args::{ArgEdit, arg_diff};
+pub use asked::Asked;
 pub use changed_args::ArgsWalk;
 pub use compare::{Bandwidth, Comparison, Strategy, compare};
 pub use doors::{Door, client_doors};
@@ -61,6 +64,7 @@ pub use own_gate::{After, Bound, GateRule, HttpUrl, OwnGate, Question, Target};
 pub use preflight::node_monitor_grace_ms;
 pub use ramp::{Ramp, RampError, RampStep};
 pub use render::render;
+pub use seal::{Broken, Edit, How, Seal, check_seal};
 pub use select::unfit;
 pub use settings::Settings;
 pub use snapshot::{EtcdSettings, InnerPath, Program, Snapshot};

@@ -1,6 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
-use super::{ArgEdit, Comparison, EtcdSettings, Fingerprint, OwnGate, Ramp, Snapshot};
+use super::{ArgEdit, Asked, Comparison, EtcdSettings, Fingerprint, OwnGate, Ramp, Seal, Snapshot};
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RackName, RunId, SwapId, count};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct Plan {
     /// Nodes that were left out by decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<NodeName>,
+    /// What else was staged, so that `sonoba plan --from` can stage it again; none in a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// The staged bumps.
     pub bumps: Vec<Bump>,
     /// How far and how fast.
@@ -52,6 +55,9 @@ pub struct Plan {
     pub fingerprint: Fingerprint,
     /// The cluster as it was when the plan was made. `apply` refuses when it has moved on.
     pub cluster: Cluster,
+    /// What shows that nothing above was edited. `apply` refuses a plan without it; those of older runs and recordings have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
 }
 
 /// One component, from whatever runs to one image.

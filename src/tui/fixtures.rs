@@ -188,6 +188,7 @@ pub fn plan() -> Plan {
         release: Some("1.36.2".into()),
         rollback_of: None,
         excluded: Vec::new(),
+        asked: None,
         bumps: Component::ALL.into_iter().map(|c| Bump { component: c, to: image(c, true) }).collect(),
         limits: limits(),
         budget: budget(),
@@ -226,6 +227,7 @@ pub fn plan() -> Plan {
         },
         phases,
         cluster,
+        seal: None,
     }
 }
 

@@ -348,7 +348,8 @@ fn run_dir(folder: &Path, plan: &Plan, seed: u64) -> RunDir {
         created: Timestamp::UNIX_EPOCH,
         state_dir: folder.to_owned(),
     };
-    std::fs::write(path.join("plan.json"), serde_json::to_vec(plan).expect("JSON")).expect("written");
+    let sealed = plan.sealed().and_then(|plan| serde_json::to_vec(&plan)).expect("JSON");
+    std::fs::write(path.join("plan.json"), sealed).expect("written");
     std::fs::write(path.join("run.json"), serde_json::to_vec(&about).expect("JSON")).expect("written");
     RunDir::open(&path).expect("a run")
 }
