@@ -51,6 +51,7 @@ fn run() -> Run {
         components: Default::default(),
         findings: Vec::new(),
         notes: Vec::new(),
+        coverage: None,
         comparison: None,
         fingerprint: Default::default(),
         estimate: Default::default(),

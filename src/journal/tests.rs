@@ -307,6 +307,7 @@ fn percentiles_are_by_nearest_rank() {
         components: Default::default(),
         findings: Vec::new(),
         notes: Vec::new(),
+        coverage: None,
         comparison: None,
         fingerprint: Default::default(),
         estimate: Default::default(),

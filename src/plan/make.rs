@@ -46,6 +46,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
     proving::check_graces(&phases, &stage.limits, facts, &mut findings);
     let own = &settings.catalogue;
     let notes = catalogue::check(cluster, facts, own, &stage.accept, &mut phases, &mut findings);
+    let coverage = catalogue::coverage(&phases, &mut findings);
     if let Some(prefetch) = prefetch(&phases) {
         phases.insert(0, prefetch);
     } else {
@@ -76,6 +77,7 @@ pub fn make_with(cluster: &Cluster, facts: &Facts, stage: &Stage, settings: &Set
         components: settings.complete(),
         findings: findings.finish(),
         notes,
+        coverage,
         phases,
         comparison: None,
         fingerprint: Fingerprint::of(cluster),

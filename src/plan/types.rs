@@ -1,5 +1,6 @@
 //! The plan as it is written to a file, and applied exactly as read.
 
+use super::catalogue::Coverage;
 use super::{ArgEdit, Asked, Comparison, EtcdSettings, Fingerprint, OwnGate, Ramp, Seal, Snapshot};
 use crate::fleet::{Cluster, Component, ContainerName, Image, NodeName, RackName, RunId, SwapId, count};
 use jiff::Timestamp;
@@ -43,6 +44,9 @@ pub struct Plan {
     /// What the versions on the way change for everybody, whether it concerns this cluster or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Finding>,
+    /// What was known of the versions on the way; none in a rollback, which asks nothing, and where Kubernetes does not move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// How long it should take.
     pub estimate: Estimate,
     /// What happens, in order.

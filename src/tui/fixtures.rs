@@ -216,6 +216,7 @@ pub fn plan() -> Plan {
             },
         ],
         notes: Vec::new(),
+        coverage: None,
         comparison: None,
         fingerprint: Default::default(),
         estimate: Estimate {

@@ -10,6 +10,8 @@ pub enum Row {
     Finding(usize),
     /// What a version on the way changes for everybody.
     Note(usize),
+    /// What the catalogue knows of the versions on the way.
+    Coverage,
     /// A phase.
     Phase(usize),
     /// A wave of a phase.
@@ -20,13 +22,15 @@ pub enum Row {
     Pull(usize, usize),
 }
 
-/// The lines that are visible with what is unfolded: findings, the worst first, what is new on the way, then the phases.
+/// The lines that are visible with what is unfolded: findings, the worst first, what is new on the way and how much of it is known,
+/// then the phases.
 pub fn rows(view: &PlanView) -> Vec<Row> {
     let plan = &view.plan;
     let mut findings: Vec<usize> = (0..plan.findings.len()).collect();
     findings.sort_by_key(|&i| plan.findings[i].severity);
     let mut rows: Vec<Row> = findings.into_iter().map(Row::Finding).collect();
     rows.extend((0..plan.notes.len()).map(Row::Note));
+    rows.extend(plan.coverage.is_some().then_some(Row::Coverage));
     for (p, phase) in plan.phases.iter().enumerate() {
         rows.push(Row::Phase(p));
         if !view.open.contains(&(p, None)) {
@@ -46,7 +50,7 @@ pub fn rows(view: &PlanView) -> Vec<Row> {
 /// What folding `row` folds; a swap or pull folds what it lies in.
 pub fn fold_key(row: Row) -> Option<(usize, Option<usize>)> {
     match row {
-        Row::Finding(_) | Row::Note(_) => None,
+        Row::Finding(_) | Row::Note(_) | Row::Coverage => None,
         Row::Phase(p) | Row::Pull(p, _) => Some((p, None)),
         Row::Wave(p, w) | Row::Swap(p, w, _) => Some((p, Some(w))),
     }

@@ -2,11 +2,14 @@
 
 use super::config;
 use super::detect::Subject;
-use super::entry::{Entry, Numbers};
-use crate::fleet::{Cluster, Component, Node, NodeName};
+use super::entry::{Detect, Entry, Numbers};
+use super::known;
+use super::rules::Asked;
+use super::unread;
+use crate::fleet::{Cluster, Component, Node, NodeName, Version};
 use crate::plan::findings::{Findings, Told};
 use crate::plan::flags::{FlagName, words};
-use crate::plan::{ArgEdit, Change, Facts, Finding, Phase, Severity};
+use crate::plan::{ArgEdit, Change, Facts, Finding, NodeFacts, Phase, Severity};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -37,6 +40,7 @@ pub(in crate::plan) fn check(
     let mut look = Look {
         facts,
         entries,
+        own: own.iter().map(|e| e.id.as_str()).collect(),
         accept,
         crossed: HashMap::new(),
         args: HashMap::new(),
@@ -57,6 +61,8 @@ pub(in crate::plan) fn check(
 struct Look<'a> {
     facts: &'a Facts,
     entries: Vec<&'a Entry>,
+    /// What the operator has written.
+    own: BTreeSet<&'a str>,
     accept: &'a [String],
     /// The entries that a change of these versions goes over.
     crossed: HashMap<(Component, Numbers, Numbers), Vec<&'a Entry>>,
@@ -65,7 +71,7 @@ struct Look<'a> {
     /// Configuration files by their text; none for what cannot be read.
     configs: HashMap<&'a str, Option<Value>>,
     /// What offered a change of arguments.
-    offered: BTreeSet<&'a str>,
+    offered: BTreeSet<String>,
     notes: BTreeMap<(Component, Numbers, &'a str), &'a Entry>,
 }
 
@@ -79,42 +85,42 @@ impl<'a> Look<'a> {
             self.notes.extend(notes.into_iter().map(|e| ((component, e.since.upstream(), e.id.as_str()), e)));
             entries
         });
-        if entries.is_empty() {
-            return;
-        }
         let of_node = self.facts.nodes.get(&node.name);
         let text = of_node.and_then(|n| n.components.get(&component)?.config.as_deref());
         let file = text.and_then(|text| self.configs.entry(text).or_insert_with(|| config::read(text)).as_ref());
-        if text.is_some() && file.is_none() && entries.iter().any(|e| e.detect.reads_config()) {
+        let reads = known::is_kubernetes(component) || entries.iter().any(|e| e.detect.reads_config());
+        if text.is_some() && file.is_none() && reads {
             let text = format!("the configuration file of {component} cannot be read as YAML or JSON");
             let mend = "look yourself for what the new version no longer takes";
             findings.on(&node.name, Severity::Warning, "config-unreadable", text, mend);
         }
         let place = (&node.name, component);
         let running = node.components.get(&component).map_or(&[][..], |r| r.args.as_slice());
-        let mut now = self.args.get(&place).map_or(Cow::Borrowed(running), |args| Cow::Owned(args.clone()));
-        let mut left = entries.iter().copied();
-        // Until an accepted change makes other arguments of them, they are read once.
-        while let Some((edits, after)) = {
-            let read = words(&now);
-            let subject = Subject { words: &read, config: file, node: of_node };
-            left.find_map(|entry| {
-                let flags = entry.concerns(&subject)?;
-                let edits: Vec<ArgEdit> = entry.change.iter().filter(|e| e.apply(&now) != *now).cloned().collect();
-                let after = ArgEdit::apply_all(&edits, &now);
-                let mended = Subject { words: &words(&after), config: file, node: of_node };
-                let mends = !edits.is_empty() && entry.concerns(&mended).is_none();
-                if mends {
-                    self.offered.insert(&entry.id);
-                }
-                let taken = mends && self.accept.iter().any(|id| *id == entry.id || id == "all");
-                findings.tell(told(entry, component, &flags, &edits, mends, taken), Some(&node.name));
-                taken.then_some((edits, after))
-            })
-        } {
-            change.args.extend(edits);
-            now = Cow::Owned(after);
+        let now = self.args.get(&place).map_or(Cow::Borrowed(running), |args| Cow::Owned(args.clone()));
+        let mut turn = Turn {
+            component,
+            node: &node.name,
+            of_node,
+            config: file,
+            accept: self.accept,
+            offered: &mut self.offered,
+            findings,
+            now,
+            edits: Vec::new(),
+            told: Vec::new(),
+        };
+        unread::tell(component, &node.name, &words(&turn.now), turn.findings);
+        turn.ask(entries.iter().copied());
+        match turn.unknown(to, &self.entries, &self.own) {
+            Ok(unknown) => turn.ask(&unknown),
+            Err(why) => {
+                let text =
+                    format!("what breaks in place is not known, since a table of the catalogue is not valid: {why}");
+                turn.findings.add(Severity::Error, "catalogue", text, "report it");
+            }
         }
+        let Turn { edits, now, .. } = turn;
+        change.args.extend(edits);
         if !change.args.is_empty() {
             self.args.insert(place, now.into_owned());
         }
@@ -136,6 +142,71 @@ impl<'a> Look<'a> {
             nodes: Vec::new(),
         };
         self.notes.into_iter().map(note).collect()
+    }
+}
+
+/// One change, walked over.
+struct Turn<'t> {
+    component: Component,
+    node: &'t NodeName,
+    of_node: Option<&'t NodeFacts>,
+    config: Option<&'t Value>,
+    accept: &'t [String],
+    offered: &'t mut BTreeSet<String>,
+    findings: &'t mut Findings,
+    /// The arguments, with what was accepted so far.
+    now: Cow<'t, [String]>,
+    /// What was accepted so far.
+    edits: Vec<ArgEdit>,
+    /// The gates and flags of the errors that were told.
+    told: Vec<Detect>,
+}
+
+impl Turn<'_> {
+    /// Tells which entries the change meets; what an accepted one mends, the next finds mended.
+    fn ask<'e>(&mut self, entries: impl IntoIterator<Item = &'e Entry>) {
+        let mut left = entries.into_iter();
+        // Until an accepted change makes other arguments of them, they are read once.
+        while let Some((edits, after)) = {
+            let read = words(&self.now);
+            let subject = Subject { words: &read, config: self.config, node: self.of_node };
+            left.find_map(|entry| {
+                let flags = entry.concerns(&subject)?;
+                let edits: Vec<ArgEdit> =
+                    entry.change.iter().filter(|e| e.apply(&self.now) != *self.now).cloned().collect();
+                let after = ArgEdit::apply_all(&edits, &self.now);
+                let mended = Subject { words: &words(&after), config: self.config, node: self.of_node };
+                let mends = !edits.is_empty() && entry.concerns(&mended).is_none();
+                if mends {
+                    self.offered.insert(entry.id.clone());
+                }
+                let taken = mends && self.accept.iter().any(|id| *id == entry.id || id == "all");
+                if entry.severity == Severity::Error {
+                    self.told.push(entry.detect.clone());
+                }
+                self.findings.tell(told(entry, self.component, &flags, &edits, mends, taken), Some(self.node));
+                taken.then_some((edits, after))
+            })
+        } {
+            self.edits.extend(edits);
+            self.now = Cow::Owned(after);
+        }
+    }
+
+    /// What the tables have against it beyond the entries that were told. An entry that is written about the same, and was
+    /// not met since its version lies behind, lends its words; the operator's own says all that is to be said.
+    fn unknown(&self, to: &Version, written: &[&Entry], own: &BTreeSet<&str>) -> Result<Vec<Entry>, &'static str> {
+        let read = words(&self.now);
+        let subject = Subject { words: &read, config: self.config, node: self.of_node };
+        let found = Asked { component: self.component, to, args: &self.now }.against(&subject)?;
+        let fresh =
+            found.into_iter().filter(|e| !own.contains(e.id.as_str()) && !self.told.iter().any(|t| t.names(&e.detect)));
+        Ok(fresh
+            .map(|e| match written.iter().find(|w| w.id == e.id) {
+                Some(w) => Entry { text: w.text.clone(), mend: w.mend.clone(), source: w.source.clone(), ..e },
+                None => e,
+            })
+            .collect())
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::config::{at, text};
 use super::entry::{Detect, Entry, Numbers, Only};
+use crate::fleet::Component;
 use crate::plan::NodeFacts;
 use crate::plan::args::item_is;
 use crate::plan::flags::{FlagName, GATES, GateName, Word, items, truth};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A container as far as it is known.
 pub(super) struct Subject<'a> {
@@ -31,6 +33,13 @@ impl Entry {
                 !flags.is_empty()
             }
             Detect::AbsentFlag(flag) => !subject.words.is_empty() && !subject.words.iter().any(|w| w.is(flag.bare())),
+            Detect::SameFlags(wanted) => {
+                let mut values = wanted.iter().map(|flag| subject.last(flag));
+                let first = values.next().flatten();
+                let same = first.is_some() && values.all(|value| value == first);
+                flags.extend(wanted.iter().filter(|_| same).cloned());
+                same
+            }
             Detect::Gate { gate, value } => subject.gate(gate, *value),
             Detect::ConfigApi(api) => subject.config.and_then(|c| c.get("apiVersion")?.as_str()) == Some(api),
             Detect::ConfigField { paths, values } => subject.config.is_some_and(|config| {
@@ -69,6 +78,11 @@ impl Subject<'_> {
             && !only.unless_config.iter().any(config)
     }
 
+    /// A flag's value; the last one counts.
+    fn last(&self, flag: &FlagName) -> Option<&str> {
+        self.words.iter().rev().find(|w| w.is(flag.bare())).map(Word::text)
+    }
+
     fn gives(&self, flag: &FlagName, values: &[String], wanted: &[String]) -> bool {
         let fits = |w: &&Word<'_>| {
             (values.is_empty() || values.iter().any(|value| same(w.text(), value)))
@@ -76,6 +90,23 @@ impl Subject<'_> {
                     || items(w.text()).any(|(key, _)| wanted.iter().any(|wanted| item_is(key, wanted))))
         };
         self.words.iter().filter(|w| w.is(flag.bare())).any(|w| fits(&w))
+    }
+
+    /// The gates that are set, with their values where these can be read. The arguments' word goes before the file's; kube-proxy
+    /// takes none of the arguments' once it is given a file.
+    pub(super) fn gates(&self, component: Component) -> BTreeMap<GateName, Option<bool>> {
+        let mut set = BTreeMap::new();
+        let file = self.config.and_then(|c| c.get("featureGates")?.as_object());
+        for (key, value) in file.into_iter().flatten() {
+            set.extend(key.parse().map(|gate: GateName| (gate, value.as_bool())));
+        }
+        if component != Component::KubeProxy || !self.words.iter().any(|w| w.is("config")) {
+            for (key, item) in self.words.iter().filter(|w| w.is(GATES)).filter_map(|w| w.value).flat_map(items) {
+                let value = item.split_once('=').and_then(|(_, value)| truth(value));
+                set.extend(key.parse().map(|gate: GateName| (gate, value)));
+            }
+        }
+        set
     }
 
     /// Whether a gate is named, with the value that breaks. The arguments' word goes before the file's.

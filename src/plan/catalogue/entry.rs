@@ -97,6 +97,8 @@ pub enum Detect {
     },
     /// A flag is not given.
     AbsentFlag(FlagName),
+    /// All of these flags are given, with one and the same value.
+    SameFlags(Vec<FlagName>),
     /// A gate is named in the arguments or the configuration file, with this value where one is stated.
     Gate {
         /// The gate.
@@ -124,6 +126,17 @@ pub enum Detect {
 }
 
 impl Detect {
+    /// Whether it names a gate or a flag that `other` does.
+    pub(super) fn names(&self, other: &Detect) -> bool {
+        match (self, other) {
+            (Detect::Gate { gate, .. }, Detect::Gate { gate: other, .. }) => gate == other,
+            (Detect::Flag { flags, .. }, Detect::Flag { flags: others, .. }) => {
+                others.iter().any(|f| flags.contains(f))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it looks into the configuration file.
     pub(super) fn reads_config(&self) -> bool {
         matches!(self, Detect::Gate { .. } | Detect::ConfigApi(_) | Detect::ConfigField { .. })

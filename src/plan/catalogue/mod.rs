@@ -4,15 +4,25 @@
 //! An entry says since when, how it is detected on a running container ([`Detect`]), what mends it, and where upstream says
 //! so. Every change of a plan is held against them; what a change of arguments mends is offered, and carried by the plan once the
 //! operator has taken the offer.
+//!
+//! Beside them stand generated tables of what each release knows ([`known`]): a gate or a flag that a version does not know is
+//! found without an entry. [`Coverage`] says how far they go.
 
 mod check;
 mod config;
+mod coverage;
 mod detect;
 mod entry;
+mod known;
 mod parse;
 mod prove;
+mod rules;
+mod table;
+mod unread;
 
 pub(super) use check::check;
+pub(super) use coverage::coverage;
+pub use coverage::{Coverage, Known};
 pub use entry::{Detect, Entry, Kind, Only};
 pub use parse::{CatalogueError, parse};
 
@@ -49,3 +59,6 @@ pub fn built_in() -> Result<&'static [Entry], &'static str> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod recall_tests;

@@ -70,6 +70,8 @@ struct RawDetect {
     values: Vec<String>,
     item: Option<Texts>,
     absent_flag: Option<String>,
+    #[serde(default)]
+    same_flags: Vec<String>,
     gate: Option<String>,
     gate_value: Option<bool>,
     config_api: Option<String>,
@@ -238,6 +240,12 @@ fn detect(raw: RawDetect) -> Result<(Detect, Only), Wrong> {
     if let Some(flag) = &raw.absent_flag {
         ways.push(Detect::AbsentFlag(read("detect.absent_flag", flag)?));
     }
+    if !raw.same_flags.is_empty() {
+        if raw.same_flags.len() < 2 {
+            return Err(("detect.same_flags", "name two or more".into()));
+        }
+        ways.push(Detect::SameFlags(reads("detect.same_flags", Some(Texts::Many(raw.same_flags)))?));
+    }
     if let Some(gate) = &raw.gate {
         ways.push(Detect::Gate { gate: read("detect.gate", gate)?, value: raw.gate_value });
     }
@@ -262,8 +270,7 @@ fn detect(raw: RawDetect) -> Result<(Detect, Only), Wrong> {
     }
     let mut ways = ways.into_iter();
     let (Some(way), None) = (ways.next(), ways.next()) else {
-        let all =
-            "flag, absent_flag, gate, config_api, config_field, runtime_below, kernel_below, cgroup, always = true";
+        let all = "flag, absent_flag, same_flags, gate, config_api, config_field, runtime_below, kernel_below, cgroup, always = true";
         return Err(("detect", format!("say in exactly one way how it is seen: {all}")));
     };
     if matches!(&way, Detect::Flag { flags, .. } if flags.is_empty())

@@ -16,8 +16,9 @@ impl Entry {
         for (name, samples, wanted) in [("hit", &self.hit, true), ("miss", &self.miss, false)] {
             let one_by_one: Vec<&[String]> = match self.detect {
                 // A command line is one sample.
-                Detect::Flag { .. } | Detect::AbsentFlag(_) | Detect::Gate { .. } if samples.is_empty() => Vec::new(),
-                Detect::Flag { .. } | Detect::AbsentFlag(_) | Detect::Gate { .. } => vec![samples],
+                Detect::Flag { .. } | Detect::AbsentFlag(_) | Detect::SameFlags(_) | Detect::Gate { .. } => {
+                    if samples.is_empty() { Vec::new() } else { vec![samples] }
+                }
                 _ => samples.chunks(1).collect(),
             };
             for sample in one_by_one {
@@ -38,7 +39,9 @@ impl Entry {
         node.kernel = self.only.kernel_below.map(|_| "1.0.0".into());
         let text = sample.join(" ");
         match &self.detect {
-            Detect::Flag { .. } | Detect::AbsentFlag(_) | Detect::Gate { .. } => args.extend_from_slice(sample),
+            Detect::Flag { .. } | Detect::AbsentFlag(_) | Detect::SameFlags(_) | Detect::Gate { .. } => {
+                args.extend_from_slice(sample);
+            }
             Detect::ConfigApi(_) | Detect::ConfigField { .. } => file = config::read(&text),
             Detect::RuntimeBelow(_) => node.runtime = Some(text),
             Detect::KernelBelow(_) => node.kernel = Some(text),

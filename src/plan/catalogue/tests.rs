@@ -103,7 +103,7 @@ fn an_error_names_the_entry_and_the_field() {
 }
 
 /// The sample cluster with these arguments of one component on one node, over `from` to `to`.
-struct Case {
+pub(super) struct Case {
     cluster: Cluster,
     facts: Facts,
     stage: Stage,
@@ -111,7 +111,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(from: &str, to: &str) -> Case {
+    pub(super) fn new(from: &str, to: &str) -> Case {
         let mut cluster = cluster(3, 4, 2);
         let mut stage = stage();
         for component in Component::ALL.into_iter().filter(|c| c.as_str().starts_with("kube")) {
@@ -125,7 +125,7 @@ impl Case {
         Case { cluster, facts: Facts::default(), stage, settings: Settings::default() }
     }
 
-    fn args(&mut self, node: &str, component: Component, args: &str) {
+    pub(super) fn args(&mut self, node: &str, component: Component, args: &str) {
         let node = self.cluster.nodes.get_mut(&node.parse::<crate::fleet::NodeName>().unwrap()).unwrap();
         node.components.get_mut(&component).unwrap().args = args.split(' ').map(str::to_owned).collect();
     }
@@ -138,7 +138,7 @@ impl Case {
         self.node(node).components.entry(component).or_default().config = Some(text.into());
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         make_with(&self.cluster, &self.facts, &self.stage, &self.settings, Timestamp::UNIX_EPOCH)
     }
 
@@ -303,7 +303,14 @@ fn what_changes_for_everybody_is_noted_and_is_no_finding() {
     let plan = case.plan();
     assert_eq!(plan.findings, []);
     let notes: Vec<&str> = plan.notes.iter().map(|n| n.code.as_str()).collect();
-    assert_eq!(notes, ["kube-apiserver-strict-ip-cidr", "kube-proxy-conntrack-max-cap"]);
+    let expected = [
+        "kube-apiserver-metric-etcd-bookmark",
+        "kube-apiserver-strict-ip-cidr",
+        "kube-controller-manager-metric-volume-operation-errors",
+        "kubelet-git-repo-volumes-gone",
+        "kube-proxy-conntrack-max-cap",
+    ];
+    assert_eq!(notes, expected);
     let patch = Case::new("1.36.1", "1.36.2").plan();
     assert_eq!((patch.notes, patch.findings), (Vec::new(), Vec::new()));
 }
@@ -324,4 +331,161 @@ fn the_state_that_an_etcd_version_leaves_is_asked_by_version() {
         ["etcd-state-learner-promotion", "etcd-state-zombie-members", "etcd-state-v2-content"]
     );
     assert_eq!(over(&mut case, "3.5.32.1"), Vec::<String>::new());
+}
+
+/// Code, severity and the words of what was found.
+fn told(case: &Case) -> Vec<(String, Severity, String)> {
+    case.plan().findings.into_iter().map(|f| (f.code, f.severity, f.text)).collect()
+}
+
+#[test]
+fn a_gate_that_the_target_does_not_know_is_an_error_whatever_its_history() {
+    for (from, to, gate, code, words) in [
+        // Gone long before the version that runs: no entry is crossed.
+        ("1.36.0", "1.36.2", "CPUManager=true", "gate-cpu-manager", "no longer knows the feature gate CPUManager"),
+        ("1.35.1", "1.36.2", "PodIndexLabel=true", "gate-pod-index-label", "no longer knows"),
+        // Not there yet.
+        ("1.35.1", "1.35.2", "DRAListTypeAttributes=true", "gate-dra-list-type-attributes", "before 1.36"),
+        // Never there: a slip of the pen, or a build of one's own.
+        (
+            "1.35.1",
+            "1.36.2",
+            "SidecarContainer=true",
+            "gate-sidecar-container",
+            "no release from 1.29 to 1.36 knows it",
+        ),
+        ("1.35.1", "1.36.2", "JobManagedBy=false", "gate-job-managed-by-locked", "the feature gate is locked"),
+    ] {
+        let mut case = Case::new(from, to);
+        case.args("rack0-m1", Component::KubeScheduler, &format!("kube-scheduler --feature-gates={gate}"));
+        let found = told(&case);
+        assert_eq!(found.len(), 1, "{gate}: {found:?}");
+        assert_eq!((found[0].0.as_str(), found[0].1), (code, Severity::Error), "{gate}");
+        assert!(found[0].2.contains(words), "{}", found[0].2);
+        let plan = case.plan();
+        assert!(plan.findings[0].acknowledgeable && plan.findings[0].link.starts_with("https://"));
+        assert!(plan.findings[0].offer.starts_with("drop the gate "), "{}", plan.findings[0].offer);
+        case.stage.accept = vec![code.into()];
+        let plan = case.plan();
+        assert!(!plan.refused(), "{gate}: {:?}", plan.findings);
+        assert_eq!(edits(&plan, Component::KubeScheduler).len(), 1, "{gate}");
+    }
+}
+
+#[test]
+fn what_the_target_knows_or_the_tables_do_not_cover_is_not_found() {
+    for (from, to, args) in [
+        ("1.35.1", "1.36.2", "--feature-gates=AllAlpha=false,AllBeta=true,JobManagedBy=true,ContextualLogging=false"),
+        ("1.35.1", "1.36.2", "--feature-gates= --v=2"),
+        ("1.27.3", "1.28.2", "--feature-gates=MyOwn=true"),
+    ] {
+        let mut case = Case::new(from, to);
+        case.args("rack0-cs1", Component::Kubelet, &format!("kubelet {args}"));
+        let errors = told(&case).into_iter().filter(|(_, severity, _)| *severity == Severity::Error);
+        assert_eq!(errors.count(), 0, "{args}");
+    }
+    // kube-proxy takes no gates from its arguments once it has a file, and etcd's are its own.
+    let mut case = Case::new("1.35.1", "1.36.2");
+    case.args("rack0-cs1", Component::KubeProxy, "kube-proxy --config=/c --feature-gates=NoSuchGate=true");
+    case.args("rack0-m1", Component::Etcd, "etcd --feature-gates=InitialCorruptCheck=true");
+    let gates = |case: &Case| {
+        let codes = told(case).into_iter().map(|(code, ..)| code);
+        codes.filter(|code| code.starts_with("gate-")).collect::<Vec<_>>()
+    };
+    assert_eq!(gates(&case), Vec::<String>::new());
+    case.config("rack0-cs1", Component::KubeProxy, "featureGates:\n  NoSuchGate: true\n");
+    assert_eq!(gates(&case), ["gate-no-such-gate"]);
+}
+
+#[test]
+fn one_gate_makes_one_finding_over_all_hops_and_the_operators_entry_stands_in_for_it() {
+    let mut case = Case::new("1.33.1", "1.36.2");
+    let release = |minor: u32| {
+        let image = format!("ghcr.io/cybozu/kubernetes:1.{minor}.2.1").parse::<crate::fleet::Image>().unwrap();
+        let images = case.stage.bumps.iter().map(|b| (b.component, image.clone())).collect();
+        crate::plan::Release { name: format!("1.{minor}.2"), images }
+    };
+    case.stage.way = (34..=36).map(release).collect();
+    // Gone in 1.34, with an entry; gone in 1.35, without one.
+    case.args(
+        "rack0-m1",
+        Component::KubeApiserver,
+        "kube-apiserver --feature-gates=PodDisruptionConditions=true,PodIndexLabel=true",
+    );
+    let codes = |case: &Case| {
+        let errors = told(case).into_iter().filter(|(_, severity, _)| *severity == Severity::Error);
+        errors.map(|(code, ..)| code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&case), ["gate-pod-disruption-conditions", "gate-pod-index-label"]);
+    case.settings.catalogue = parse(
+        "[[entry]]\nid = \"gate-pod-index-label\"\ncomponent = \"kube-apiserver\"\nsince = \"1.35.0\"\nkind = \"gate-removed\"\n\
+         severity = \"info\"\ntext = \"our build knows it\"\nmend = \"no\"\nsource = \"https://example.com\"\n\
+         [entry.detect]\ngate = \"PodIndexLabel\"\n",
+    )
+    .unwrap();
+    assert_eq!(codes(&case), ["gate-pod-disruption-conditions"]);
+    case.stage.accept = vec!["all".into()];
+    assert!(!case.plan().refused());
+}
+
+#[test]
+fn a_flag_that_left_before_the_version_that_runs_is_found_and_unknown_ones_are_not_judged() {
+    let mut case = Case::new("1.36.0", "1.36.2");
+    case.args("rack0-cs1", Component::Kubelet, "kubelet --register_schedulable=true --house-flag=1");
+    let found = told(&case);
+    assert_eq!(found[0].0, "kubelet-flag-register-schedulable");
+    assert_eq!(found[0].2, "kubelet no longer knows --register-schedulable and does not start with it");
+    assert_eq!(found.len(), 1);
+    case.stage.accept = vec!["all".into()];
+    assert!(!case.plan().refused());
+}
+
+#[test]
+fn two_flags_of_one_value_without_a_third_are_seen() {
+    let mut case = Case::new("1.34.2", "1.35.1");
+    let same = "kube-apiserver --client-ca-file=/ca.crt --requestheader-client-ca-file=/ca.crt";
+    case.args("rack0-m1", Component::KubeApiserver, same);
+    let errors = |case: &Case| {
+        let errors = told(case).into_iter().filter(|(_, severity, _)| *severity == Severity::Error);
+        errors.map(|(code, ..)| code).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(&case), ["kube-apiserver-requestheader-same-ca"]);
+    case.args("rack0-m1", Component::KubeApiserver, &format!("{same} --requestheader-allowed-names=aggregator"));
+    assert_eq!(errors(&case), Vec::<String>::new());
+}
+
+#[test]
+fn files_that_are_not_looked_into_are_told() {
+    let mut case = Case::new("1.35.1", "1.36.2");
+    for node in ["rack0-cs1", "rack1-cs1"] {
+        case.args(node, Component::Kubelet, "kubelet --config=/c --config-dir /d");
+    }
+    let plan = case.plan();
+    let found: Vec<_> = plan.findings.iter().map(|f| (f.code.as_str(), f.severity, f.nodes.len())).collect();
+    assert_eq!(found, [("catalogue-unread", Severity::Info, 2)]);
+}
+
+#[test]
+fn a_plan_says_what_its_silence_is_worth() {
+    let plan = Case::new("1.35.6", "1.36.2").plan();
+    let words = "knows all feature gates of Kubernetes 1.29 to 1.36 and flags that left in them";
+    assert_eq!(plan.coverage.as_ref().unwrap().to_string(), words);
+    let page = crate::plan::render(&plan).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(page.contains(&format!("The catalogue {words}.")), "{page}");
+    // A plan that was written before is read.
+    let mut old = serde_json::to_value(&plan).unwrap();
+    assert_eq!(old.as_object_mut().unwrap().remove("coverage").unwrap()["gates"]["first"], "1.29");
+    let old: Plan = serde_json::from_value(old).unwrap();
+    assert_eq!(old, Plan { coverage: None, ..plan });
+
+    let plan = Case::new("1.36.0", "1.37.0").plan();
+    assert_eq!(plan.coverage.as_ref().unwrap().outside, ["1.37"]);
+    let finding = plan.findings.iter().find(|f| f.code == "catalogue-coverage").unwrap();
+    assert_eq!(finding.severity, Severity::Info);
+    assert!(finding.text.contains("of 1.37 is known") && finding.text.contains("1.29 to 1.36"), "{}", finding.text);
+
+    let mut etcd = Case::new("1.35.6", "1.36.2");
+    etcd.stage.bumps = crate::plan::samples::stage().bumps;
+    etcd.stage.bumps.retain(|b| b.component == Component::Etcd);
+    assert_eq!(etcd.plan().coverage, None);
 }

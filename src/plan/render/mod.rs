@@ -27,6 +27,10 @@ pub fn render(plan: &Plan) -> String {
     own_gates(plan, &mut page);
     limits(plan, &mut page);
     notes(plan, &mut page);
+    if let Some(coverage) = &plan.coverage {
+        page.gap();
+        page.line(0, &format!("The catalogue {coverage}."));
+    }
     page.gap();
     summary(plan, &mut page);
     if let Some(comparison) = &plan.comparison {

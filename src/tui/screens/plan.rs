@@ -152,6 +152,10 @@ fn row_line(t: &Theme, view: &PlanView, row: Row, width: usize) -> Line<'static>
         Row::Note(i) => plan.notes.get(i).map_or_else(Line::default, |note| {
             Line::styled(format!("i {}", fit(&format!("release note: {}", note.text), width.saturating_sub(2))), t.dim)
         }),
+        Row::Coverage => plan.coverage.as_ref().map_or_else(Line::default, |coverage| {
+            let style = if coverage.outside.is_empty() { t.dim } else { t.notice };
+            Line::styled(format!("i {}", fit(&format!("the catalogue {coverage}"), width.saturating_sub(2))), style)
+        }),
         Row::Phase(p) => plan.phases.get(p).map_or_else(Line::default, |phase| phase_line(t, view, p, phase, width)),
         Row::Wave(p, w) => wave(plan, p, w).map_or_else(Line::default, |found| wave_line(t, view, (p, w), found)),
         Row::Swap(p, w, s) => {
@@ -296,6 +300,11 @@ fn detail_lines(app: &App, view: &PlanView, width: u16) -> Vec<Line<'static>> {
                     parts.push((format!("nodes: {names}"), t.dim));
                 }
             }
+        }
+        Some(Row::Coverage) => {
+            let words = |coverage| (format!("the catalogue {coverage}"), t.text);
+            parts.extend(plan.coverage.as_ref().map(words));
+            parts.push(("what it knows of these and does not say is not there".into(), t.dim));
         }
         Some(Row::Swap(p, w, s)) => {
             if let Some(swap) = wave(plan, p, w).and_then(|w| w.swaps.get(s)) {

@@ -71,6 +71,9 @@ fn plan_with_changed_arguments() {
     finding.link = "https://github.com/kubernetes/kubernetes/pull/137053".into();
     finding.nodes.clear();
     plan.notes = vec![finding];
+    let known = crate::plan::catalogue::Known { first: "1.29".into(), last: "1.36".into() };
+    plan.coverage =
+        Some(crate::plan::catalogue::Coverage { gates: known.clone(), flags: known, outside: vec!["1.37".into()] });
     let mut app = planned((120, 36), plan);
     shows("plan-notes-120x36", picture(&app));
     press(&mut app, "ffjjjjjjj");
