@@ -3,7 +3,7 @@
 //! The seal covers the meaning of the whole file: every field but the seal itself, whatever the white space and the order of
 //! the keys. It has two parts. `sha256` says *whether* anything is different. `fields` says *what*: a short digest of every
 //! value, each where the value stands, so that a field is found by its path even where it was added or removed. Most values of
-//! a large plan are the same on many nodes, and so are their digests: packed, they add about a tenth to the file.
+//! a large plan are the same on many nodes, and so are their digests: packed, they add about 3 % to the file (44 KB for 300 nodes).
 //!
 //! It guards against edits by hand, and against mixed-up and damaged files. It is no signature: there is no secret in it, and
 //! whoever can write the file and means to deceive can make a seal that fits.
