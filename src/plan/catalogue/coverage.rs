@@ -13,7 +13,7 @@ use std::fmt;
 pub struct Coverage {
     /// Every feature gate of these releases is known.
     pub gates: Known,
-    /// Flags that left in these releases are known, as far as their references tell.
+    /// Flags that were removed in these releases are known, as far as their references tell.
     pub flags: Known,
     /// Versions that the plan goes to or over and that are none of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,12 +44,17 @@ impl fmt::Display for Known {
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.gates == self.flags {
-            write!(f, "knows all feature gates of Kubernetes {} and flags that left in them", self.gates)?;
-        } else {
-            write!(f, "knows all feature gates of Kubernetes {} and flags that left in {}", self.gates, self.flags)?;
+        let flags = if self.gates == self.flags { "them".to_owned() } else { self.flags.to_string() };
+        // What is not known stands first: a screen may cut the rest.
+        match self.outside.as_slice() {
+            [] => write!(f, "knows all feature gates of Kubernetes {} and flags removed in {flags}", self.gates),
+            outside => write!(
+                f,
+                "does not know all of Kubernetes {}: it has all feature gates of {} and flags removed in {flags}",
+                outside.join(", "),
+                self.gates
+            ),
         }
-        if self.outside.is_empty() { Ok(()) } else { write!(f, ", and not all of {}", self.outside.join(", ")) }
     }
 }
 

@@ -468,7 +468,7 @@ fn files_that_are_not_looked_into_are_told() {
 #[test]
 fn a_plan_says_what_its_silence_is_worth() {
     let plan = Case::new("1.35.6", "1.36.2").plan();
-    let words = "knows all feature gates of Kubernetes 1.29 to 1.36 and flags that left in them";
+    let words = "knows all feature gates of Kubernetes 1.29 to 1.36 and flags removed in them";
     assert_eq!(plan.coverage.as_ref().unwrap().to_string(), words);
     let page = crate::plan::render(&plan).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(page.contains(&format!("The catalogue {words}.")), "{page}");
