@@ -11,8 +11,8 @@ use std::{cmp::Ordering, fmt, str::FromStr};
 ///
 /// Ordered by its numbers, then by its build. A pre-release comes before its release, and is what Kubernetes and etcd publish
 /// as one: `-alpha.N`, `-beta.N`, `-rc.N`, also written `-rcN` or without a number. Every other suffix says how somebody built
-/// that very release, whatever Semantic Versioning would make of it; see [`Part`] for how builds are ordered. It keeps the text
-/// that it was read from; equality is equality in that order.
+/// that very release, whatever Semantic Versioning would make of it; builds are ordered by their words and, naturally, by their
+/// numbers. It keeps the text that it was read from; equality is equality in that order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version {

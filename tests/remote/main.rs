@@ -3,6 +3,7 @@
 
 mod host_certificates;
 mod hostile;
+mod security_keys;
 mod ways_in;
 
 use serde_json::Value;

@@ -17,7 +17,7 @@ const EXPECT: &str = "SONOBA_TEST_EXPECT";
 const AT: &str = "SONOBA_TEST_AT";
 
 /// The agent is found by the environment, which a process has only one of: each login is a process of its own.
-fn log_in(node: &Node, agent: Option<&str>, expect: &str) {
+pub(super) fn log_in(node: &Node, agent: Option<&str>, expect: &str) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "ways_in::logs_in_as_it_is_told", "--ignored", "--nocapture"]);
     command.env(EXPECT, expect).env(AT, format!("{}:{}", node.path("known_hosts").display(), node.ports[0]));

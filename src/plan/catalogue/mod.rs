@@ -5,7 +5,7 @@
 //! so. Every change of a plan is held against them; what a change of arguments mends is offered, and carried by the plan once the
 //! operator has taken the offer.
 //!
-//! Beside them stand generated tables of what each release knows ([`known`]): a gate or a flag that a version does not know is
+//! Beside them stand generated tables of what each release knows (`known`): a gate or a flag that a version does not know is
 //! found without an entry. [`Coverage`] says how far they go.
 
 mod check;
