@@ -104,7 +104,8 @@ impl Component {
                     format!("--bind-address={a}"),
                     "--leader-elect=true".into(),
                     // What a shell would act on must come through as it is.
-                    r#"--feature-gates=A=true,B="$HOME; `id`""#.into(),
+                    r#"--cluster-name="$HOME; `id`""#.into(),
+                    "--feature-gates=ContextualLogging=true".into(),
                 ];
                 (own(&["--restart=unless-stopped"]), command)
             }
