@@ -34,7 +34,7 @@ pub(super) fn holder(operator: &str, host: &str, run: &crate::fleet::RunId) -> H
 /// Holds the journal of a run that is taken up again against what the run lock remembers of it.
 ///
 /// # Errors
-/// When the journal is not what it was. Where the API does not answer it is asked again before the lock is renewed.
+/// When the journal is not what it was, or the API does not answer.
 pub(super) async fn compare(cluster: &dyn ClusterPort, run: &RunId, journal: &Path) -> Result<(), EngineError> {
     let sealed = cluster.sealed().await?.filter(|sealed| sealed.run == *run);
     sealed.map_or(Ok(()), |sealed| holds(journal, sealed.head, Witness::RunLock)).map_err(Into::into)
@@ -93,12 +93,11 @@ fn told(locked: &Locked) -> String {
     }
 }
 
-/// Renews the lock for as long as it is polled, and writes down how it stands when that changes.
-pub(super) async fn keep(shared: Arc<Shared>, mut holder: Holder) -> Result<(), JournalError> {
+/// Renews the lock for as long as it is polled, and writes down how it stands when that changes. What the lock remembers of the journal
+/// is not written over before the two were `compared`.
+pub(super) async fn keep(shared: Arc<Shared>, mut holder: Holder, mut compared: bool) -> Result<(), JournalError> {
     let fence = &shared.fence;
     let journal = shared.folder.join("journal.jsonl");
-    // What the lock remembers is not written over before the journal was held against it.
-    let mut compared = false;
     let mut teller = Teller::default();
     // Counted from the renewal that was sent, or from the answer that was none.
     let mut failed: Option<Instant> = None;
@@ -132,16 +131,17 @@ pub(super) async fn keep(shared: Arc<Shared>, mut holder: Holder) -> Result<(), 
         let cluster = shared.ports.cluster.as_ref();
         let ask = async {
             if !compared {
-                match compare(cluster, &shared.run, &journal).await {
-                    Ok(()) => compared = true,
-                    Err(EngineError::Cluster(error)) => return Ok(Err(error)),
-                    Err(EngineError::Journal(error)) => return Err(error),
-                    Err(error) => return Ok(Err(ClusterError::Refused(error.to_string()))),
-                }
+                // A question of its own: an API that is slow to answer has the whole limit for each.
+                return match compare(cluster, &shared.run, &journal).await {
+                    Ok(()) => Ok(None),
+                    Err(EngineError::Cluster(error)) => Ok(Some(Err(error))),
+                    Err(EngineError::Journal(error)) => Err(error),
+                    Err(error) => Ok(Some(Err(ClusterError::Refused(error.to_string())))),
+                };
             }
             let head = Head::of(&journal)?;
             holder.sealed = head.map(|head| SealedJournal { run: shared.run.clone(), head });
-            Ok(cluster.renew(&holder, fence.outranked()).await)
+            Ok(Some(cluster.renew(&holder, fence.outranked()).await))
         };
         let answer = {
             let mut renewal = pin!(timeout(LIMIT, ask));
@@ -160,14 +160,17 @@ pub(super) async fn keep(shared: Arc<Shared>, mut holder: Holder) -> Result<(), 
         fence.look_at_the_clock();
         failed = Some(Instant::now());
         match answer {
-            Ok(Ok(Locked::Ours(token))) => {
+            Ok(None) => {
+                (compared, failed) = (true, None);
+            }
+            Ok(Some(Ok(Locked::Ours(token)))) => {
                 failed = None;
                 if fence.held(token, sent) {
                     tracing::info!("the run lock has the token {token} now");
                 }
             }
-            Ok(Ok(theirs)) => fence.lost(told(&theirs)),
-            Ok(Err(error)) => {
+            Ok(Some(Ok(theirs))) => fence.lost(told(&theirs)),
+            Ok(Some(Err(error))) => {
                 tracing::warn!("the run lock could not be renewed: {error}");
                 fence.failed(&error.to_string());
             }

@@ -97,13 +97,16 @@ where
     let fence = Arc::new(RunFence::new(steady, id.clone()));
     let door = control::open(&run)?;
     let turn = Turn { run: &run, plan: &opened.plan, ports: &ports, fence: &fence, holder: &holder, resumed };
-    if let Err(error) = turn.wait(&door, &start).await {
-        // Only ours is given back; one that was never had is left alone.
-        if let Err(error) = ports.cluster.unlock(&holder).await {
-            tracing::warn!("the run lock is left to run out by itself: {error}");
+    let compared = match turn.wait(&door, &start).await {
+        Ok(compared) => compared,
+        Err(error) => {
+            // Only ours is given back; one that was never had is left alone.
+            if let Err(error) = ports.cluster.unlock(&holder).await {
+                tracing::warn!("the run lock is left to run out by itself: {error}");
+            }
+            return Err(error);
         }
-        return Err(error);
-    }
+    };
     run.mark_begun()?;
 
     let shared = Arc::new(Shared::new(opened.plan, (id.clone(), run.path().to_owned()), ports, fence, opened.log));
@@ -130,7 +133,7 @@ where
                 world::keep_looking(Arc::clone(&shared)),
                 proving::keep_proving(Arc::clone(&shared)),
                 churn::keep_sampling(Arc::clone(&shared)),
-                lease::keep(Arc::clone(&shared), holder.clone()),
+                lease::keep(Arc::clone(&shared), holder.clone(), compared),
                 signals(Arc::clone(&shared)),
                 shared.log.broke(),
             )

@@ -11,7 +11,7 @@ use super::process;
 use super::run_dir::RunDir;
 use crate::fleet::clean;
 use crate::inventory::Profile;
-use crate::k8s::{ClusterError, Holder};
+use crate::k8s::Holder;
 use crate::plan::{Plan, moved};
 use std::time::Duration;
 
@@ -39,11 +39,12 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Returns when the run may begin, or go on.
+    /// Returns when the run may begin, or go on: whether its journal was held against what the run lock remembers, which a new run's
+    /// need not be.
     ///
     /// # Errors
     /// When it may not: another has the lock, or it was given up, or the cluster is no longer as planned.
-    pub(super) async fn wait(&self, door: &Door, start: &Start) -> Result<(), EngineError> {
+    pub(super) async fn wait(&self, door: &Door, start: &Start) -> Result<bool, EngineError> {
         let why =
             "waits for the run lock (Lease kube-system/sonoba): it is watched until it is sure that nobody has it";
         let let_go = async {
@@ -60,15 +61,12 @@ impl Turn<'_> {
         }
     }
 
-    async fn ready(&self, profile: Option<&Profile>) -> Result<(), EngineError> {
+    async fn ready(&self, profile: Option<&Profile>) -> Result<bool, EngineError> {
         let begun = self.fence.now();
         lease::take(self.ports.cluster.as_ref(), self.fence, self.holder, self.resumed).await?;
-        if self.resumed && self.fence.check().is_ok() {
-            match lease::compare(self.ports.cluster.as_ref(), self.run.id(), &self.run.journal()).await {
-                // Asked again before the lock is renewed.
-                Err(EngineError::Cluster(ClusterError::Away(why))) => tracing::warn!("{why}"),
-                done => done?,
-            }
+        let locked = self.fence.check().is_ok();
+        if self.resumed && locked {
+            lease::compare(self.ports.cluster.as_ref(), self.run.id(), &self.run.journal()).await?;
         }
         let waited = self.fence.now().saturating_sub(begun);
         // A start may be slow before it gets here, too.
@@ -76,7 +74,10 @@ impl Turn<'_> {
         if let Some(profile) = profile.filter(|_| !self.resumed && (waited > FRESH || old)) {
             self.still_as_planned(profile).await?;
         }
-        if self.resumed { Ok(()) } else { self.run.may_begin() }
+        if !self.resumed {
+            self.run.may_begin()?;
+        }
+        Ok(!self.resumed || locked)
     }
 
     /// The same rule as when a plan is applied.
@@ -100,7 +101,7 @@ impl Turn<'_> {
         }
     }
 
-    fn give_up(&self, why: String) -> Result<(), EngineError> {
+    fn give_up(&self, why: String) -> Result<bool, EngineError> {
         if !self.resumed {
             self.run.give_up(&why)?;
         }
