@@ -7,7 +7,7 @@ use crate::fleet::RunId;
 use crate::journal::{Event, Head, JournalError, Witness, holds};
 use crate::k8s::{ClusterError, ClusterPort, Holder, Locked, SealedJournal};
 use futures::future::{Either, select};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,9 +95,13 @@ fn told(locked: &Locked) -> String {
 
 /// Renews the lock for as long as it is polled, and writes down how it stands when that changes. What the lock remembers of the journal
 /// is not written over before the two were `compared`.
-pub(super) async fn keep(shared: Arc<Shared>, mut holder: Holder, mut compared: bool) -> Result<(), JournalError> {
+pub(super) async fn keep(
+    shared: Arc<Shared>,
+    mut holder: Holder,
+    journal: PathBuf,
+    mut compared: bool,
+) -> Result<(), JournalError> {
     let fence = &shared.fence;
-    let journal = shared.folder.join("journal.jsonl");
     let mut teller = Teller::default();
     // Counted from the renewal that was sent, or from the answer that was none.
     let mut failed: Option<Instant> = None;

@@ -133,7 +133,7 @@ where
                 world::keep_looking(Arc::clone(&shared)),
                 proving::keep_proving(Arc::clone(&shared)),
                 churn::keep_sampling(Arc::clone(&shared)),
-                lease::keep(Arc::clone(&shared), holder.clone(), compared),
+                lease::keep(Arc::clone(&shared), holder.clone(), run.journal(), compared),
                 signals(Arc::clone(&shared)),
                 shared.log.broke(),
             )

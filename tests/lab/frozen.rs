@@ -48,7 +48,7 @@ fn a_frozen_engine_that_wakes_up_leaves_no_trace_in_the_nodes_folders() -> Resul
         let second = begin(&lab, &profile, n)?;
         let held = records(&second.1.dir)?.first().ok_or_else(|| eyre!("no record"))?.at;
         signal(first.1.engine, Signal::CONT)?;
-        let name = name(&second.1.dir);
+        let name = run_name(&second.1.dir);
         wait_for("the woken engine names the second", TAKE_OVER, || {
             ensure!(lives(first.1.engine), "it died");
             let told = |r: &Record| matches!(&r.event, Event::Paused { why, .. } if why.contains(&name));
@@ -67,7 +67,7 @@ fn a_frozen_engine_that_wakes_up_leaves_no_trace_in_the_nodes_folders() -> Resul
         let late = records(&first.1.dir)?;
         let deeds: Vec<_> = late.iter().filter(deed).collect();
         ensure!(deeds.is_empty(), "frozen after {after:?}: in its journal: {deeds:?}");
-        let (old, tokens) = traces(&lab, &name_of(&first.1))?;
+        let (old, tokens) = traces(&lab, &run_name(&first.1.dir))?;
         let late: Vec<_> = old.iter().filter(|(_, at)| *at > held).collect();
         ensure!(late.is_empty(), "frozen after {after:?}, the second holds the lock from {held} on: {late:?}");
         let (new, _) = traces(&lab, &name)?;
@@ -103,12 +103,8 @@ fn records(run: &Path) -> Result<Vec<Record>> {
     Ok(journal.records)
 }
 
-fn name(run: &Path) -> String {
+fn run_name(run: &Path) -> String {
     run.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn name_of(run: &Started) -> String {
-    name(&run.dir)
 }
 
 /// A file, and when it was last written.

@@ -111,6 +111,16 @@ pub(super) struct Case {
 }
 
 impl Case {
+    /// Its releases are one of each of these minor versions.
+    fn goes_by(&mut self, minors: std::ops::RangeInclusive<u32>) {
+        let release = |minor: u32| {
+            let image = format!("ghcr.io/cybozu/kubernetes:1.{minor}.2.1").parse::<crate::fleet::Image>().unwrap();
+            let images = self.stage.bumps.iter().map(|b| (b.component, image.clone())).collect();
+            crate::plan::Release { name: format!("1.{minor}.2"), images }
+        };
+        self.stage.way = minors.map(release).collect();
+    }
+
     pub(super) fn new(from: &str, to: &str) -> Case {
         let mut cluster = cluster(3, 4, 2);
         let mut stage = stage();
@@ -252,12 +262,7 @@ fn configuration_files_are_read_and_their_values_are_not_told() {
 #[test]
 fn what_is_mended_in_one_hop_stays_mended_and_each_hop_is_asked_by_itself() {
     let mut case = Case::new("1.33.1", "1.36.2");
-    let release = |minor: u32| {
-        let image = format!("ghcr.io/cybozu/kubernetes:1.{minor}.2.1").parse::<crate::fleet::Image>().unwrap();
-        let images = case.stage.bumps.iter().map(|b| (b.component, image.clone())).collect();
-        crate::plan::Release { name: format!("1.{minor}.2"), images }
-    };
-    case.stage.way = (34..=36).map(release).collect();
+    case.goes_by(34..=36);
     // Gone in 1.34 and in 1.35; the API server stops at each minor, the kubelet at none.
     case.args("rack0-m1", Component::KubeApiserver, "kube-apiserver --feature-gates=StrictCostEnforcementForVAP=true");
     case.args("rack0-cs1", Component::Kubelet, "kubelet --cloud-config=/x --pod-infra-container-image=p:3 --v=2");
@@ -400,12 +405,7 @@ fn what_the_target_knows_or_the_tables_do_not_cover_is_not_found() {
 #[test]
 fn one_gate_makes_one_finding_over_all_hops_and_the_operators_entry_stands_in_for_it() {
     let mut case = Case::new("1.33.1", "1.36.2");
-    let release = |minor: u32| {
-        let image = format!("ghcr.io/cybozu/kubernetes:1.{minor}.2.1").parse::<crate::fleet::Image>().unwrap();
-        let images = case.stage.bumps.iter().map(|b| (b.component, image.clone())).collect();
-        crate::plan::Release { name: format!("1.{minor}.2"), images }
-    };
-    case.stage.way = (34..=36).map(release).collect();
+    case.goes_by(34..=36);
     // Gone in 1.34, with an entry; gone in 1.35, without one.
     case.args(
         "rack0-m1",
